@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pinpoint.homes import find_home
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
+BUILT_IN_BUNDLE: Final = "efficientnet-lite0-vlad"
+"""Name of the bundle with a trained tower that a new index uses by default."""
 STACK_VARIABLE: Final = "PINPOINT_STACK"
 """Environment variable that all processes of a stack inherit; its value is the home's path."""
 
@@ -114,10 +116,10 @@ class EncoderSettings(BaseSettings):
     bundle: Annotated[
         str,
         Field(
-            description="Bundle for a newly created index: `descriptor`, a bundle folder, or the "
-            "name of a bundle in home/bundles or shipped. An existing index keeps its bundle."
+            description="Bundle for a newly created index: the name of a bundle in home/bundles or "
+            "shipped, a bundle folder, or `descriptor`. An existing index keeps its bundle."
         ),
-    ] = "descriptor"
+    ] = BUILT_IN_BUNDLE
     device: Annotated[
         str, Field(description="Device of the encoder: `auto`, `cpu`, `cuda`, `cuda:1` …")
     ] = "auto"
@@ -349,7 +351,7 @@ class Settings:
 
     __slots__ = ("api", "encoder", "log", "matching", "media", "search", "services", "worker")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one group each
         self,
         *,
         services: ServiceSettings | None = None,

@@ -104,7 +104,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         choices=("descriptor",),
-        help="search with this bundle instead of the largest tower with available weights",
+        help="search with this bundle instead of the built-in one",
     )
     parser.add_argument("--json", type=Path, help="file for all results")
     return parser.parse_args()

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from shared_data import shared_data
 
 from pinpoint.nets.matching.correspondences import find_correspondences, root_sift
 from pinpoint.nets.matching.geometry import measure_spread
 from pinpoint.nets.matching.matcher import RootSiftMatcher
 from pinpoint.nets.matching.reduction import reduce_to_gray
 from pinpoint.records import LocalFeatures, VerificationThreshold
+from shared_data import shared_data
 
 MATCHER = RootSiftMatcher()
 THRESHOLD = VerificationThreshold()

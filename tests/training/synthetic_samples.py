@@ -40,6 +40,7 @@ def scattered_samples(
         sequences=texts([f"d{d}" if s else "" for s, d in zip(street, drive, strict=True)]),
         hashes=texts([""] * count),
         faces=texts([""] * count),
+        panoramas=texts([""] * count),
         cells=cell_ids(positions, [resolution])[:, 0],
         resolution=resolution,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,8 +11,16 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, Session
+from pinpoint.cli.tower_options import (
+    AggregationOption,
+    GemPowerOption,
+    LayerOption,
+    ResizeOption,
+    SizeOption,
+    TowerShape,
+)
 from pinpoint.errors import BadBundleError, BadRequestError
-from pinpoint.settings import Settings
+from pinpoint.settings import BUILT_IN_BUNDLE, Settings
 from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
@@ -52,7 +61,9 @@ def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
     session = Session.of(context, as_json=as_json)
     settings = load_settings()
     rows = [_describe_bundle(descriptor_bundle(), settings)]
-    for folder in bundle_folders(settings.services.home):
+    # A bundle of the home has precedence over one of the package with its name.
+    folders = {folder.name: folder for folder in reversed(bundle_folders(settings.services.home))}
+    for _, folder in sorted(folders.items()):
         try:
             rows.append({**_describe_bundle(read_bundle(folder), settings), "name": folder.name})
         except BadBundleError as error:
@@ -123,6 +134,11 @@ def import_(  # noqa: PLR0913 - options of a command
     ] = None,
     tower_arguments: TowerArgumentOption = [],  # noqa: B006
     license: LicenseOption = "",
+    aggregation: AggregationOption = None,
+    layer: LayerOption = None,
+    gem_power: GemPowerOption = None,
+    size_px: SizeOption = None,
+    resize: ResizeOption = None,
     note: NoteOption = None,
     clip_bundle: Annotated[
         str | None,
@@ -140,9 +156,13 @@ def import_(  # noqa: PLR0913 - options of a command
     session = Session.of(context, as_json=as_json)
     settings = load_settings()
     path = Path(location)
-    if tower_arguments and not path.is_file():
+    shape = TowerShape(
+        aggregation=aggregation, layer=layer, gem_power=gem_power, size_px=size_px, resize=resize
+    )
+    if (tower_arguments or shape != TowerShape()) and not path.is_file():
         raise BadRequestError(
-            "--tower-arg needs a weights file; the folder of a bundle has its own arguments"
+            "--tower-arg, --aggregation, --layer, --gem-power, --size-px and --resize need a "
+            "weights file; the folder of a bundle has its own contract"
         )
     if location == GEOCLIP:
         bundle = _import_geoclip(name or GEOCLIP, clip_bundle, wheel, settings)
@@ -156,7 +176,9 @@ def import_(  # noqa: PLR0913 - options of a command
         raise BadRequestError("a weights file needs --tower, --name and --license")
     else:
         spec = _parse_tower(tower, None, tower_arguments)
-        bundle = _write_bundle(name, spec, settings, license=license, note=note, weights=path)
+        bundle = _write_bundle(
+            name, spec, settings, license=license, note=note, weights=path, shape=shape
+        )
     _print_bundle(session, bundle, settings)
 
 
@@ -168,6 +190,11 @@ def pull(  # noqa: PLR0913 - options of a command
     name: Annotated[str, typer.Option("--name", help="Name of the new bundle.")],
     license: LicenseOption,
     tower_arguments: TowerArgumentOption = [],  # noqa: B006
+    aggregation: AggregationOption = None,
+    layer: LayerOption = None,
+    gem_power: GemPowerOption = None,
+    size_px: SizeOption = None,
+    resize: ResizeOption = None,
     note: NoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -175,7 +202,10 @@ def pull(  # noqa: PLR0913 - options of a command
     session = Session.of(context, as_json=as_json)
     settings = load_settings()
     spec = _parse_tower(tower, tag, tower_arguments)
-    bundle = _write_bundle(name, spec, settings, license=license, note=note)
+    shape = TowerShape(
+        aggregation=aggregation, layer=layer, gem_power=gem_power, size_px=size_px, resize=resize
+    )
+    bundle = _write_bundle(name, spec, settings, license=license, note=note, shape=shape)
     _print_bundle(session, bundle, settings)
 
 
@@ -193,19 +223,35 @@ def _write_bundle(
     *,
     license: str,
     note: str | None,
+    shape: TowerShape,
     weights: Path | None = None,
 ) -> Bundle:
-    from pinpoint.nets.bundle.bundles import read_bundle
+    from pinpoint.nets.bundle.aggregated_bundles import pooled_aggregation, write_aggregated_bundle
+    from pinpoint.nets.bundle.bundles import read_bundle, require_absent
     from pinpoint.nets.bundle.checkpoint import write_bundle
 
-    folder = write_bundle(
-        _bundle_folder(name, settings),
-        name=name,
-        tower=tower,
-        license=license,
-        weights=weights,
-        note=note,
-    )
+    if shape.aggregation is None and (shape.layer or shape.gem_power):
+        raise BadRequestError("--layer and --gem-power need --aggregation")
+    folder = find_bundle_folder(name, settings)
+    require_absent(folder)
+    with tempfile.TemporaryDirectory() as parent:
+        written = write_bundle(
+            folder if shape.aggregation is None else Path(parent) / name,
+            name=name,
+            tower=tower,
+            license=license,
+            weights=weights,
+            preprocess=shape.change_preprocess(tower),
+            note=note,
+        )
+        bundle = read_bundle(written)
+        if shape.aggregation is not None:
+            spec = pooled_aggregation(
+                bundle, shape.aggregation, layer=shape.layer, gem_power=shape.gem_power
+            )
+            write_aggregated_bundle(
+                folder, name=name, tower=bundle, spec=spec, tensors={}, note=bundle.contract.note
+            )
     return read_bundle(folder)
 
 
@@ -223,7 +269,7 @@ def _import_geoclip(
         )
     tower = find_bundle(clip_bundle, settings.services.home)
     return read_bundle(
-        write_geoclip(_bundle_folder(name, settings), name=name, tower=tower, source=source)
+        write_geoclip(find_bundle_folder(name, settings), name=name, tower=tower, source=source)
     )
 
 
@@ -233,14 +279,23 @@ def _import_folder(folder: Path, name: str | None, settings: Settings) -> Bundle
     bundle_name = read_bundle(folder).contract.name
     if name not in (None, bundle_name):
         raise BadRequestError(f"the bundle in {folder} is called {bundle_name}; leave --name out")
-    return copy_bundle(folder, _bundle_folder(bundle_name, settings))
+    return copy_bundle(folder, find_bundle_folder(bundle_name, settings))
 
 
-def _bundle_folder(name: str, settings: Settings) -> Path:
+def find_bundle_folder(name: str, settings: Settings) -> Path:
+    """Folder of a new bundle below the home.
+
+    Raises:
+        BadRequestError: The name is reserved or is not the name of a folder.
+    """
     from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
     from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
-    if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
+    if (
+        name in (DESCRIPTOR_NAME, BUILT_IN_BUNDLE)
+        or Path(name).name != name
+        or name.startswith(".")
+    ):
         raise BadRequestError(f"a bundle cannot be called {name!r}")
     return settings.services.home / BUNDLES_FOLDER / name
 
@@ -260,7 +315,7 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     from pinpoint.nets.bundle.digests import digest
 
     contract = bundle.contract
-    networks = (contract.heads, contract.reranker)
+    networks = (contract.aggregation, contract.heads, contract.reranker)
     weight_files = [
         weights
         for weights in (contract.weights, *(network and network.weights for network in networks))
@@ -279,6 +334,7 @@ def _describe_bundle(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "weights_sha256": {weights.file: weights.sha256 for weights in weight_files} or None,
         "weights_mb": round(sum(file.stat().st_size for file in bundle.files) / 1e6, 1),
         "license": " + ".join(dict.fromkeys(weights.license for weights in weight_files)) or None,
+        "aggregation": asdict(contract.aggregation) if contract.aggregation else None,
         "heads": asdict(contract.heads)["image"] if contract.heads else None,
         "location": asdict(contract.heads)["location"] if contract.heads else None,
         "coordinates": contract.heads.coordinates.count

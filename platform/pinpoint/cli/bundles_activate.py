@@ -52,7 +52,7 @@ def activate(
         f"Continue with: pinpoint bundles activate {name}"
     ]
     with session.services() as services, explain_interrupt(lambda: resumption):
-        report = _switch_bundle(services, name, allow_missing, images_per_second)
+        report = switch_bundle(services, name, allow_missing, images_per_second)
     if session.as_json:
         output.print_json(report)
     else:
@@ -86,9 +86,21 @@ def delete_vectors(
         output.print_line(f"{num_deleted} vectors of bundle {contract.name} deleted")
 
 
-def _switch_bundle(
+def switch_bundle(
     services: Services, name: str, allow_missing: int, images_per_s: float | None
 ) -> SwitchReport:
+    """Encode the gallery with a bundle, build its index and switch to it.
+
+    Args:
+        services: Services of the operator.
+        name: The bundle.
+        allow_missing: Number of unreadable images that searches may lose.
+        images_per_s: Maximum encoding rate; None does not limit it.
+
+    Raises:
+        ConfigurationError: The services are those of the API.
+        ConflictError: More images are unreadable; the old index stays active.
+    """
     from pinpoint.bootstrap import EncoderHandle
     from pinpoint.model_switch import ModelSwitch
     from pinpoint.nets.bundle.bundles import resolve_bundle

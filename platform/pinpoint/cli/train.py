@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from pinpoint.cli import output, train_runs
+from pinpoint.cli import output, train_runs, train_vocabulary
 from pinpoint.cli.evaluate import ConcurrencyOption
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.records import SearchFilter
@@ -149,6 +149,7 @@ def reranker(
         _print_reranker_report(result.bundle, result.report)
 
 
+app.add_typer(train_vocabulary.app)
 app.add_typer(train_runs.app)
 
 

@@ -20,24 +20,30 @@ from pinpoint.nets.bundle.contract import (
     BundleContract,
     Preprocess,
     TowerSpec,
-    WeightsSpec,
     contract_json,
     new_contract,
 )
-from pinpoint.nets.bundle.specs import feature_width
+from pinpoint.nets.bundle.specs import WeightsSpec, feature_width
+from pinpoint.nets.bundle.tensors import read_tensors
+from pinpoint.nets.towers.aggregation import AggregatedTower, Aggregation
 from pinpoint.nets.towers.backbone import Tower, build_tower, suggested_preprocess
 
 _WEIGHTS_FILE = "tower.safetensors"
 
 
 def load_tower(bundle: Bundle) -> Tower:
-    """Build the tower of a bundle and test it on one image.
+    """Build the tower of a bundle, with its aggregation, and test it on one image.
 
     Raises:
         BadBundleError: Weights do not fit the tower, or its width differs from the contract.
     """
     contract = bundle.contract
     tower = build_tower(contract.tower, bundle.weights)
+    if contract.aggregation is not None:
+        file = bundle.aggregation
+        tensors = {} if file is None else read_tensors(file)
+        where = str(file or contract.name)
+        tower = AggregatedTower(tower, Aggregation(contract.aggregation, tensors, where)).eval()
     width = tower_width(tower, contract.preprocess, str(contract.tower))
     expected = feature_width(contract.heads.image) if contract.heads else contract.dims["image"]
     if width != expected:

@@ -13,11 +13,14 @@ from pydantic.dataclasses import dataclass
 from pinpoint import __version__
 from pinpoint.errors import BadBundleError, BadRequestError
 from pinpoint.nets.bundle.specs import (
+    AggregationSpec,
     GeoClipNet,
     HeadsSpec,
     LocationSpec,
     RerankerSpec,
+    WeightsSpec,
     embedding_width,
+    feature_width,
 )
 from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
 
@@ -135,15 +138,6 @@ def _argument_value(text: str) -> Argument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
-class WeightsSpec:
-    """One safetensors file of the bundle."""
-
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    license: Annotated[str, Field(min_length=1, max_length=200)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class CoordinatesSpec:
     """A list of coordinates of the bundle, which can be searched without a gallery."""
 
@@ -204,6 +198,8 @@ class BundleContract:
     dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
     """Named vectors and their width; `gps` if and only if there is a location tower."""
     normalization: Literal["l2"] = "l2"
+    aggregation: AggregationSpec | None = None
+    """If None, the library of the tower pools its last feature map or tokens."""
     heads: EmbeddingSpace | None = None
     """If None, the output of the tower is the image vector."""
     reranker: RerankerPart | None = None
@@ -244,6 +240,8 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
         raise BadBundleError(f"{where} must name a tower of open_clip or timm and a weights file")
     if contract.heads is not None:
         _check_heads(contract.heads, contract, where)
+    if contract.aggregation is not None:
+        _check_aggregation(contract.aggregation, contract, where)
     _check_gps(contract, where)
     _check_reranker(contract, where)
     return contract
@@ -279,6 +277,21 @@ def _check_heads(heads: EmbeddingSpace, contract: BundleContract, where: str) ->
     if heads.coordinates and (heads.location is None or heads.logit_scale is None):
         raise BadBundleError(
             f"{where}: a list of coordinates needs a location encoder and a logit scale"
+        )
+
+
+def _check_aggregation(spec: AggregationSpec, contract: BundleContract, where: str) -> None:
+    """Check that the aggregation has the width that follows it, and a separate file."""
+    heads = contract.heads
+    reader, width = ("dims.image", contract.dims[IMAGE_CHANNEL])
+    if heads is not None:
+        reader, width = ("the width that the heads read", feature_width(heads.image))
+    if spec.dim != width:
+        raise BadBundleError(f"{where}: {reader} is {width}, the aggregation gives {spec.dim}")
+    files = [part.weights for part in (contract, heads, contract.reranker) if part]
+    if spec.weights and spec.weights.file in [weights.file for weights in files if weights]:
+        raise BadBundleError(
+            f"{where}: the aggregation names the file of another network, {spec.weights.file}"
         )
 
 

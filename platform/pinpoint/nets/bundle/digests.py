@@ -36,6 +36,8 @@ def digest(contract: BundleContract, rendition_px: int) -> str:
         "heads": _heads_hash_input(fields["heads"]),
         "rendition_px": rendition_px,
     }
+    if contract.aggregation is not None:  # Absent otherwise: it is younger than the digest.
+        hash_input["aggregation"] = _aggregation_hash_input(fields["aggregation"])
     text = json.dumps(hash_input, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -54,6 +56,13 @@ def _heads_hash_input(heads: dict[str, Any] | None) -> object:
         return []
     shapes = {key: heads[key] for key in ("image", "location")}
     return {**shapes, "weights": heads["weights"]["sha256"]}
+
+
+def _aggregation_hash_input(aggregation: dict[str, Any]) -> object:
+    """Hash input of the aggregation, without provenance and license."""
+    shapes = {k: value for k, value in aggregation.items() if k not in ("weights", "vocabulary")}
+    weights = aggregation["weights"]
+    return {**shapes, "weights": weights and weights["sha256"]}
 
 
 def public_contract(

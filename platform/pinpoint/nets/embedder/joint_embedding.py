@@ -1,6 +1,6 @@
 """Load and write the joint embedding space of a bundle: the heads and the location tower.
 
-A trained bundle contains an unchanged copy of the tower's file, and a second file with the heads
+A trained bundle contains an unchanged copy of the tower's files, and a further file with the heads
 (`image.*`) and the location tower (`location.*`). A published frozen tower therefore keeps its
 digest, and features cached for one bundle are valid for another one with the same tower.
 """
@@ -34,11 +34,10 @@ from pinpoint.nets.bundle.contract import (
     Channel,
     EmbeddingSpace,
     TrainingNote,
-    WeightsSpec,
     contract_json,
     parse_contract,
 )
-from pinpoint.nets.bundle.specs import embedding_width, feature_width
+from pinpoint.nets.bundle.specs import WeightsSpec, embedding_width, feature_width
 from pinpoint.nets.bundle.tensors import read_tensors
 from pinpoint.nets.embedder.coordinate_lists import load_coordinates, write_coordinates
 from pinpoint.nets.embedder.heads import KindHeads
@@ -141,7 +140,8 @@ def write_joint_embedding(
         tensors |= _prefixed_tensors(location, _LOCATION_PREFIX)
     with atomic_folder(folder) as draft:
         save_file(tensors, draft / HEADS_FILE)
-        shutil.copyfile(tower_weights, draft / tower_weights.name)
+        for file in (tower_weights, *([tower.aggregation] if tower.aggregation else [])):
+            shutil.copyfile(file, draft / file.name)
         sha256 = file_sha256(draft / HEADS_FILE)
         space = EmbeddingSpace(
             image=networks.heads.spec,

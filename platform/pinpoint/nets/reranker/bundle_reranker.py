@@ -33,10 +33,10 @@ from pinpoint.nets.bundle.contract import (
     BundleContract,
     RerankerPart,
     TrainingNote,
-    WeightsSpec,
     contract_json,
     parse_contract,
 )
+from pinpoint.nets.bundle.specs import WeightsSpec
 from pinpoint.nets.bundle.tensors import read_tensors
 from pinpoint.nets.reranker.inputs import (
     EmbeddingTable,
@@ -122,7 +122,7 @@ def write_reranked(  # noqa: PLR0913 - see long_functions.toml
         raise BadBundleError(
             f"{DESCRIPTOR_NAME!r} is built in and has no folder, so it cannot have a reranker"
         )
-    copied = [file for file in (bundle.weights, bundle.heads) if file is not None]
+    copied = [file for file in bundle.files if file != bundle.reranker]
     with atomic_folder(folder) as draft:
         for file in copied:
             shutil.copyfile(file, draft / file.name)

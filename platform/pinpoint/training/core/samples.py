@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -49,6 +49,7 @@ class Sample(NamedTuple):
     sequence: str
     sha256: str = ""
     face: str = ""
+    panorama: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,8 @@ class Samples:
     """SHA-256 that the file must have, from the catalog; empty if unknown."""
     faces: Texts
     """Required face of the file; empty if any face may be used."""
+    panoramas: Texts
+    """Source and id of the panorama that the image is a face of; empty if it is none."""
     cells: NDArray[np.int64]
     """H3 cells of `resolution`."""
     resolution: int
@@ -96,6 +99,11 @@ class Samples:
         """`[N, 2]` degrees."""
         return np.column_stack([self.lat, self.lon])
 
+    def take_rows(self, rows: Rows) -> Samples:
+        """The table of some rows, in their order."""
+        columns = {name: column[rows] for name, column in self._array_columns()}
+        return replace(self, **columns)
+
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal over all rows in order, without the paths of the files."""
         hashed = hashlib.sha256()
@@ -115,7 +123,7 @@ class Samples:
                 yield field.name, getattr(self, field.name)
 
 
-_DERIVED: Final = frozenset({"files", "faces", "cells"})
+_DERIVED: Final = frozenset({"files", "faces", "cells", "panoramas"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,11 +286,8 @@ def _to_sample(
         return rejected(
             row.name, "too_large" if size_bytes else "empty_file", f"{size_bytes} bytes"
         )
-    panorama = (
-        f"panorama {source}/{metadata_override.panorama_id}"
-        if metadata_override.panorama_id
-        else ""
-    )
+    panorama_id = metadata_override.panorama_id
+    panorama = f"panorama {source}/{panorama_id}" if panorama_id else ""
     sequence = metadata_override.sequence or panorama
     return Sample(
         name,
@@ -293,12 +298,13 @@ def _to_sample(
         kind,
         metadata_override.creator or "",
         sequence,
+        panorama=panorama,
     )
 
 
 def _build_table(samples: Sequence[Sample], resolution: int) -> Samples:
     columns = zip(*samples, strict=True)
-    ids, files, sizes, lat, lon, kinds, creators, sequences, hashes, faces = columns
+    ids, files, sizes, lat, lon, kinds, creators, sequences, hashes, faces, panoramas = columns
     positions = np.array([lat, lon], dtype=np.float64).T
     return Samples(
         ids=texts(ids),
@@ -311,6 +317,7 @@ def _build_table(samples: Sequence[Sample], resolution: int) -> Samples:
         sequences=texts(sequences),
         hashes=texts(hashes),
         faces=texts(faces),
+        panoramas=texts(panoramas),
         cells=cell_ids(positions, [resolution])[:, 0],
         resolution=resolution,
     )

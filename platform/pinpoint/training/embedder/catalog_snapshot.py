@@ -25,7 +25,7 @@ from pinpoint.training.core.configs import CatalogSourceConfig
 from pinpoint.training.core.samples import CHANGED_SINCE_INGEST, Sample, SnapshotSource
 
 SNAPSHOT_FILE: Final = "catalog.jsonl"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 
 def write_snapshot(
@@ -130,6 +130,7 @@ def snapshot_rows(row: TrainingRow, source: str, max_bytes: int) -> Sample | Rej
         sequence=row.sequence or panorama,
         sha256=row.sha256 or "",
         face=(row.cubemap_face or "") if row.sha256 else "",
+        panorama=panorama,
     )
 
 

@@ -171,6 +171,7 @@ def split_table(training_queries: Sequence[TrainingQuery], resolution: int) -> S
         # photo.
         hashes=texts([""] * len(queries)),
         faces=texts([""] * len(queries)),
+        panoramas=texts([""] * len(queries)),
     )
 
 

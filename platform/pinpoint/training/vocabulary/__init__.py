@@ -1,0 +1,1 @@
+"""Vocabularies: centers and PCA of an aggregation, learned from images."""
