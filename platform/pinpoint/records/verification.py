@@ -133,7 +133,7 @@ class VerificationCalibration:
     """Minimum distance of the two images of an impostor pair."""
     seed: int
     repeated_structures: tuple[ImpostorMatch, ...]
-    """Impostor pairs that pass the threshold, those with the most inliers first."""
+    """Impostor pairs that pass the threshold or the default, those with the most inliers first."""
     code_version: str
 
 

@@ -22,6 +22,7 @@ from pinpoint.metrics.pair_rates import bootstrap_rate_curve
 from pinpoint.ports import FeatureMatcher, GalleryPixels
 from pinpoint.progress import StageProgressCallback
 from pinpoint.records import (
+    DEFAULT_MIN_INLIERS,
     DEFAULT_MIN_SPREAD,
     Image,
     ImpostorMatch,
@@ -181,7 +182,8 @@ def _list_repeated_structures(
     inliers: np.ndarray[tuple[int], np.dtype[np.intp]],
     min_inliers: int,
 ) -> tuple[ImpostorMatch, ...]:
-    """Impostor pairs that pass, those with the most inliers first."""
+    """Impostor pairs that pass this threshold or the default, those with the most inliers first."""
+    min_inliers = min(min_inliers, DEFAULT_MIN_INLIERS)
     order = np.argsort(-inliers, kind="stable")
     return tuple(
         ImpostorMatch(
