@@ -47,8 +47,9 @@ class RootSiftMatcher:
 
 def _sort_features(features: LocalFeatures) -> LocalFeatures:
     """The same features in one order: by position, then by descriptor."""
-    keys = [*features.descriptors.T[::-1], features.keypoints[:, 1], features.keypoints[:, 0]]
-    order = np.lexsort(keys)
+    # Eight histogram bins are one number: sixteen keys are sorted much faster than 128.
+    bins = np.ascontiguousarray(features.descriptors).view(np.uint64)
+    order = np.lexsort([*bins.T, features.keypoints[:, 1], features.keypoints[:, 0]])
     return replace(
         features,
         keypoints=features.keypoints[order],
