@@ -35,7 +35,7 @@ def run_command(running_stack, *arguments, code=0):
         env={**os.environ, "PINPOINT_HOME": str(running_stack.home), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=400,
         check=False,
     )
     assert done.returncode == code, (done.stdout, done.stderr)
@@ -56,6 +56,7 @@ def locate_in_time(client, photo):
     return answer
 
 
+@pytest.mark.timeout(600)
 def test_calibrated_threshold_is_used_by_the_next_query(running_stack, organization):
     photo = save_scene(other_view(scene(3)))
     with Client.open(home=running_stack.home, organization=organization) as client:
@@ -82,6 +83,7 @@ def test_calibrated_threshold_is_used_by_the_next_query(running_stack, organizat
     assert other["verification_threshold"]["calibrated"] is False, "of another gallery"
 
 
+@pytest.mark.timeout(600)
 def test_calibrate_prints_tables_and_refuses_small_galleries(running_stack, organization):
     options = ("--verification", "--false-match-rate", "0.05", "--pairs", "80")
     printed = run_command(running_stack, "calibrate", *options, "--org", organization).stdout
