@@ -27,7 +27,7 @@ def client(running_stack, tmp_path_factory):
     with Client.open(home=running_stack.home) as opened:
         name = unique("scenes")
         opened.add_source(name, "photo", license="CC0", attribution="the test")
-        batch = opened.ingest(folder, source=name, wait=True)
+        batch = opened.ingest_folder(folder, source=name, wait=True)
         assert batch["indexed"] == 5
         opened.scenes = name
         yield opened
@@ -134,7 +134,7 @@ def test_command_writes_the_match_picture_and_prints_inliers(client, running_sta
     second.write_bytes(save_scene(scene(2)))
     picture = tmp_path / "matches.png"
     done = run_command(
-        running_stack, "locate", photo, second, "--same-place", "--in-source", client.scenes,
+        running_stack, "locate", photo, second, "--same-location", "--in-source", client.scenes,
         "--matches", picture,
     )  # fmt: skip
     assert "inliers" in done.stdout

@@ -21,7 +21,7 @@ from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut
 from pinpoint.api.v1.schemas.posterior import CredibleDiscOut, PosteriorOut, describe_calibration
 from pinpoint.api.v1.schemas.verification import MatchOut, VerificationThresholdOut
 from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedCoordinate, SimilarResult
-from pinpoint.search import verify
+from pinpoint.search.verifier import order_matches
 
 
 class RankedCoordinateOut(BaseModel):
@@ -179,7 +179,7 @@ def _list_matches(answer: Answer) -> list[MatchOut]:
     """Return the matches of all compared images, best first."""
     matches = [
         MatchOut.of(image_id, answer.matches[image_id])
-        for image_id in verify.order_matches(answer.matches)
+        for image_id in order_matches(answer.matches)
     ]
     return [match for match in matches if match is not None]
 
