@@ -28,6 +28,18 @@ from pinpoint.client import Client
 from pinpoint.errors import BadRequestError, describe_cause
 
 _SEARCH_SPACES: Final = ("gallery", "coordinates")
+_CITATION_COLUMNS: Final = (
+    "role",
+    "source kind",
+    "file",
+    "source",
+    "nearest place",
+    ">distance m",
+    ">similarity",
+    ">inliers",
+    "license",
+    "image",
+)
 _ABSTENTION_TEXTS: Final = {
     "not_in_gallery": "the gallery probably has no image near it",
     "outside_candidates": "probably near none of the candidates",
@@ -230,20 +242,10 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         for kind, citations in sorted(answer["citations"].items())
         for cited in citations
     ]
-    columns = (
-        "role",
-        "source kind",
-        "file",
-        "source",
-        "nearest place",
-        ">distance m",
-        ">similarity",
-        ">inliers",
-    )
     if listed:
         _print_coordinates(answer["coordinates"])
     else:
-        output.print_table(None, (*columns, "license", "image"), rows)
+        output.print_table(None, _CITATION_COLUMNS, rows)
     _print_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     duration = "" if total_ms is None else f"   {total_ms:.0f} ms"

@@ -130,11 +130,8 @@ class AnswerOut(BaseModel):
             cited.setdefault(citation.source_kind, []).append(
                 CitationOut.of(citation, nearest_place, answer.matches.get(citation.image_id))
             )
-        point, posterior, query_features = (
-            answer.point,
-            answer.calibrated_result.posterior,
-            answer.calibrated_result.features,
-        )
+        point, calibrated_result = answer.point, answer.calibrated_result
+        posterior, query_features = calibrated_result.posterior, calibrated_result.features
         return cls(
             point=None if point is None else LatLon(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
@@ -143,7 +140,7 @@ class AnswerOut(BaseModel):
                 for disc in answer.credible_discs
             ],
             calibrated=answer.calibrated,
-            abstention_reason=answer.calibrated_result.abstention_reason,
+            abstention_reason=calibrated_result.abstention_reason,
             calibration_note=describe_calibration(answer),
             posterior=posterior and PosteriorOut.of(posterior),
             candidates=[
