@@ -28,7 +28,7 @@ from pinpoint.records import (
     SourceKind,
     Vector,
 )
-from pinpoint.search.verify import Verifier
+from pinpoint.search.verifier import Verifier
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.job_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker

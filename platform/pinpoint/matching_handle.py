@@ -43,7 +43,7 @@ class MatchingHandle:
             StackPaths(self._settings.services.home).features_dir,
             matcher_digest=self._matcher.digest,
             max_bytes=limits.cache_max_bytes,
-            max_age_s=limits.cache_max_age_s,
+            max_age_s=limits.cache_ttl_s,
         )
 
     def _load(self) -> tuple[RootSiftMatcher, FolderFeatureCache]:

@@ -25,8 +25,9 @@ from pinpoint.bootstrap import build_services
 from pinpoint.client import Client
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.records import DEFAULT_ORGANIZATION, Exclusions, SearchFilter
-from pinpoint.search import pipeline, verify
+from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
+from pinpoint.search.verifier import order_matches
 from pinpoint.settings import BUILT_IN_BUNDLE, EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor import lifecycle, processes
@@ -177,7 +178,7 @@ def test_locate_verified_answers_are_near(street, record_property):
                 ),
                 exclusions=Exclusions(ids=tuple(UUID(street.ids[own]) for own in own_panorama)),
             )
-            best = verify.order_matches(answer.matches)[0]
+            best = order_matches(answer.matches)[0]
             inliers[number] = answer.matches[best].verification.inliers
             errors_m[number] = distances_m[row, row_of[str(best)]]
             verified[number] = answer.verified
