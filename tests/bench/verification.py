@@ -12,6 +12,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -59,20 +60,15 @@ def measure(repetitions: int, say: Say) -> dict[str, float]:
                 rows = [(20 * number + 4 * step) % len(images) for step in range(CANDIDATES + 1)]
                 query, candidates = pixels[images[rows[0]].id], [stored[row] for row in rows[1:]]
                 shutil.rmtree(cache_folder, ignore_errors=True)
-                sides = (
-                    ("cold", lambda q=query, c=candidates: _verify(verifier, q, c)),
-                    ("warm", lambda q=query, c=candidates: _verify(verifier, q, c)),
-                )
                 bare = [pixels[image.id] for image in candidates]
-                for name, work in sides:
-                    took[name].append(_measure_ms(work))
                 features = [_detect(image) for image in bare]
-                took["bare_cold"].append(
-                    _measure_ms(
-                        lambda q=query, b=bare: _match_bare(q, [_detect(image) for image in b])
-                    )
-                )
-                took["bare_warm"].append(_measure_ms(lambda q=query, f=features: _match_bare(q, f)))
+                for name, work in {
+                    "cold": partial(_verify, verifier, query, candidates),
+                    "warm": partial(_verify, verifier, query, candidates),
+                    "bare_cold": partial(_match_bare, query, bare),
+                    "bare_warm": partial(_match_features, query, features),
+                }.items():
+                    took[name].append(_measure_ms(work))
             verifier.close()
     finally:
         decoder.close()
@@ -110,7 +106,11 @@ def _detect(pixels: Pixels) -> tuple[np.ndarray, np.ndarray]:
     return np.array([point.pt for point in points]), np.sqrt(descriptors)
 
 
-def _match_bare(query: Pixels, features: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def _match_bare(query: Pixels, images: list[Pixels]) -> None:
+    _match_features(query, [_detect(image) for image in images])
+
+
+def _match_features(query: Pixels, features: list[tuple[np.ndarray, np.ndarray]]) -> None:
     points, descriptors = _detect(query)
     matcher = cv2.BFMatcher(cv2.NORM_L2)
     for other_points, others in features:
