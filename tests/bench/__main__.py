@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +27,7 @@ from bench import (
     rerank,
     reranked,
     training,
+    verification,
     workers,
 )
 from bench.files import descriptor, tower
@@ -57,13 +59,7 @@ def main() -> None:
             figures["overhead"] = planet.measure_overhead(
                 running, arguments.repetitions, console.log
             )
-    if arguments.only in (None, "geoclip"):
-        figures["geoclip"] = geoclip.measure(console.log)
-    if arguments.only in (None, "rerank"):
-        figures["rerank"] = rerank.measure(console.log)
-    if arguments.only in (None, "training"):
-        with TemporaryDirectory() as folder:
-            figures["training"] = training.measure(Path(folder), arguments.repetitions, console.log)
+    figures |= _measure_networks(arguments, console.log)
     if arguments.only in (None, "decode"):
         figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
     if arguments.only in (None, "ingest"):
@@ -77,6 +73,22 @@ def main() -> None:
     report.show(figures)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _measure_networks(arguments: argparse.Namespace, say: Say) -> dict[str, object]:
+    """Parts that need neither a gallery nor a stack."""
+    parts: dict[str, Callable[[], object]] = {
+        "geoclip": lambda: geoclip.measure(say),
+        "rerank": lambda: rerank.measure(say),
+        "verification": lambda: verification.measure(arguments.repetitions, say),
+        "training": lambda: _measure_training(arguments.repetitions, say),
+    }
+    return {name: measure() for name, measure in parts.items() if arguments.only in (None, name)}
+
+
+def _measure_training(repetitions: int, say: Say) -> object:
+    with TemporaryDirectory() as folder:
+        return training.measure(Path(folder), repetitions, say)
 
 
 def _parse_arguments() -> argparse.Namespace:
@@ -99,7 +111,10 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--only",
-        choices=("locate", "judged", "decode", "ingest", "planet", "geoclip", "rerank", "training"),
+        choices=(
+            *("locate", "judged", "decode", "ingest", "planet", "geoclip", "rerank"),
+            *("verification", "training"),
+        ),
     )
     parser.add_argument(
         "--bundle",

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import decode, geoclip, ingest, locate, planet, rerank, reranked, training
+from bench import decode, geoclip, ingest, locate, planet, rerank, reranked, training, verification
 from bench.end_to_end import STAGES
 
 Figures = dict[str, Any]
@@ -51,19 +51,9 @@ def show(figures: Figures) -> None:
             f" {measured['ratio']:,.0f} (target ≥ {geoclip.TARGET}); the same places named:"
             f" {measured['same_answers']}\n"
         )
-    if "rerank" in figures:
-        _show_rerank(out, figures["rerank"])
-    if "training" in figures:
-        measured = figures["training"]
-        out.print(
-            f"training, batches of {measured['batch']}, {measured['threads']} threads: a step"
-            f" {measured['step_per_s']:,.0f} images/s, bare forward and backward"
-            f" {measured['bare_per_s']:,.0f}, ratio {measured['ratio']:.2f}"
-            f" (target ≥ {training.TARGET});"
-            f" an epoch of heads over {measured['pictures']:,} pictures from cached features"
-            f" {measured['cached_per_s']:,.0f} images/s,"
-            f" from files {measured['decoded_per_s']:,.0f}\n"
-        )
+    for name, show_part in _PARTS.items():
+        if name in figures:
+            show_part(out, figures[name])
     if "decode" in figures:
         _show_decode(out, figures["decode"])
     if "ingest" in figures:
@@ -261,3 +251,32 @@ def _show_planet(out: Console, painting: Figures, overhead: Figures) -> None:
         f" ratio {overhead['ratio']:.3f} (target ≤ {planet.TARGET_OVERHEAD}); resident"
         f" {overhead['resident_mib']:,} MiB\n"
     )
+
+
+def _show_verification(out: Console, measured: Figures) -> None:
+    out.print(
+        f"verification of {verification.CANDIDATES} candidates, two threads: cold"
+        f" {measured['cold_ms']:,.0f} ms (target ≤ {verification.TARGET_COLD_MS:,.0f}), bare"
+        f" OpenCV {measured['bare_cold_ms']:,.0f}, ratio {measured['cold_ratio']:.2f}; warm"
+        f" {measured['warm_ms']:,.0f} ms (target ≤ {verification.TARGET_WARM_MS:,.0f}), bare"
+        f" OpenCV {measured['bare_warm_ms']:,.0f}, ratio {measured['warm_ratio']:.2f}\n"
+    )
+
+
+def _show_training(out: Console, measured: Figures) -> None:
+    out.print(
+        f"training, batches of {measured['batch']}, {measured['threads']} threads: a step"
+        f" {measured['step_per_s']:,.0f} images/s, bare forward and backward"
+        f" {measured['bare_per_s']:,.0f}, ratio {measured['ratio']:.2f}"
+        f" (target ≥ {training.TARGET});"
+        f" an epoch of heads over {measured['pictures']:,} pictures from cached features"
+        f" {measured['cached_per_s']:,.0f} images/s,"
+        f" from files {measured['decoded_per_s']:,.0f}\n"
+    )
+
+
+_PARTS = {
+    "rerank": _show_rerank,
+    "verification": _show_verification,
+    "training": _show_training,
+}

@@ -5,51 +5,24 @@ from __future__ import annotations
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 
 from pinpoint.deadline import Deadline, apply_deadline
-from pinpoint.records import Crop, MetadataOverride, SearchFilter, VerificationThreshold
-from pinpoint.search import pipeline, verify
+from pinpoint.records import (
+    DEFAULT_MIN_INLIERS,
+    Crop,
+    MetadataOverride,
+    SearchFilter,
+    VerificationThreshold,
+)
+from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto
+from pinpoint.search.verifier import order_matches
+from scenes import SIZE, other_view, save_scene, scene
 from stack_fixtures import degrees
-
-SIZE = (420, 320)
-
-
-def scene(seed: int) -> Image.Image:
-    """Shapes and strokes on a textured ground, with many key points."""
-    rng = np.random.default_rng(seed)
-    ground = rng.integers(60, 200, (SIZE[1] // 4, SIZE[0] // 4, 3), dtype=np.uint8)
-    image = Image.fromarray(ground).resize(SIZE, Image.Resampling.BICUBIC)
-    draw = ImageDraw.Draw(image)
-    for _ in range(90):
-        x, y = rng.integers(0, SIZE[0] - 40), rng.integers(0, SIZE[1] - 40)
-        width, height = rng.integers(6, 40, 2)
-        # Without any symmetry, so that no shape equals its mirror image.
-        corners = rng.uniform(0.0, 1.0, (4, 2)) * (width, height) + (x, y)
-        color = tuple(int(c) for c in rng.integers(0, 255, 3))
-        draw.polygon([tuple(corner) for corner in corners.tolist()], fill=color)
-    return image
-
-
-def save(image: Image.Image, lat: float | None = None, lon: float = 10.0) -> bytes:
-    out = BytesIO()
-    exif = Image.Exif()
-    if lat is not None:
-        exif[0x8825] = {1: "N", 2: degrees(lat), 3: "E", 4: degrees(lon)}
-    image.save(out, "JPEG", quality=92, exif=exif)
-    return out.getvalue()
-
-
-def other_view(image: Image.Image) -> Image.Image:
-    """The scene from slightly further away and to the side."""
-    width, height = image.size
-    corners = (15, 10, 5, height - 12, width - 8, height, width - 20, 4)
-    return image.transform(image.size, Image.Transform.QUAD, corners, Image.Resampling.BICUBIC)
 
 
 @pytest.fixture
@@ -58,7 +31,7 @@ def gallery(harness, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for seed in range(6):
-        (folder / f"scene-{seed}.jpg").write_bytes(save(scene(seed), lat=40.0 + seed))
+        (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), lat=40.0 + seed))
     harness.org = harness.organization()
     with harness.operator.write(harness.org) as catalog:
         catalog.add_source("photos", "photo", originals="copy")
@@ -97,7 +70,7 @@ def comparable(answer):
 
 
 def test_locate_verifies_the_scene_and_no_other(gallery):
-    answer = locate(gallery, save(other_view(scene(2))))
+    answer = locate(gallery, save_scene(other_view(scene(2))))
     verifications = by_name(gallery, answer)
     assert len(verifications) == 6
     assert verifications.pop("scene-2.jpg").verified
@@ -105,9 +78,10 @@ def test_locate_verifies_the_scene_and_no_other(gallery):
     assert answer.verified is True
     assert answer.verification_threshold == VerificationThreshold()
     assert answer.calibrated_result.features.verified is True
-    best = verify.order_matches(answer.matches)[0]
+    best = order_matches(answer.matches)[0]
     match = answer.matches[best]
-    assert answer.calibrated_result.features.max_inliers == match.verification.inliers >= 18
+    assert answer.calibrated_result.features.max_inliers == match.verification.inliers
+    assert match.verification.inliers >= DEFAULT_MIN_INLIERS
     assert match.query_size_px == match.image_size_px == SIZE
     assert match.match.query_points.shape == (match.verification.inliers, 2)
     # The view differs by a few pixels only, so each pair of points is close.
@@ -117,21 +91,21 @@ def test_locate_verifies_the_scene_and_no_other(gallery):
 
 
 def test_locate_unknown_scene_is_not_verified(gallery):
-    answer = locate(gallery, save(scene(77)))
+    answer = locate(gallery, save_scene(scene(77)))
     assert answer.verified is False
     assert {entry.status for entry in by_name(gallery, answer).values()} == {"not_matched"}
     assert answer.calibrated_result.features.verified is False
 
 
 def test_locate_rotated_copy_verifies_and_mirrored_one_does_not(gallery):
-    rotated = locate(gallery, save(scene(3).rotate(90, expand=True)))
-    mirrored = locate(gallery, save(ImageOps.mirror(scene(3))))
+    rotated = locate(gallery, save_scene(scene(3).rotate(90, expand=True)))
+    mirrored = locate(gallery, save_scene(ImageOps.mirror(scene(3))))
     assert by_name(gallery, rotated)["scene-3.jpg"].verified
     assert not by_name(gallery, mirrored)["scene-3.jpg"].verified
 
 
 def test_locate_with_verification_is_deterministic_cold_warm_and_concurrently(gallery):
-    photo = save(other_view(scene(1)))
+    photo = save_scene(other_view(scene(1)))
     cold = comparable(locate(gallery, photo))
     assert comparable(locate(gallery, photo)) == cold
     with ThreadPoolExecutor(4) as pool:
@@ -141,14 +115,14 @@ def test_locate_with_verification_is_deterministic_cold_warm_and_concurrently(ga
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64)])
 def test_locate_photo_without_texture_has_status(gallery, size):
-    answer = locate(gallery, save(Image.new("RGB", size, (120, 130, 140))))
+    answer = locate(gallery, save_scene(Image.new("RGB", size, (120, 130, 140))))
     assert answer.verified is False
     assert {entry.status for entry in by_name(gallery, answer).values()} == {"no_texture"}
 
 
 def test_locate_photo_of_100_megapixels_is_verified(gallery):
     large = scene(4).resize((11_600, 8_800), Image.Resampling.BICUBIC)
-    answer = locate(gallery, save(large))
+    answer = locate(gallery, save_scene(large))
     assert by_name(gallery, answer)["scene-4.jpg"].verified
 
 
@@ -156,8 +130,8 @@ def test_locate_missing_and_changed_originals_are_reported(gallery):
     blobs = sorted(path for path in (gallery.folder / "blobs").rglob("*") if path.is_file())
     blobs[0].unlink()
     blobs[1].write_bytes(b"damaged")
-    blobs[2].write_bytes(save(scene(99), lat=1.0))
-    answer = locate(gallery, save(scene(2)))
+    blobs[2].write_bytes(save_scene(scene(99), lat=1.0))
+    answer = locate(gallery, save_scene(scene(2)))
     statuses = [entry.status for entry in by_name(gallery, answer).values()]
     # The third is a readable image: a blob of one face is trusted as a rendition.
     assert statuses.count("image_unavailable") == 2
@@ -168,13 +142,13 @@ def test_locate_changed_referenced_original_is_unavailable(harness, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for seed in range(2):
-        (folder / f"scene-{seed}.jpg").write_bytes(save(scene(seed), lat=40.0 + seed))
+        (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), lat=40.0 + seed))
     harness.org = harness.organization()
     with harness.operator.write(harness.org) as catalog:
         catalog.add_source("photos", "photo", originals="reference")
     harness.ingest(folder, harness.org)
-    (folder / "scene-0.jpg").write_bytes(save(scene(5), lat=40.0))
-    verifications = by_name(harness, locate(harness, save(scene(1))))
+    (folder / "scene-0.jpg").write_bytes(save_scene(scene(5), lat=40.0))
+    verifications = by_name(harness, locate(harness, save_scene(scene(1))))
     assert verifications["scene-0.jpg"].status == "image_unavailable"
     assert verifications["scene-1.jpg"].verified
 
@@ -201,7 +175,7 @@ def test_locate_verifies_faces_of_panoramas_for_every_policy(harness, tmp_path, 
     harness.ingest(folder, harness.org, kind="street")
     faces = harness.components.decoder.read("p", str(folder / "pano.jpg"), MetadataOverride())
     face = next(entry for entry in faces.faces if entry.name == "right")
-    answer = locate(harness, save(Image.fromarray(face.pixels)))
+    answer = locate(harness, save_scene(Image.fromarray(face.pixels)))
     with harness.database.read(harness.org) as catalog:
         names = {
             image.cubemap_face: answer.matches[image.id].verification
@@ -213,7 +187,7 @@ def test_locate_verifies_faces_of_panoramas_for_every_policy(harness, tmp_path, 
 
 
 def test_locate_without_remaining_time_reports_images_and_answers(gallery):
-    photo = save(scene(2))
+    photo = save_scene(scene(2))
     reference = locate(gallery, photo)
 
     class SpentDeadline(Deadline):
@@ -241,7 +215,7 @@ def test_locate_without_remaining_time_reports_images_and_answers(gallery):
 
 def test_locate_verify_candidates_0_does_not_compare(gallery):
     settings = gallery.settings.search.model_copy(update={"verify_candidates": 0})
-    answer = locate(gallery, save(scene(2)), settings=settings)
+    answer = locate(gallery, save_scene(scene(2)), settings=settings)
     assert (dict(answer.matches), answer.verification_threshold) == ({}, None)
     assert "verify" not in answer.timings_ms
     assert answer.calibrated_result.features.verified is None
@@ -251,7 +225,7 @@ def test_locate_compares_the_best_candidates_and_the_cited_images(gallery):
     settings = gallery.settings.search.model_copy(
         update={"verify_candidates": 1, "max_citations": 3}
     )
-    answer = locate(gallery, save(scene(2)), settings=settings)
+    answer = locate(gallery, save_scene(scene(2)), settings=settings)
     expected = {answer.ranked[0].candidate.id} | {cited.image_id for cited in answer.citations}
     assert set(answer.matches) == expected
 
@@ -260,12 +234,12 @@ def test_locate_reorders_only_if_the_threshold_says_so(gallery):
     # A query that resembles another scene by its colors, with a detail of scene 2.
     mixed = scene(5).copy()
     mixed.paste(scene(2).crop((0, 0, 200, 320)), (0, 0))
-    plain = locate(gallery, save(mixed))
+    plain = locate(gallery, save_scene(mixed))
     gallery.threshold = VerificationThreshold(min_inliers=10_000)
-    unverified = locate(gallery, save(mixed))
+    unverified = locate(gallery, save_scene(mixed))
     assert [e.candidate.id for e in plain.ranked] == [e.candidate.id for e in unverified.ranked]
     gallery.threshold = VerificationThreshold(reorders_candidates=True)
-    reordered = locate(gallery, save(mixed))
+    reordered = locate(gallery, save_scene(mixed))
     inliers = {id_: match.verification for id_, match in reordered.matches.items()}
     order = [inliers[entry.candidate.id] for entry in reordered.ranked]
     verified = [entry.inliers for entry in order if entry.verified]
@@ -283,11 +257,11 @@ def test_verification_uses_images_of_the_organization_only(gallery, tmp_path):
         catalog.add_source("photos", "photo", originals="copy")
     folder = tmp_path / "other"
     folder.mkdir()
-    (folder / "theirs.jpg").write_bytes(save(scene(2), lat=42.0))
+    (folder / "theirs.jpg").write_bytes(save_scene(scene(2), lat=42.0))
     gallery.ingest(folder, other)
     ours, theirs = (
-        locate(gallery, save(scene(2))),
-        locate(gallery, save(scene(2)), organization=other),
+        locate(gallery, save_scene(scene(2))),
+        locate(gallery, save_scene(scene(2)), organization=other),
     )
     with gallery.database.read(other) as catalog:
         their_ids = set(catalog.images(list(theirs.matches)))
@@ -297,9 +271,9 @@ def test_verification_uses_images_of_the_organization_only(gallery, tmp_path):
 
 
 def test_erased_image_leaves_the_feature_cache(gallery):
-    answer = locate(gallery, save(scene(2)))
+    answer = locate(gallery, save_scene(scene(2)))
     cached = [path.name for path in (gallery.folder / "features").rglob("*") if path.is_file()]
-    image_id = verify.order_matches(answer.matches)[0]
+    image_id = order_matches(answer.matches)[0]
     assert any(name.startswith(str(image_id)) for name in cached)
     with gallery.database.write(gallery.org) as catalog:
         catalog.delete_image(image_id)
@@ -310,15 +284,15 @@ def test_erased_image_leaves_the_feature_cache(gallery):
 
 
 def test_several_photos_use_the_best_match_of_each_image(gallery):
-    answer = locate(gallery, save(scene(77)), save(other_view(scene(2))))
-    best = answer.matches[verify.order_matches(answer.matches)[0]]
+    answer = locate(gallery, save_scene(scene(77)), save_scene(other_view(scene(2))))
+    best = answer.matches[order_matches(answer.matches)[0]]
     assert (best.photo, best.verification.verified) == (1, True)
 
 
 def test_crop_is_verified_in_pixels_of_the_crop(gallery):
-    photo = QueryPhoto(data=save(scene(2)), file="q.jpg", crop=Crop(100, 60, 260, 200))
+    photo = QueryPhoto(data=save_scene(scene(2)), file="q.jpg", crop=Crop(100, 60, 260, 200))
     answer = locate(gallery, photo)
-    best = answer.matches[verify.order_matches(answer.matches)[0]]
+    best = answer.matches[order_matches(answer.matches)[0]]
     assert best.query_size_px == (260, 200)
     shift = best.match.image_points - best.match.query_points
     np.testing.assert_allclose(np.median(shift, axis=0), [100, 60], atol=2.0)

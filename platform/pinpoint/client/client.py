@@ -92,11 +92,11 @@ class Client:
             parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
                 a list with one value for each of several photos), `query_kind`, `source_kinds`,
                 `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
-                maximum longitude and latitude), `polygon` (GeoJSON), `datetime` (text as `start/end`, or a pair of times with None as an open
-                end; both ends are included), `top`, `search_space` (`coordinates` ranks the
-                coordinates that the bundle lists instead of the gallery), `verify` (number of
-                candidates that are compared by local features; 0 disables it), `include`
-                (`matches` for the positions of the inliers).
+                maximum longitude and latitude), `polygon` (GeoJSON), `datetime` (text as
+                `start/end`, or a pair of times with None as an open end; both ends are included),
+                `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
+                instead of the gallery), `verify` (number of candidates that are compared by local
+                features; 0 disables it), `include` (`matches` for the positions of the inliers).
 
         Raises:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
@@ -107,7 +107,7 @@ class Client:
         return answer
 
     def match_picture(self, photo: Photo | Sequence[Photo], **parameters: Any) -> bytes:
-        """Return a PNG: a photo beside the gallery image that matches best.
+        """Return the match picture as a PNG: a photo next to the gallery image that matches best.
 
         Args:
             photo: As `locate`.
@@ -135,7 +135,8 @@ class Client:
             photo: Path or bytes; alternative to `image_id`.
             image_id: A gallery image.
             parameters: Those of `locate`, except `top`, `search_space`, `verify` and `include`; in
-                addition `limit`, `per_group` and, with `image_id`, `include_self` and `exclude_group`.
+                addition `limit`, `per_group` and, with `image_id`, `include_self` and
+                `exclude_group`.
         """
         form = to_form({**parameters, "image_id": image_id})
         files = None if photo is None else [("photo", _read_photo(photo))]

@@ -132,9 +132,11 @@ from pinpoint.records.verification import (
     DEFAULT_MIN_SPREAD,
     GeometricMatch,
     ImageMatch,
+    ImpostorMatch,
     LocalFeatures,
     TransformModel,
     Verification,
+    VerificationCalibration,
     VerificationStatus,
     VerificationThreshold,
 )
@@ -257,7 +259,9 @@ __all__ = [
     "GeometricMatch",
     "LocalFeatures",
     "TransformModel",
+    "ImpostorMatch",
     "Verification",
+    "VerificationCalibration",
     "VerificationStatus",
     "VerificationThreshold",
 ]

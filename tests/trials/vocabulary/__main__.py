@@ -1,7 +1,8 @@
-"""Compare vocabularies of at most 1,024 dimensions by two views of the same photo.
+"""Compare vocabularies of at most 1,024 dimensions on real images that they were not learned from.
 
-The built-in bundle has the best of them (`ship_vocabulary.CONFIG`). With `--street`, recall on a
-folder of street views is printed as well; it chooses nothing.
+Two columns: two views of the same photo find each other, and with `--street` a street view finds
+another panorama within 25 m. The built-in bundle has the best mean of both
+(`ship_vocabulary.CONFIG`): one small set alone would choose by chance.
 """
 
 from __future__ import annotations

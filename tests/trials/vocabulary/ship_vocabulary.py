@@ -27,7 +27,7 @@ WEIGHTS_LICENSE = "Apache-2.0"
 HALF = (0.5, 0.5, 0.5)
 PREPROCESS = Preprocess(size_px=320, resize="squash", interpolation="bicubic", mean=HALF, std=HALF)
 CONFIG = VocabularyConfig(layer=LAYER, num_centers=9, has_pca=False)
-"""The best of those that `pinpoint bench vocabulary` compares."""
+"""The best mean of the two columns of `pinpoint bench vocabulary`."""
 NOTE = (
     "EfficientNet-Lite0 of ImageNet and a vocabulary of unrelated photos, not trained for places: "
     "finds images that show the same walls, trees and signs. Its similarities are not "

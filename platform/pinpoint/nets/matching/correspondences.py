@@ -64,11 +64,11 @@ def _squared_distances(
     """Squared Euclidean distances `[N, M]`, exact up to the rounding of their sum."""
     lengths = np.square(vectors).sum(axis=1), np.square(others).sum(axis=1)
     products = np.asarray(vectors @ others.T, np.float32)
-    return lengths[0][:, None] + lengths[1][None, :] - 2 * products
+    return np.asarray(lengths[0][:, None] + lengths[1][None, :] - 2 * products, np.float32)
 
 
 def _min_without(squared: NDArray[np.float32], columns: NDArray[np.intp]) -> Floats:
     """Minimum of each row `[M]` without the value in its column of `columns`."""
     others = squared.copy()
     others[np.arange(len(others)), columns] = np.inf
-    return others.min(axis=1).astype(np.float64)
+    return np.asarray(others.min(axis=1), np.float64)
