@@ -56,6 +56,8 @@ def run_photo_demo(
 ) -> Json:
     """Start the stack, ingest the gallery, locate the held-out photos, print and draw the results.
 
+    A verified answer gets a match picture next to the map.
+
     Args:
         folder: Folder of geotagged photos, or with a manifest of them; or the manifest.
         settings: Settings of the stack.
@@ -63,7 +65,7 @@ def run_photo_demo(
         organization: Organization to act as; the default organization if None.
         queries: Number of photos to locate, each of another group; at most half of the groups.
         source_kind: Kind of the photos.
-        out: Folder of the map.
+        out: Folder of map and match pictures.
 
     Returns:
         The document that `--json` prints: `server`, `home`, `gallery`, `photos`, `summary`,
@@ -90,8 +92,12 @@ def run_photo_demo(
             [photo.capture.point for photo in gallery],
             answers,
         )
+        out.mkdir(parents=True, exist_ok=True)
+        for number, photo in enumerate(report["photos"], start=1):
+            photo["match_picture"] = _write_match_picture(
+                client, photo, out / f"match-{number}.png", source
+            )
         server = client.server
-    out.mkdir(parents=True, exist_ok=True)
     gallery_points = [photo.capture.point for photo in gallery]
     demo_photos_report.draw_photo_map(report, gallery_points, out / MAP_FILE)
     pinpoint = f"pinpoint --home {shlex.quote(str(home))}"
@@ -116,6 +122,15 @@ def run_photo_demo(
     else:
         demo_photos_report.show_photo_demo(report)
     return report
+
+
+def _write_match_picture(client: Client, photo: Json, path: Path, source: str) -> str | None:
+    """Write the match picture of a verified answer; None for other answers."""
+    if not photo["verified"]:
+        path.unlink(missing_ok=True)
+        return None
+    path.write_bytes(client.match_picture(Path(photo["photo"]), sources=[source]))
+    return str(path)
 
 
 def read_photos(folder: Path, settings: Settings) -> tuple[list[GeotaggedPhoto], list[Rejected]]:
