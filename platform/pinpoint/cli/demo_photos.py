@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from pinpoint.stack.supervisor import lifecycle
 
 _THREADS: Final = 2
 _UNKNOWN_LICENSE: Final = "not stated"
+_MAX_NAMES_LENGTH: Final = 200
+_MAX_COMMANDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,9 @@ def run_photo_demo(
             "rejected": batch["rejected"] + batch["failed"],
         },
         "map": str(out / MAP_FILE),
-        "try": [f"{pinpoint} locate {shlex.quote(photo['photo'])}" for photo in report["photos"]],
+        "try": [f"{pinpoint} locate {shlex.quote(photo['photo'])}" for photo in report["photos"]][
+            :_MAX_COMMANDS
+        ],
         "remove": f"pinpoint destroy --home {shlex.quote(str(home))}",
     }
     if as_json:
@@ -210,15 +214,18 @@ def _ensure_source(
     content = "\n".join(sorted(photo.capture.sha256 for photo in gallery))
     name = f"{folder.resolve().name} {_shuffle_key(content)[:8]}"
     if name not in {source["name"] for source in client.sources()}:
-        licenses = {photo.capture.license for photo in gallery} - {None}
         client.add_source(
             name,
             kind,
-            license=", ".join(sorted(str(license) for license in licenses))[:200]
-            or _UNKNOWN_LICENSE,
-            attribution=str(folder),
+            license=_join_names(photo.capture.license for photo in gallery) or _UNKNOWN_LICENSE,
+            attribution=_join_names(photo.capture.creator for photo in gallery),
         )
     return name
+
+
+def _join_names(names: Iterable[str | None]) -> str | None:
+    """Distinct names in one line; None if there is none."""
+    return ", ".join(sorted({name for name in names if name}))[:_MAX_NAMES_LENGTH] or None
 
 
 def _ingest_gallery(client: Client, source: str, gallery: Sequence[GeotaggedPhoto]) -> Json:
