@@ -19,6 +19,7 @@ from bench import (
     decode,
     end_to_end,
     geoclip,
+    index_size,
     ingest,
     locate,
     planet,
@@ -63,13 +64,7 @@ def main() -> None:
     if arguments.only in (None, "decode"):
         figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
     if arguments.only in (None, "ingest"):
-        with stack() as running:
-            files = ingest.prepare(running, arguments.files, console.log)
-            figures["ingest"] = ingest.measure(files, arguments.repetitions, console.log)
-            files.parts.decoder.close()
-            figures["workers"] = workers.measure(
-                running, files, arguments.workers, arguments.repetitions, console.log
-            )
+        figures |= _measure_ingest(arguments, console.log)
     report.show(figures)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -83,7 +78,12 @@ def _measure_networks(arguments: argparse.Namespace, say: Say) -> dict[str, obje
         "verification": lambda: verification.measure(arguments.repetitions, say),
         "training": lambda: _measure_training(arguments.repetitions, say),
     }
-    return {name: measure() for name, measure in parts.items() if arguments.only in (None, name)}
+    figures = {
+        name: measure() for name, measure in parts.items() if arguments.only in (None, name)
+    }
+    if arguments.only in (None, "index"):
+        figures["index_mib_per_million"] = index_size.measure(say)
+    return figures
 
 
 def _measure_training(repetitions: int, say: Say) -> object:
@@ -112,8 +112,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         choices=(
-            *("locate", "judged", "decode", "ingest", "planet", "geoclip", "rerank"),
-            *("verification", "training"),
+            *("locate", "judged", "decode", "index", "ingest"),
+            *("planet", "geoclip", "rerank", "verification", "training"),
         ),
     )
     parser.add_argument(
@@ -130,6 +130,16 @@ def _parse_counts(value: str) -> list[int]:
     if not counts or min(counts) < 1 or len(counts) != value.count(",") + 1:
         raise argparse.ArgumentTypeError(f"{value!r} is no list of numbers like 10000,100000")
     return counts
+
+
+def _measure_ingest(arguments: argparse.Namespace, say: Say) -> dict[str, object]:
+    """Measure the flow in one process, then with workers."""
+    with stack() as running:
+        files = ingest.prepare(running, arguments.files, say)
+        flow = ingest.measure(files, arguments.repetitions, say)
+        files.parts.decoder.close()
+        by_workers = workers.measure(running, files, arguments.workers, arguments.repetitions, say)
+    return {"ingest": flow, "workers": by_workers}
 
 
 def _measure_locate(size: int, arguments: argparse.Namespace, say: Say) -> dict[str, object]:

@@ -80,6 +80,15 @@ def _add_columns(table: Table, *names: str) -> None:
         table.add_column(name, justify="right")
 
 
+def _show_index_sizes(out: Console, sizes: dict[str, dict[str, int]]) -> None:
+    table = Table(title="MiB per million images, by dimensions of the image vector")
+    for column in ("dimensions", "index on disk", "vectors in PostgreSQL"):
+        table.add_column(column, justify="right")
+    for width, mib in sizes.items():
+        table.add_row(width, f"{mib['index_on_disk']:,}", f"{mib['vectors_in_postgresql']:,}")
+    out.print(table)
+
+
 def _show_end_to_end(out: Console, sizes: list[Figures]) -> None:
     first = sizes[0]
     table = Table(
@@ -276,6 +285,7 @@ def _show_training(out: Console, measured: Figures) -> None:
 
 
 _PARTS = {
+    "index_mib_per_million": _show_index_sizes,
     "rerank": _show_rerank,
     "verification": _show_verification,
     "training": _show_training,

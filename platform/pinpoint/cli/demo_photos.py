@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from pinpoint.stack.supervisor import lifecycle
 
 _THREADS: Final = 2
 _UNKNOWN_LICENSE: Final = "not stated"
+_MAX_NAMES_LENGTH: Final = 200
+_MAX_COMMANDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ def run_photo_demo(
 ) -> Json:
     """Start the stack, ingest the gallery, locate the held-out photos, print and draw the results.
 
+    A verified answer gets a match picture next to the map.
+
     Args:
         folder: Folder of geotagged photos, or with a manifest of them; or the manifest.
         settings: Settings of the stack.
@@ -63,7 +67,7 @@ def run_photo_demo(
         organization: Organization to act as; the default organization if None.
         queries: Number of photos to locate, each of another group; at most half of the groups.
         source_kind: Kind of the photos.
-        out: Folder of the map.
+        out: Folder of map and match pictures.
 
     Returns:
         The document that `--json` prints: `server`, `home`, `gallery`, `photos`, `summary`,
@@ -90,8 +94,12 @@ def run_photo_demo(
             [photo.capture.point for photo in gallery],
             answers,
         )
+        out.mkdir(parents=True, exist_ok=True)
+        for number, photo in enumerate(report["photos"], start=1):
+            photo["match_picture"] = _write_match_picture(
+                client, photo, out / f"match-{number}.png", source
+            )
         server = client.server
-    out.mkdir(parents=True, exist_ok=True)
     gallery_points = [photo.capture.point for photo in gallery]
     demo_photos_report.draw_photo_map(report, gallery_points, out / MAP_FILE)
     pinpoint = f"pinpoint --home {shlex.quote(str(home))}"
@@ -108,7 +116,9 @@ def run_photo_demo(
             "rejected": batch["rejected"] + batch["failed"],
         },
         "map": str(out / MAP_FILE),
-        "try": [f"{pinpoint} locate {shlex.quote(photo['photo'])}" for photo in report["photos"]],
+        "try": [f"{pinpoint} locate {shlex.quote(photo['photo'])}" for photo in report["photos"]][
+            :_MAX_COMMANDS
+        ],
         "remove": f"pinpoint destroy --home {shlex.quote(str(home))}",
     }
     if as_json:
@@ -116,6 +126,15 @@ def run_photo_demo(
     else:
         demo_photos_report.show_photo_demo(report)
     return report
+
+
+def _write_match_picture(client: Client, photo: Json, path: Path, source: str) -> str | None:
+    """Write the match picture of a verified answer; None for other answers."""
+    if not photo["verified"]:
+        path.unlink(missing_ok=True)
+        return None
+    path.write_bytes(client.match_picture(Path(photo["photo"]), sources=[source]))
+    return str(path)
 
 
 def read_photos(folder: Path, settings: Settings) -> tuple[list[GeotaggedPhoto], list[Rejected]]:
@@ -195,15 +214,18 @@ def _ensure_source(
     content = "\n".join(sorted(photo.capture.sha256 for photo in gallery))
     name = f"{folder.resolve().name} {_shuffle_key(content)[:8]}"
     if name not in {source["name"] for source in client.sources()}:
-        licenses = {photo.capture.license for photo in gallery} - {None}
         client.add_source(
             name,
             kind,
-            license=", ".join(sorted(str(license) for license in licenses))[:200]
-            or _UNKNOWN_LICENSE,
-            attribution=str(folder),
+            license=_join_names(photo.capture.license for photo in gallery) or _UNKNOWN_LICENSE,
+            attribution=_join_names(photo.capture.creator for photo in gallery),
         )
     return name
+
+
+def _join_names(names: Iterable[str | None]) -> str | None:
+    """Distinct names in one line; None if there is none."""
+    return ", ".join(sorted({name for name in names if name}))[:_MAX_NAMES_LENGTH] or None
 
 
 def _ingest_gallery(client: Client, source: str, gallery: Sequence[GeotaggedPhoto]) -> Json:

@@ -26,7 +26,7 @@ PHOTO_COLUMNS: Final = (
     ">nearest in gallery",
     ">radius",
     "ground truth",
-    ">similarity",
+    ">inliers",
     ">ms",
     "cited files",
 )
@@ -73,6 +73,10 @@ def summarize_photo_demo(
             "within_25_m": _count_within(photos, NEAR_M),
             "covered_within_25_m": _count_within(covered, NEAR_M),
             "within_1_km": _count_within(photos, 1_000.0),
+            "verified": sum(photo["verified"] for photo in photos),
+            "verified_within_25_m": _count_within(
+                [photo for photo in photos if photo["verified"]], NEAR_M
+            ),
             "inside_radius": sum(photo["inside"] is True for photo in photos),
         },
         "bundle": answers[0]["bundle"] if answers else None,
@@ -93,6 +97,8 @@ def describe_query(path: Path, ground_truth: Point, answer: Json) -> Json:
         error_m = geodesic_m(Point(lat=point["lat"], lon=point["lon"]), ground_truth)
         is_inside = error_m <= radii_m[_RADIUS_SHARE]
     cited = [image for images in answer["citations"].values() for image in images]
+    compared = [*cited, *answer["candidates"]]
+    inliers = [row["verification"]["inliers"] for row in compared if row["verification"]]
     return {
         "photo": str(path),
         "ground_truth": {"lat": ground_truth.lat, "lon": ground_truth.lon},
@@ -105,6 +111,8 @@ def describe_query(path: Path, ground_truth: Point, answer: Json) -> Json:
             {name: image[name] for name in ("image_id", "file_name", "license", "similarity")}
             for image in cited
         ],
+        "verified": answer["verified"],
+        "inliers": max(inliers, default=None),
         "ms": answer["timings_ms"].get("total", sum(answer["timings_ms"].values())),
     }
 
@@ -117,7 +125,7 @@ def show_photo_demo(report: Json) -> None:
     output.print_line(
         f"nearest in gallery: from the ground truth to the nearest image of the gallery; radius: "
         f"of the disc around the answer with {_RADIUS_SHARE} of the ranker's weights or of the "
-        "probability"
+        "probability; inliers: correspondences of local features with the best matching image"
     )
     output.print_line("")
     output.print_line(
@@ -130,9 +138,16 @@ def show_photo_demo(report: Json) -> None:
         f"1 km: {summary['within_1_km']}; of the {summary['covered']} with a gallery image within "
         f"{NEAR_M:.0f} m: {summary['covered_within_25_m']} within {NEAR_M:.0f} m"
     )
+    output.print_line(
+        f"verified by local features: {summary['verified']}, of them within {NEAR_M:.0f} m: "
+        f"{summary['verified_within_25_m']}"
+    )
     for note in report["notes"]:
         output.print_line(note)
     output.print_line(f"map: {report['map']}")
+    for photo in report["photos"]:
+        if photo["match_picture"]:
+            output.print_line(f"match: {photo['match_picture']}")
     output.print_line("")
     output.print_line(f"the API is at {report['server']}; next steps:")
     for command in report["try"]:
@@ -155,7 +170,9 @@ def _to_table_row(number: int, photo: Json) -> tuple[str, ...]:
         output.format_length(photo["nearest_in_gallery_m"]),
         "–" if radius_m is None else output.format_length(radius_m),
         {True: "inside", False: "outside", None: "–"}[photo["inside"]],
-        f"{max(image['similarity'] for image in cited):.2f}" if cited else "–",
+        "–"
+        if photo["inliers"] is None
+        else f"{photo['inliers']}{' verified' if photo['verified'] else ''}",
         f"{photo['ms']:.0f}",
         ", ".join(image["file_name"] for image in cited[:_MAX_CITED])
         + (f" and {len(cited) - _MAX_CITED} more" if len(cited) > _MAX_CITED else ""),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,8 +20,9 @@ import torch
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import Bundle
+from pinpoint.nets.runtime import open_encoder
 from pinpoint.records import DecodedImage, Pixels
-from pinpoint.settings import MediaSettings
+from pinpoint.settings import BUILT_IN_BUNDLE, EncoderSettings, MediaSettings
 from pinpoint.synthetic.dataset import make_planet
 from pinpoint.training.vocabulary.config import VocabularyConfig
 from pinpoint.training.vocabulary.local_features import LocalFeatureSource
@@ -35,8 +37,21 @@ WIDTHS = (
 """Channels after the local PCA (None: all 112), and centers; the last four have 512 or fewer
 dimensions."""
 NEAR_M = 25.0
-Street = tuple[torch.Tensor, np.ndarray, np.ndarray]
-"""Local features `[N, T, C]`, distances `[N, N]` in meters, and which are of another panorama."""
+BUNDLES = ("descriptor", BUILT_IN_BUNDLE)
+DEPTHS = (1, 5, 20)
+
+
+@dataclass(frozen=True)
+class Street:
+    """Street views."""
+
+    images: list[Pixels]
+    maps: torch.Tensor
+    """Local features, `[N, T, C]`."""
+    near: np.ndarray
+    """Pairs of images of different panoramas within 25 m, `[N, N]`."""
+    foreign: np.ndarray
+    """Pairs of images of different panoramas, `[N, N]`."""
 
 
 def _extract(images: list[Pixels], tower: Bundle) -> torch.Tensor:
@@ -57,16 +72,27 @@ def _read_street(folder: Path, tower: Bundle) -> Street:
         rows = list(csv.DictReader(file))
     positions = np.array([(float(row["latitude"]), float(row["longitude"])) for row in rows])
     panoramas = np.array([row["panorama"] for row in rows])
-    maps = _extract(_read_images([folder / row["file"] for row in rows]), tower)
-    return maps, pairwise_m(positions), panoramas[:, None] != panoramas[None, :]
+    images = _read_images([folder / row["file"] for row in rows])
+    foreign = panoramas[:, None] != panoramas[None, :]
+    near = (pairwise_m(positions) <= NEAR_M) & foreign
+    return Street(images, _extract(images, tower), near, foreign)
 
 
-def _street_recall(vectors: np.ndarray, street: Street) -> float:
-    _, distances_m, foreign = street
-    near = (distances_m <= NEAR_M) & foreign
-    queries = np.flatnonzero(near.any(axis=1))
-    similarities = np.where(foreign, vectors @ vectors.T, -np.inf)
-    return float(near[queries, similarities[queries].argmax(axis=1)].mean())
+def _street_recall(vectors: np.ndarray, street: Street, depth: int = 1) -> float:
+    queries = np.flatnonzero(street.near.any(axis=1))
+    similarities = np.where(street.foreign, vectors @ vectors.T, -np.inf)[queries]
+    nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :depth]
+    hits = np.take_along_axis(street.near[queries], nearest, axis=1)
+    return 100.0 * float(hits.any(axis=1).mean())
+
+
+def _print_bundles(street: Street, home: Path) -> None:
+    """Recall of whole bundles, on the images as a worker encodes them."""
+    for name in BUNDLES:
+        encoder = open_encoder(EncoderSettings(bundle=name, device="cpu"), home, 512)
+        vectors = encoder.encode(street.images, "street")
+        shares = " / ".join(f"{_street_recall(vectors, street, k):.1f}" for k in DEPTHS)
+        sys.stdout.write(f"| {name} | {vectors.shape[1]} | {shares} |\n")
 
 
 def _print_row(
@@ -78,7 +104,7 @@ def _print_row(
 ) -> None:
     cells = [name, f"{100 * judge(views, config, more):.1f}"]
     if street is not None and config is None:
-        cells.append(f"{100 * _street_recall(embed(None, street[0]), street):.1f}")
+        cells.append(f"{_street_recall(embed(None, street.maps), street):.1f}")
     elif street is not None and config is not None:
         maps = [views.photos, *([] if more is None else [more])]
         shares = []
@@ -90,7 +116,7 @@ def _print_row(
                 has_pca=False,
                 seed=seed,
             )
-            shares.append(100 * _street_recall(embed(learn(maps, seeded), street[0]), street))
+            shares.append(_street_recall(embed(learn(maps, seeded), street.maps), street))
         cells.append(f"{np.mean(shares):.1f} ({min(shares):.1f} to {max(shares):.1f})")
     sys.stdout.write(f"| {' | '.join(cells)} |\n")
     sys.stdout.flush()
@@ -105,6 +131,8 @@ if __name__ == "__main__":
         tower = write_bare_tower(Path(folder))
         views = extract_views([photo.pixels for photo in read_photos(given.photos)], tower)
         street = None if given.street is None else _read_street(given.street, tower)
+        if street is not None:
+            _print_bundles(street, Path(folder) / "home")
         planet = make_planet(Path(folder) / "planet", preset="tiny", seed=7)
         drawn = sorted(planet.folder.glob("galleries/*/*/*.jpg"))
         planet_maps = _extract(_read_images(drawn[:: max(1, len(drawn) // 128)]), tower)

@@ -164,4 +164,7 @@ def _draw_legend(axes: Axes, photos: Sequence[MapAnswer], *, has_gallery: bool) 
     if len(answered) < len(photos):
         label = f"without an answer ({len(photos) - len(answered)}): ground truth only"
         handles.append(Line2D([], [], ls="none", label=label))
-    axes.legend(handles=handles, loc="lower left", fontsize=9)
+    if has_gallery:  # Any place inside a map of one region may be covered with images.
+        axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0), fontsize=9)
+    else:
+        axes.legend(handles=handles, loc="lower left", fontsize=9)
