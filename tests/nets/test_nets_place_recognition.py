@@ -381,7 +381,7 @@ def test_read_published_with_another_file_is_refused(tmp_path, content, words):
 
 
 def test_read_published_with_missing_file_is_refused(tmp_path):
-    with pytest.raises(BadBundleError, match="no such file"):
+    with pytest.raises(BadBundleError, match="cannot be read: No such file"):
         read_published(tmp_path / "absent.pth")
 
 
