@@ -7,9 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
+from nets.published_layouts import boq_resnet50, random_tensors
 from nets.towers import timm_bundle, timm_weights
 from pinpoint.cli.main import main
+from pinpoint.nets.bundle.bundles import file_sha256
+from pinpoint.nets.place_recognition.published import PUBLISHED_NETWORKS
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import BUILT_IN_BUNDLE, EncoderSettings
 from shared_data import shared_data
@@ -177,3 +181,86 @@ def test_bundles_import_geoclip_requires_its_tower(pinpoint, tmp_path):
     assert code != 0
     assert "GeoCLIP was trained behind open_clip:ViT-L-14-quickgelu" in error
     assert names(pinpoint) == {**dict.fromkeys(SHIPPED), "tiny-timm": None}
+
+
+def test_bundles_import_published_network_converts_its_file(pinpoint, tmp_path):
+    """The smallest published network in full size, with random weights."""
+    file = tmp_path / "resnet50_16384.pth"
+    torch.save(random_tensors(boq_resnet50()), file)
+    options = ("--name", "boq", "--size-px", 96, "--json")
+    code, output, error = pinpoint("bundles", "import", "boq-resnet50", "--weights", file, *options)
+    assert code == 0, error
+    assert (output["tower"], output["width"]) == ("place_recognition:boq-resnet50", 16_384)
+    assert (output["input_px"], output["preprocess"]["interpolation"]) == (96, "bicubic")
+    assert output["converted_from"] == {
+        "file": "resnet50_16384.pth",
+        "sha256": file_sha256(file),
+        "source": PUBLISHED_NETWORKS["boq-resnet50"].source,
+    }
+    assert "MIT" in output["license"]
+    assert "not checked by Pinpoint" in output["note"]
+    # The bundle does not need the published file.
+    file.unlink()
+    files = {path.name for path in (tmp_path / "home" / "bundles" / "boq").iterdir()}
+    assert files == {"contract.json", "tower.safetensors"}
+    encoder = open_encoder(
+        EncoderSettings(bundle="boq", device="cpu"), tmp_path / "home", rendition_px=512
+    )
+    pictures = [np.full((120, 160, 3), shade, dtype=np.uint8) for shade in (20, 200)]
+    vectors = encoder.encode(pictures)
+    assert vectors.shape == (2, 16_384)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
+    assert vectors[1] == pytest.approx(encoder.encode(pictures[1:])[0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("missing", "lack aggregation.mixing.bias"),
+        ("unknown", "have unknown aggregator.extra"),
+        ("shape", r"have wrong shapes: aggregation.mixing.weight [32, 64] instead of [32, 128]"),
+        ("infinite", "aggregation.mixing.bias has values that are not finite"),
+    ],
+)
+def test_bundles_import_published_network_with_another_file_is_refused(
+    pinpoint, tmp_path, change, words
+):
+    layout = boq_resnet50()
+    if change == "missing":
+        del layout["aggregator.fc.bias"]
+    if change == "unknown":
+        layout["aggregator.extra"] = (3,)
+    if change == "shape":
+        layout["aggregator.fc.weight"] = (32, 64)
+    tensors = {name: torch.zeros(shape) for name, shape in layout.items()}
+    if change == "infinite":
+        tensors["aggregator.fc.bias"][3] = float("nan")
+    torch.save(tensors, tmp_path / "w.pth")
+    options = ("--weights", tmp_path / "w.pth")
+    code, _, error = pinpoint("bundles", "import", "boq-resnet50", *options)
+    assert code == 78
+    assert words in error
+    below = tmp_path / "home" / "bundles"
+    assert not below.exists() or list(below.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("megaloc",), "needs its weights file. Download https://huggingface.co/gberton/MegaLoc"),
+        (("megaloc", "--weights", "absent.pth"), "absent.pth does not exist"),
+        (("megaloc", "--license", "MIT"), "leave --license, --tower and --tower-arg out"),
+        (("SuperPoint",), "SuperPoint is not offered: its license forbids commercial use"),
+        (("nothing", "--weights", "w.pth"), "--weights is for a published network"),
+        (
+            ("boq-resnet50", "--weights", __file__, "--aggregation", "avg"),
+            "has an aggregation of its own",
+        ),
+    ],
+)
+def test_bundles_import_published_network_with_bad_arguments_is_rejected(
+    pinpoint, arguments, words
+):
+    code, _, error = pinpoint("bundles", "import", *arguments)
+    assert code == 64
+    assert words in error

@@ -203,6 +203,8 @@ def test_digest_covers_exactly_what_determines_vectors(bundle, tmp_path):
     assert digest(read_bundle(bundle).contract, 384) != first
     change(bundle, note="Another note.", name="another", code_version="9", weights__license="MIT")
     change(bundle, tower__pretrained="tag")
+    origin = {"file": "w.pth", "sha256": "0" * 64, "source": "https://example.org/w.pth"}
+    change(bundle, weights__converted_from=origin)
     assert digest(read_bundle(bundle).contract, 512) == first
     change(bundle, preprocess__resize="squash")
     second = digest(read_bundle(bundle).contract, 512)

@@ -29,6 +29,7 @@ from pinpoint.nets.place_recognition.published import (
 )
 from pinpoint.nets.place_recognition.selavpr import MultiscaleAdapter, SelaVpr, gem_pool
 from pinpoint.nets.towers.backbone import build_tower, init_tower
+from pinpoint.nets.towers.feature_maps import FeatureMaps
 
 TINY = DinoSize(width=64, depth=3, heads=2, grid=5)
 LAYOUTS = {
@@ -132,6 +133,24 @@ def test_published_network_with_a_size_that_is_no_multiple_of_14_is_refused(name
 def test_megaloc_with_too_few_patches_is_refused():
     with pytest.raises(ValueError, match="4 patches cannot be distributed over 4 clusters"):
         tiny_network("megaloc")(torch.zeros(1, 3, 28, 28))
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "count"),
+    [
+        ("megaloc", "backbone.blocks.1", 16),
+        ("boq-dinov2", "backbone.blocks.1", 16),
+        ("selavprplusplus", "adapters.0", 16),
+        ("boq-resnet50", "backbone.6", 16),
+    ],
+)
+def test_feature_maps_of_a_published_network_leave_the_class_token_out(name, layer, count):
+    """So that a vocabulary can be learned from a layer of these towers."""
+    maps = FeatureMaps(tiny_network(name), layer)
+    with torch.inference_mode():
+        local = maps.extract(torch.zeros(2, 3, 56, 56))
+    assert local.features.shape[:2] == (2, count)
+    assert local.prefix.shape[1] == int(name != "boq-resnet50")
 
 
 # --- slow loops -----------------------------------------------------------------------------
@@ -381,7 +400,7 @@ def test_read_published_with_another_file_is_refused(tmp_path, content, words):
 
 
 def test_read_published_with_missing_file_is_refused(tmp_path):
-    with pytest.raises(BadBundleError, match="no such file"):
+    with pytest.raises(BadBundleError, match="cannot be read: No such file"):
         read_published(tmp_path / "absent.pth")
 
 

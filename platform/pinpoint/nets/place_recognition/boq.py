@@ -16,7 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pinpoint.nets.place_recognition.dinov2 import DINO_BASE, DinoSize, DinoV2, patch_map
+from pinpoint.nets.place_recognition.dinov2 import (
+    CLASS_TOKENS,
+    DINO_BASE,
+    DinoSize,
+    DinoV2,
+    patch_map,
+)
 from pinpoint.nets.place_recognition.state_names import NameTable
 from pinpoint.nets.towers.torchvision_ops import allow_torchvision
 
@@ -104,6 +110,7 @@ class BoqDinoV2(nn.Module):
         rows: int = 32,
     ) -> None:
         super().__init__()
+        self.num_prefix_tokens = CLASS_TOKENS
         self.backbone = DinoV2(size, final_norm=False)
         self.aggregation = QueryAggregation(
             size.width, projected=projected, queries=queries, blocks=blocks, rows=rows

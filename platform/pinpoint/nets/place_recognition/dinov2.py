@@ -20,6 +20,8 @@ from torch import nn
 from pinpoint.nets.towers.torchvision_ops import allow_torchvision
 
 PATCH_PX: Final = 14
+CLASS_TOKENS: Final = 1
+"""Tokens before the patch tokens in every layer; a vocabulary of a layer leaves them out."""
 
 _GRID_OFFSET = 0.1
 """Meta adds this to the number of rows and columns before it computes the scale of the resize. It

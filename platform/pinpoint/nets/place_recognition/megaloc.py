@@ -16,7 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pinpoint.nets.place_recognition.dinov2 import DINO_BASE, DinoSize, DinoV2, patch_map
+from pinpoint.nets.place_recognition.dinov2 import (
+    CLASS_TOKENS,
+    DINO_BASE,
+    DinoSize,
+    DinoV2,
+    patch_map,
+)
 from pinpoint.nets.place_recognition.state_names import NameTable
 
 MEGALOC_NAMES: Final[NameTable] = (
@@ -81,6 +87,7 @@ class MegaLoc(nn.Module):
         dim: int = 8448,
     ) -> None:
         super().__init__()
+        self.num_prefix_tokens = CLASS_TOKENS
         self.backbone = DinoV2(size)
         self.aggregation = TransportAggregation(
             size.width, clusters=clusters, dim=cluster_dim, token_dim=token_dim, hidden=hidden

@@ -102,7 +102,9 @@ def read_published(file: Path) -> dict[str, torch.Tensor]:
             return read_tensors(file)
         with torch.serialization.safe_globals(_DATA_TYPES):
             document = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise BadBundleError(f"weights {file} cannot be read: {error.strerror}") from error
+    except (EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise BadBundleError(
             f"weights {file} cannot be read as a file of tensors: {describe_cause(error)}"
         ) from error

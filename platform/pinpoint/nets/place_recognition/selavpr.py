@@ -16,7 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pinpoint.nets.place_recognition.dinov2 import DINO_BASE, DinoSize, DinoV2, patch_grid
+from pinpoint.nets.place_recognition.dinov2 import (
+    CLASS_TOKENS,
+    DINO_BASE,
+    DinoSize,
+    DinoV2,
+    patch_grid,
+)
 from pinpoint.nets.place_recognition.state_names import NameTable
 
 SELAVPR_NAMES: Final[NameTable] = (
@@ -87,6 +93,7 @@ class SelaVpr(nn.Module):
 
     def __init__(self, size: DinoSize = DINO_BASE, *, adapters: int = 12, dim: int = 2048) -> None:
         super().__init__()
+        self.num_prefix_tokens = CLASS_TOKENS
         self.backbone = DinoV2(size)
         self.adapters = nn.ModuleList(MultiscaleAdapter(size.width) for _ in range(adapters))
         self.token_projection = nn.Linear(size.width, size.width)
