@@ -29,6 +29,7 @@ from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexFilter, SearchFilter
 from pinpoint.search.context import SearchContext
 from pinpoint.search.pipeline import locate_encoded
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from stack_fixtures import write_photos
 from trials.rebuild.load import follow
 from trials.rebuild.rows import CHANGING, STILL, load
@@ -205,6 +206,7 @@ def test_bundle_activation_under_load_switches_and_returns(tmp_path, monkeypatch
         old = services.encoder.contract
         new = EncoderHandle(stack.settings, BUNDLE).contract
         gallery = SyntheticGallery(stack, load(stack, IMAGES, ASKED), old, new)
+        assert isinstance(services.index, RemoteIndex)
         services.index.rebuild()
         follow(services.index)
         assert services.index.count() == IMAGES

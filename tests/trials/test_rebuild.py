@@ -25,6 +25,7 @@ from pinpoint.bootstrap import Services, build_services
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexPoint, IndexQuery
 from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from recall_table import ENOUGH, Switch
 from trials.rebuild import crashes
 from trials.rebuild.load import HEAD, Load, Window, follow, line, loading
@@ -83,6 +84,7 @@ def say(text: str) -> None:
 
 
 def _rebuilt(services: Services) -> list[Window]:
+    assert isinstance(services.index, RemoteIndex)
     services.index.rebuild()
     return follow(services.index)
 

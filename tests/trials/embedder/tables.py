@@ -81,7 +81,7 @@ def trained_channels(planet: PlanetImages, bundle: Bundle, say: Say) -> dict[str
 
 def measured(planet: PlanetImages, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
     """Shares of queries with a correct candidate, with intervals."""
-    figures = {}
+    figures: dict[Key, Interval] = {}
     for setting, role in SETTINGS.items():
         for asked, gallery in ARMS:
             for name, way in ways.items():

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from reference_tables import table
 
+from pinpoint.arrays import Flags
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.synthetic.appearance import Appearance
@@ -109,10 +110,11 @@ def visible(shown: Appearance) -> np.ndarray:
 
     An overestimate: a road may be outside the field of view.
     """
-    built = (shown.houses[:, 1] < 1e4).any(axis=1)
-    road, sign = shown.road_shape[:, 1] > 0, shown.sign_shape[:, 1] > 0
+    built: Flags = np.asarray((shown.houses[:, 1] < 1e4).any(axis=1))
+    road: Flags = np.asarray(shown.road_shape[:, 1] > 0)
+    sign: Flags = np.asarray(shown.sign_shape[:, 1] > 0)
     country = LATENT_COLUMNS["country"].start
-    seen = np.zeros((len(built), WIDTH), dtype=bool)
+    seen: Flags = np.zeros((len(built), WIDTH), dtype=np.bool_)
     seen[:, LATENT_COLUMNS["climate"]] = seen[:, LATENT_COLUMNS["region"]] = True
     seen[:, LATENT_COLUMNS["region"].start + 3] = built | (shown.trees[:, 2] > 0).any(axis=1)
     seen[:, country : country + 4] = road[:, None]

@@ -147,12 +147,15 @@ class Ablation:
     ) -> Interval:
         """Difference of two searches and arms on the same queries, in shares."""
         rows = self.kind == kind
-        pair = (self.hits(*each, km)[rows] for each in (one, other))
-        how: dict[str, Any] = {
-            "seed": summary.BOOTSTRAP_SEED,
-            "resamples": summary.RESAMPLES,
-        }
-        return paired_bootstrap(*pair, self.clusters[rows], **how).difference
+        first, second = (self.hits(*each, km)[rows] for each in (one, other))
+        compared = paired_bootstrap(
+            first,
+            second,
+            self.clusters[rows],
+            seed=summary.BOOTSTRAP_SEED,
+            resamples=summary.RESAMPLES,
+        )
+        return compared.difference
 
 
 def read_ablation(bench: BenchRun) -> Ablation:

@@ -19,13 +19,13 @@ from trials.rerank.ablations import (
     FULL,
     NONE,
     ORACLE,
+    RADII_KM,
     SEARCHES,
     VOTE,
     picks_file,
 )
 from trials.rerank.bench_run import KINDS, RERANKED, BenchRun
 from trials.rerank.figures import (
-    RADII_KM,
     Ablation,
     AbstentionFigures,
     CalibrationFigures,

@@ -64,9 +64,9 @@ def state_of(player: Player) -> State:
                 points[str(image_id)] = version
         after = page[-1][0]
     rows = {str(row[-3]): row[-2] for row in full}
-    for image_id in sorted(rows.keys() | points.keys()):
-        if rows.get(image_id) != points.get(image_id):
-            wrong.append(f"{image_id}: row {rows.get(image_id)}, point {points.get(image_id)}")
+    for name in sorted(rows.keys() | points.keys()):
+        if rows.get(name) != points.get(name):
+            wrong.append(f"{name}: row {rows.get(name)}, point {points.get(name)}")
     folder = stack.paths.blobs_dir / str(organization)
     files = {f"blob:{organization}/{one.name}" for one in folder.rglob("*") if one.is_file()}
     wanted = {row[-1] for row in full if (row[-1] or "").startswith("blob:")}
