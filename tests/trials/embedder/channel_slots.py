@@ -152,7 +152,7 @@ def _retrieve_hits(
     scores = np.empty(flags.shape, dtype=np.float32)
     lists = []
     for channel, vectors in by_channel.items():
-        scores[..., channel] = vectors.asked[rows] @ vectors.known[gallery].T
+        scores[..., channel] = vectors.query[rows] @ vectors.gallery[gallery].T
         scores[same_creator, channel] = _EXCLUDED
         for kind in range(len(BOTH)):
             of_kind = np.flatnonzero(kinds == kind)

@@ -61,15 +61,15 @@ class Player:
     # --- calls -------------------------------------------------------------------------------
 
     def _client(self) -> Client:
-        found = getattr(self._clients, "client", None)
-        if found is None:
+        client = getattr(self._clients, "client", None)
+        if client is None:
             state = read_state(self.stack.paths)
             assert state is not None
             key = self.stack.paths.operator_key_file.read_text().strip()
-            found = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
-            self._clients.client = found
-            self._opened.append(found)
-        return found
+            client = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
+            self._clients.client = client
+            self._opened.append(client)
+        return client
 
     def call(self, what: str, ask: Callable[[Client], Any]) -> Any:
         """One call, retried while the stack is not available."""
