@@ -12,6 +12,7 @@ import torch
 
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle, read_bundle
 from pinpoint.nets.bundle.calibrations import write_calibration
+from pinpoint.nets.bundle.specs import HeadsSpec
 from pinpoint.nets.reranker.bundle_reranker import write_reranked
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.nets.runtime import open_encoder
@@ -35,6 +36,7 @@ def test_shipped_bundle_is_small_and_matches_recipe(tmp_path):
     assert contract.note == RECIPE["note"]
     assert str(contract.tower) == RECIPE["tower"]
     assert contract.heads.training.steps == RECIPE["schedule"]["steps"]
+    assert isinstance(contract.heads.image, HeadsSpec)
     assert contract.heads.image.kinds == ("photo", "street")
     # Another version of the planet needs another bundle and new tables.
     assert f"{GENERATOR}, preset bench" in contract.note
@@ -108,8 +110,8 @@ def test_results_channel_table_matches_bench_embedder(tmp_path):
         )
     )
     assert made[0] == documented[0]
-    row_names = [[line[:2], line[3]] for line in made]
-    assert row_names == [[line[:2], line[3]] for line in documented]
+    row_names = [(line[0], line[2]) for line in made]
+    assert row_names == [(line[0], line[2]) for line in documented]
     assert f"preset `bench`, seed 7, digest `{preset_digest(PRESETS['bench'], 7)}`" in block
 
 

@@ -183,7 +183,7 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Run several queries in one request; hits are best first, ties by id.
+        """Run several queries in one request; hits are best first, ties by `Hit.tie_key`.
 
         Raises:
             ModelMismatchError: The vector of a query is of another contract than the index.

@@ -106,6 +106,11 @@ class Candidate:
     """Equal for images of identical bytes; empty if unknown."""
 
     @property
+    def tie_key(self) -> tuple[str, int]:
+        """Order among equal scores, as `Hit.tie_key`."""
+        return self.content_key, self.id.int
+
+    @property
     def near_duplicate(self) -> bool:
         """Whether it is probably another copy of the photo, or captured a moment apart."""
         return self.score >= NEAR_DUPLICATE_COSINE
@@ -128,6 +133,11 @@ class Evidence:
     vector: Vector
     content_key: str = ""
     """Equal for images of identical bytes."""
+
+    @property
+    def tie_key(self) -> tuple[str, int]:
+        """Order among equal distances, as `Hit.tie_key`."""
+        return self.content_key, self.id.int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

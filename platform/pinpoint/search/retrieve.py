@@ -75,7 +75,7 @@ def retrieve_candidates(
         exclusions: Images that are neither candidates nor use a slot; by ids and cosine.
 
     Returns:
-        Up to `settings.candidates`, ranks from 0 in order of score, ties by id. Also the
+        Up to `settings.candidates`, ranks from 0 in order of score, ties by `Hit.tie_key`. Also the
         exclusions, extended by the ids of the near-duplicates in the hits.
     """
     if snapshot.points == 0:
@@ -144,7 +144,7 @@ def _to_candidates(
     for image_id, score in _fetch_similarities(unscored, vector, index).items():
         scores[image_id][IMAGE_CHANNEL] = ChannelScore(score=score, rank=None)
     scored_hits = [hit for hit in selected if IMAGE_CHANNEL in scores[hit.id]]
-    scored_hits.sort(key=lambda hit: (-scores[hit.id][IMAGE_CHANNEL].score, hit.id.int))
+    scored_hits.sort(key=lambda hit: (-scores[hit.id][IMAGE_CHANNEL].score, hit.tie_key))
     return tuple(
         Candidate(
             id=hit.id,
@@ -257,7 +257,7 @@ def _find_identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hi
     for query, hits in zip(queries, answers, strict=True):
         for hit in hits:
             if hit.content_key:
-                rank = (query.channel != IMAGE_CHANNEL, *hit.order)
+                rank = (query.channel != IMAGE_CHANNEL, -hit.similarity, hit.id.int)
                 best[hit.content_key] = min(rank, best.get(hit.content_key, rank))
                 previous = ranks.get(hit.id, (hit.content_key, rank))
                 ranks[hit.id] = min(previous, (hit.content_key, rank))
@@ -288,7 +288,7 @@ def to_index_filter(
 
 
 def sort_hits(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits best first, ties by id, independent of the engine's order."""
+    """Hits best first, ties by `Hit.tie_key`, independent of the engine's order."""
     return sorted(hits, key=attrgetter("order"))
 
 
@@ -310,7 +310,8 @@ def merge_channels(
         dedupe_m: Distance below which two images of one kind and group are redundant.
 
     Returns:
-        The hits with a slot, best first, ties by id. An image of several channels has one hit.
+        The hits with a slot, best first, ties by `Hit.tie_key`. An image of several channels has
+        one hit.
     """
     searched = {
         channel: by_kind
@@ -318,18 +319,18 @@ def merge_channels(
         if by_kind is not None
     }
     # The first channel is last here, so that its hit represents an image of several channels.
-    hits_by_id = {
-        hit.id.int: (hit, kind)
+    hits_by_key = {
+        hit.tie_key: (hit, kind)
         for by_kind in reversed(searched.values())
         for kind, hits in enumerate(by_kind)
         for hit in hits
     }
-    ids = sorted(hits_by_id)
-    hits, kinds = zip(*(hits_by_id[id_] for id_ in ids), strict=True) if ids else ((), ())
-    scores = np.full((len(ids), NUM_CHANNELS), -np.inf)
+    keys = sorted(hits_by_key)
+    hits, kinds = zip(*(hits_by_key[key] for key in keys), strict=True) if keys else ((), ())
+    scores = np.full((len(keys), NUM_CHANNELS), -np.inf)
     for channel, by_kind in searched.items():
-        similarities = {hit.id.int: hit.similarity for hit in chain.from_iterable(by_kind)}
-        scores[:, channel] = [similarities.get(id_, -np.inf) for id_ in ids]
+        similarities = {hit.tie_key: hit.similarity for hit in chain.from_iterable(by_kind)}
+        scores[:, channel] = [similarities.get(key, -np.inf) for key in keys]
     chosen = assign_slots(
         np.isfinite(scores)[None],
         scores[None],

@@ -179,7 +179,7 @@ class EdgeIndex:
                 self._require_shard().update(edge.UpdateOperation.delete_points(list(chunk)))
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Run several queries in one request; hits are best first, ties by id."""
+        """Run several queries in one request; hits are best first, ties by `Hit.tie_key`."""
         self._require_shard()
         payload.check_contract(self._metadata["contract"], *(query.contract for query in queries))
         for query in queries:

@@ -230,7 +230,7 @@ class QdrantIndex:
         self._alias.with_live_collection(remove)
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Run several queries in one request; hits are best first, ties by id."""
+        """Run several queries in one request; hits are best first, ties by `Hit.tie_key`."""
         for query in queries:
             payload.check_limit(query)
         return self._alias.with_live_collection(
