@@ -11,6 +11,7 @@ from pinpoint.records import (
     Batch,
     BatchItem,
     Candidate,
+    Circle,
     Evidence,
     Image,
     ImageFilter,
@@ -114,11 +115,12 @@ class CatalogReader(Protocol):
         radius_m: float,
         per_kind: int,
         excluded: Collection[UUID] = (),
+        exclude_circle: Circle | None = None,
     ) -> list[Evidence]:
         """Neighbors of all candidates in one statement: up to `per_kind` of each kind.
 
-        Ordered by candidate, nearest first, ties by id. `excluded` images do not count toward
-        `per_kind`.
+        Ordered by candidate, nearest first, ties by id. `excluded` images and those inside
+        `exclude_circle` do not count toward `per_kind`.
         """
         ...
 

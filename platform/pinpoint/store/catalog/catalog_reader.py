@@ -14,6 +14,7 @@ from pinpoint.records import (
     Batch,
     BatchItem,
     Candidate,
+    Circle,
     Evidence,
     Image,
     ImageFilter,
@@ -357,6 +358,7 @@ class Reader:
         radius_m: float,
         per_kind: int,
         excluded: Collection[UUID] = (),
+        exclude_circle: Circle | None = None,
     ) -> list[Evidence]:
         """Neighbors of all candidates in one statement: up to `per_kind` of each kind."""
         return neighbors.fetch_evidence_rows(
@@ -367,6 +369,7 @@ class Reader:
             radius_m=radius_m,
             per_kind=per_kind,
             excluded=excluded,
+            exclude_circle=exclude_circle,
         )
 
     def ids_by(
