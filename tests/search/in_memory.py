@@ -162,7 +162,7 @@ def haversine_to(a, b) -> float:
     return float(haversine_m(lat_lon([a]), lat_lon([b]))[0])
 
 
-def visible(point, where) -> bool:
+def visible(point, where) -> bool:  # noqa: PLR0911 - one line for each condition
     """Whether a filter lets a point through."""
     if point.organization_id != where.organization_id:
         return False
@@ -174,12 +174,12 @@ def visible(point, where) -> bool:
         away = geodesic_m(point.point, where.circle.center)
         if away > where.circle.radius_m:
             return False
-    if where.exclude_circle is not None:
-        if haversine_to(point.point, where.exclude_circle.center) <= where.exclude_circle.radius_m:
-            return False
     if where.captured_after is not None and point.captured_at < where.captured_after:
         return False
     if where.captured_before is not None and point.captured_at >= where.captured_before:
+        return False
+    area = where.exclude_circle
+    if area is not None and haversine_to(point.point, area.center) <= area.radius_m:
         return False
     return point.id not in where.exclude_ids and point.group not in where.exclude_groups
 

@@ -65,7 +65,13 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint bench speed --help",
     ),
     "compare": ("pinpoint compare runs/before runs/after",),
-    "calibrate": ("pinpoint calibrate runs/calibration", "pinpoint calibrate runs/cal --json"),
+    "calibrate": (
+        "pinpoint calibrate runs/calibration",
+        "pinpoint calibrate runs/calibration --outside-share 0.2 --json",
+        "pinpoint calibrate --from-gallery",
+        "pinpoint calibrate --from-gallery --outside-share 0.25 --max-queries 4000 "
+        "--concurrency 2 --out runs/gallery",
+    ),
     "backup": ("pinpoint backup pinpoint-monday.tar", "pinpoint backup /mnt/backups/monday"),
     "restore": (
         "pinpoint restore pinpoint-monday.tar",

@@ -9,7 +9,7 @@ same rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -121,29 +121,24 @@ def neighbors_of(
 def fetch_evidence_rows(
     connection: Connection,
     candidates: Sequence[Candidate],
-    organization_id: UUID,
-    *,
-    contract: str,
-    radius_m: float,
-    per_kind: int,
-    excluded: Collection[UUID] = (),
-    exclude_circle: Circle | None = None,
+    parameters: Mapping[str, object],
+    exclude_circle: Circle | None,
 ) -> list[Evidence]:
-    """Neighbors of all candidates in one round trip: by candidate, nearest first, ties by id."""
-    if not candidates or per_kind == 0:
+    """Neighbors of all candidates in one round trip: by candidate, nearest first, ties by id.
+
+    Args:
+        connection: Open transaction.
+        candidates: Candidates, as in the parameters.
+        parameters: Result of `evidence_parameters`.
+        exclude_circle: Images inside it are no evidence.
+    """
+    if not candidates or parameters["per_kind"] == 0:
         return []
-    parameters = evidence_parameters(
-        candidates,
-        organization_id,
-        contract=contract,
-        radius_m=radius_m,
-        per_kind=per_kind,
-        excluded=excluded,
-    )
     statement = EVIDENCE
     if exclude_circle is not None:
         statement = EVIDENCE_OUTSIDE_CIRCLE
-        parameters |= {
+        parameters = {
+            **parameters,
             "circle_lat": exclude_circle.center.lat,
             "circle_lon": exclude_circle.center.lon,
             "circle_radius_m": exclude_circle.radius_m,
