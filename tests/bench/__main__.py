@@ -78,9 +78,7 @@ def _measure_networks(arguments: argparse.Namespace, say: Say) -> dict[str, obje
         "verification": lambda: verification.measure(arguments.repetitions, say),
         "training": lambda: _measure_training(arguments.repetitions, say),
     }
-    figures = {
-        name: measure() for name, measure in parts.items() if arguments.only in (None, name)
-    }
+    figures = {name: measure() for name, measure in parts.items() if arguments.only in (None, name)}
     if arguments.only in (None, "index"):
         figures["index_mib_per_million"] = index_size.measure(say)
     return figures

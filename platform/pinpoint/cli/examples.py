@@ -67,6 +67,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "compare": ("pinpoint compare runs/before runs/after",),
     "calibrate": (
         "pinpoint calibrate runs/calibration",
+        "pinpoint calibrate runs/calibration --outside-share 0.2 --json",
+        "pinpoint calibrate --from-gallery",
+        "pinpoint calibrate --from-gallery --outside-share 0.25 --max-queries 4000 "
+        "--concurrency 2 --out runs/gallery",
         "pinpoint calibrate --verification",
         "pinpoint calibrate --verification --false-match-rate 0.0005 --pairs 20000 --json",
     ),
