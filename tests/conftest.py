@@ -51,6 +51,8 @@ SLOW_TESTS = (
     "nets/test_nets_joint_embedding.py",
 )
 """Beginnings of the ids of tests without servers that take more than 3 s; marked `slow`."""
+TEST_BUNDLE = "descriptor"
+"""The bundle of every stack that names no other: most tests need vectors, not good ones."""
 TEMPLATE = "template_pinpoint"
 # Test data need not survive a crash of the machine, so writes need not reach the disk.
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -66,6 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("PINPOINT_")]:
         if not name.startswith("PINPOINT_TEST_"):
             del os.environ[name]
+    os.environ["PINPOINT_BUNDLE"] = TEST_BUNDLE
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -91,6 +94,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PINPOINT_")]:
         if not name.startswith("PINPOINT_TEST_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PINPOINT_BUNDLE", TEST_BUNDLE)
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,7 @@ class SmallStack:
             "PINPOINT_DATABASE_URL": database_url,
             "PINPOINT_API_DATABASE_URL": api_database_url,
             "PINPOINT_BROKER_URL": redis,
+            "PINPOINT_BUNDLE": "descriptor",
             "PINPOINT_DEVICE": "cpu",
             "OMP_NUM_THREADS": "1",
         }
@@ -64,7 +65,7 @@ class SmallStack:
                 api_database_url=api_database_url,
                 broker_url=redis,
             ),
-            encoder=EncoderSettings(device="cpu"),
+            encoder=EncoderSettings(bundle="descriptor", device="cpu"),
         )
         self._log = (home / "owner.log").open("a")
         self._owner = subprocess.Popen(

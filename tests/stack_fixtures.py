@@ -17,11 +17,14 @@ from media.pictures import exif, noise, saved
 from pinpoint import jobs
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
+from pinpoint.ingest.gallery_pixels import StoredPixels
 from pinpoint.ingest.pipeline import IngestComponents
+from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
-from pinpoint.records import Batch, IndexSpec
+from pinpoint.records import Batch, IndexSpec, VerificationThreshold
 from pinpoint.search.context import SearchContext
-from pinpoint.settings import EncoderSettings, MediaSettings, Settings
+from pinpoint.search.verify import Verifier
+from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings, Settings
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
@@ -74,13 +77,22 @@ class ServiceHarness:
             self.owner, contract=lambda: contract.digest, lease_ttl_s=60, max_attempts=3
         )
         self.blobs = FolderBlobs(folder / "blobs")
+        self.features = MatchingHandle(Settings(services=ServiceSettings(home=folder)))
         self.components = IngestComponents(
             repository=self.repository,
             decoder=ChildDecoder(self.settings.media, children=1),
             encoder=self.encoder,
             index=self.index,
             blobs=self.blobs,
+            features=self.features,
             threads=1,
+        )
+        self.threshold = VerificationThreshold()
+        self.verifier = Verifier(
+            self.features,
+            self.features,
+            StoredPixels(self.blobs, self.components.decoder),
+            lambda _organization_id: self.threshold,
         )
 
     def search_context(self, organization_id: UUID, **changes: Any) -> SearchContext:
@@ -133,6 +145,7 @@ class ServiceHarness:
             return unit.connection.execute(text(statement), values).scalar_one()
 
     def close(self) -> None:
+        self.verifier.close()
         self.components.decoder.close()
         self.index.close()
         self.owner.close()

@@ -13,12 +13,23 @@ from numpy.typing import NDArray
 
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import ModelMismatchError
+from pinpoint.ingest.gallery_pixels import StoredPixels
 from pinpoint.ingest.pipeline import IngestComponents
+from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import Bundle, find_bundle, resolve_bundle
 from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.ports import Reranker, VectorIndex
-from pinpoint.records import Contract, CoordinateGallery, IndexSpec, Pixels, SourceKind, Vector
+from pinpoint.records import (
+    Contract,
+    CoordinateGallery,
+    IndexSpec,
+    Pixels,
+    SourceKind,
+    Vector,
+    VerificationThreshold,
+)
+from pinpoint.search.verify import Verifier
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.job_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker
@@ -184,6 +195,8 @@ class Services:
     blobs: FolderBlobs
     jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
+    matching: MatchingHandle
+    verifier: Verifier
     repository: CatalogIngestRepository | None
     """Only for workers and operators: the API's role has no access to its tables."""
     rebuild_source: RebuildSource | None
@@ -232,11 +245,14 @@ class Services:
             encoder=self.encoder,
             index=self.index,
             blobs=self.blobs,
+            features=self.matching,
             threads=self.decoder.children,
         )
 
     def close(self) -> None:
         """Close connections and end the decoder's child processes."""
+        self.verifier.close()
+        self.matching.close()
         self.decoder.close()
         self.jobs.close()
         self.database.close()
@@ -262,6 +278,8 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
     encoders = Encoders(settings, index)
     is_owner = role != "api"
     blobs = FolderBlobs(paths.blobs_dir)
+    decoder = ChildDecoder(settings.media, children=2)
+    matching = MatchingHandle(settings)
     return Services(
         settings=settings,
         database=CatalogDatabase(transactions, settings.worker.task_batch_size),
@@ -270,7 +288,15 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         encoders=encoders,
         blobs=blobs,
         jobs=queue,
-        decoder=ChildDecoder(settings.media, children=2),
+        decoder=decoder,
+        matching=matching,
+        verifier=Verifier(
+            matching,
+            matching,
+            StoredPixels(blobs, decoder),
+            lambda _organization_id: VerificationThreshold(),
+            settings.matching.threads,
+        ),
         repository=CatalogIngestRepository(
             transactions,
             contract=lambda: encoders.current.contract.digest,

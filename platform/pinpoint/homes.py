@@ -11,6 +11,7 @@ from pinpoint.errors import ConfigurationError
 
 HOME_NAME: Final = ".pinpoint"
 DEMO_SUFFIX: Final = "-demo"
+PHOTO_DEMO_SUFFIX: Final = "-photos-demo"
 _HOME_ENTRIES: Final = ("settings.toml", "stack.json", "stack.lock", "operator.key", "bundles")
 """A folder named `.pinpoint` is a home if it contains one of these."""
 
@@ -58,6 +59,16 @@ def demo_home(home: Path) -> Path:
     if home.name.endswith(DEMO_SUFFIX):
         return home
     return home.with_name(home.name + DEMO_SUFFIX)
+
+
+def photo_demo_home(home: Path) -> Path:
+    """Home of the demo on real photos: `.pinpoint-photos-demo` in the folder of `.pinpoint`.
+
+    Not that of the other demo, whose index has another bundle.
+    """
+    if home.name.endswith(PHOTO_DEMO_SUFFIX):
+        return home
+    return home.with_name(home.name.removesuffix(DEMO_SUFFIX) + PHOTO_DEMO_SUFFIX)
 
 
 def current_folder() -> Path:

@@ -14,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pinpoint.homes import find_home
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
+BUILT_IN_BUNDLE: Final = "efficientnet-lite0-vlad"
+"""Name of the bundle with a trained tower that a new index uses by default."""
 STACK_VARIABLE: Final = "PINPOINT_STACK"
 """Environment variable that all processes of a stack inherit; its value is the home's path."""
 
@@ -114,10 +116,10 @@ class EncoderSettings(BaseSettings):
     bundle: Annotated[
         str,
         Field(
-            description="Bundle for a newly created index: `descriptor`, a bundle folder, or the "
-            "name of a bundle in home/bundles or shipped. An existing index keeps its bundle."
+            description="Bundle for a newly created index: the name of a bundle in home/bundles or "
+            "shipped, a bundle folder, or `descriptor`. An existing index keeps its bundle."
         ),
-    ] = "descriptor"
+    ] = BUILT_IN_BUNDLE
     device: Annotated[
         str, Field(description="Device of the encoder: `auto`, `cpu`, `cuda`, `cuda:1` …")
     ] = "auto"
@@ -168,6 +170,15 @@ class SearchSettings(BaseSettings):
     max_citations: Annotated[
         int, Field(ge=1, le=100, description="Photos cited in an answer, per role and source kind.")
     ] = 3
+    verify_candidates: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="Number of candidates that are compared with the query photo by their "
+            "local features (geometric verification); 0 disables it.",
+        ),
+    ] = 8
     optimize_for_radius_km: Annotated[
         float | None,
         Field(
@@ -176,6 +187,33 @@ class SearchSettings(BaseSettings):
             "km. Default: maximize the expected GeoScore.",
         ),
     ] = None
+
+
+class MatchingSettings(BaseSettings):
+    """Local features of gallery images, for geometric verification."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_MATCHING_", frozen=True)
+
+    threads: Annotated[
+        int,
+        Field(ge=1, le=64, description="Images that each process reads and matches concurrently."),
+    ] = 2
+    cache_max_bytes: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Maximum size of the cache of local features on each host, bytes; an image "
+            "needs about 200,000. 0 stores nothing.",
+        ),
+    ] = 2_000_000_000
+    cache_max_age_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Maximum age of cached local features, seconds; those of a deleted image "
+            "leave every host within this time.",
+        ),
+    ] = 604_800.0
 
 
 class WorkerSettings(BaseSettings):
@@ -311,15 +349,16 @@ class LogSettings(BaseSettings):
 class Settings:
     """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
-    __slots__ = ("api", "encoder", "log", "media", "search", "services", "worker")
+    __slots__ = ("api", "encoder", "log", "matching", "media", "search", "services", "worker")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one group each
         self,
         *,
         services: ServiceSettings | None = None,
         media: MediaSettings | None = None,
         encoder: EncoderSettings | None = None,
         search: SearchSettings | None = None,
+        matching: MatchingSettings | None = None,
         worker: WorkerSettings | None = None,
         api: ApiSettings | None = None,
         log: LogSettings | None = None,
@@ -328,6 +367,7 @@ class Settings:
         self.media = media or MediaSettings()
         self.encoder = encoder or EncoderSettings()
         self.search = search or SearchSettings()
+        self.matching = matching or MatchingSettings()
         self.worker = worker or WorkerSettings()
         self.api = api or ApiSettings()
         self.log = log or LogSettings()

@@ -289,6 +289,7 @@ def services(settings: Settings) -> SimpleNamespace:
         encoder=None,
         with_current_encoder=lambda do: do(SimpleNamespace(reranker=None)),
         decoder=None,
+        verifier=None,
         blobs=Blobs(),
         jobs=SimpleNamespace(check=lambda: None),
     )

@@ -96,8 +96,8 @@ def search_flow(monkeypatch) -> list[dict]:
     """Replace the search flow by a fixed answer; returns the list of its calls."""
     calls: list[dict] = []
 
-    def locate(photo, limits, context):
-        calls.append({"photo": photo, "limits": limits, "context": context})
+    def locate(photos, limits, context):
+        calls.append({"photos": photos, "limits": limits, "context": context})
         return memory.answer()
 
     def similar(request, limits, context):

@@ -33,8 +33,8 @@ def test_locate_without_calibration_returns_point_regions_evidence_and_a_note(ap
     assert cited["thumbnail_url"] == f"/v1/images/{cited['image_id']}/thumbnail"
     assert body["bundle"] == {"name": "descriptor", "digest": "d", "note": "sees colors"}
     assert body["index"] == {"engine": "qdrant-edge", "build": "b"}
-    assert search_calls[0]["photo"].data == b"bytes of a photo"
-    assert search_calls[0]["photo"].kind == "photo"
+    (photo,) = search_calls[0]["photos"]
+    assert (photo.data, photo.kind, photo.crop) == (b"bytes of a photo", "photo", None)
     assert search_calls[0]["context"].organization_id == api.parts.api_keys.ids["default"]
 
 
@@ -67,7 +67,8 @@ def test_locate_writes_only_the_photo_hash_to_the_audit_log(api, search_calls):
         http.post("/v1/locate", files=PHOTO)
     (line,) = api.rows().audit
     assert line["operation"] == "locate"
-    assert len(line["photo_sha256"]) == 64
+    (photo_sha256,) = line["photo_sha256s"]
+    assert len(photo_sha256) == 64
     assert api.parts.blobs.kept == {}
 
 
@@ -363,5 +364,5 @@ def test_openapi_document_is_complete_for_client_generators(api):
         if "security" in op:
             assert "application/problem+json" in op["responses"]["401"]["content"]
     form = document["paths"]["/v1/locate"]["post"]["requestBody"]["content"]["multipart/form-data"]
-    assert form["schema"]["properties"]["photo"]["format"] == "binary"
+    assert form["schema"]["properties"]["photo"]["items"]["format"] == "binary"
     assert form["schema"]["required"] == ["photo"]

@@ -18,6 +18,7 @@ from bench import (
     decode,
     end_to_end,
     geoclip,
+    index_size,
     ingest,
     locate,
     planet,
@@ -57,23 +58,20 @@ def main() -> None:
             figures["overhead"] = planet.measure_overhead(
                 running, arguments.repetitions, console.log
             )
-    if arguments.only in (None, "geoclip"):
-        figures["geoclip"] = geoclip.measure(console.log)
-    if arguments.only in (None, "rerank"):
-        figures["rerank"] = rerank.measure(console.log)
+    for part, name, measure in (
+        ("geoclip", "geoclip", geoclip.measure),
+        ("rerank", "rerank", rerank.measure),
+        ("index", "index_mib_per_million", index_size.measure),
+    ):
+        if arguments.only in (None, part):
+            figures[name] = measure(console.log)
     if arguments.only in (None, "training"):
         with TemporaryDirectory() as folder:
             figures["training"] = training.measure(Path(folder), arguments.repetitions, console.log)
     if arguments.only in (None, "decode"):
         figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
     if arguments.only in (None, "ingest"):
-        with stack() as running:
-            files = ingest.prepare(running, arguments.files, console.log)
-            figures["ingest"] = ingest.measure(files, arguments.repetitions, console.log)
-            files.parts.decoder.close()
-            figures["workers"] = workers.measure(
-                running, files, arguments.workers, arguments.repetitions, console.log
-            )
+        figures |= _measure_ingest(arguments, console.log)
     report.show(figures)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -99,12 +97,15 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--only",
-        choices=("locate", "judged", "decode", "ingest", "planet", "geoclip", "rerank", "training"),
+        choices=(
+            *("locate", "judged", "decode", "index", "ingest"),
+            *("planet", "geoclip", "rerank", "training"),
+        ),
     )
     parser.add_argument(
         "--bundle",
         choices=("descriptor",),
-        help="search with this bundle instead of the largest tower with available weights",
+        help="search with this bundle instead of the built-in one",
     )
     parser.add_argument("--json", type=Path, help="file for all results")
     return parser.parse_args()
@@ -115,6 +116,16 @@ def _parse_counts(value: str) -> list[int]:
     if not counts or min(counts) < 1 or len(counts) != value.count(",") + 1:
         raise argparse.ArgumentTypeError(f"{value!r} is no list of numbers like 10000,100000")
     return counts
+
+
+def _measure_ingest(arguments: argparse.Namespace, say: Say) -> dict[str, object]:
+    """Measure the flow in one process, then with workers."""
+    with stack() as running:
+        files = ingest.prepare(running, arguments.files, say)
+        flow = ingest.measure(files, arguments.repetitions, say)
+        files.parts.decoder.close()
+        by_workers = workers.measure(running, files, arguments.workers, arguments.repetitions, say)
+    return {"ingest": flow, "workers": by_workers}
 
 
 def _measure_locate(size: int, arguments: argparse.Namespace, say: Say) -> dict[str, object]:

@@ -7,24 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nets.mobilenet import mobilenet_bundle
-from pinpoint.settings import EncoderSettings
+from pinpoint.settings import BUILT_IN_BUNDLE, EncoderSettings
 from pinpoint.synthetic.dataset import make_planet
 from shared_data import shared_data
 
 
 def tower(bundles: Path) -> tuple[EncoderSettings, str]:
-    """Settings and name of the largest tower with available weights.
-
-    Args:
-        bundles: Folder of bundles; a bundle is written there if weights are available.
-    """
-    bundles.mkdir(parents=True, exist_ok=True)
-    try:
-        mobilenet_bundle(bundles / "mobilenet")
-    except pytest.skip.Exception:
-        return EncoderSettings(bundle="descriptor"), "descriptor (no MobileNet weights here)"
-    return EncoderSettings(bundle="mobilenet"), "mobilenet"
+    """Settings and name of the built-in bundle; the stack prepares it."""
+    return EncoderSettings(bundle=BUILT_IN_BUNDLE), BUILT_IN_BUNDLE
 
 
 def descriptor(bundles: Path) -> tuple[EncoderSettings, str]:

@@ -17,6 +17,7 @@ from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest.pipeline import IngestComponents, ingest_items
 from pinpoint.ingest.read import SLICE, read_items
 from pinpoint.jobs import INGEST_ITEMS, JobName
+from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import ClaimedItem, DecodedImage, IndexSpec, MetadataOverride, Pixels, Source
 from pinpoint.settings import Settings
@@ -104,6 +105,7 @@ def prepare(running: Stack, images: int, say: Say) -> Prepared:
             encoder=encoder,
             index=running.index,
             blobs=FolderBlobs(running.paths.blobs_dir),
+            features=MatchingHandle(settings),
             threads=decoder.children,
         ),
         queue=queue,

@@ -51,8 +51,13 @@ def show(figures: Figures) -> None:
             f" {measured['ratio']:,.0f} (target ≥ {geoclip.TARGET}); the same places named:"
             f" {measured['same_answers']}\n"
         )
-    if "rerank" in figures:
-        _show_rerank(out, figures["rerank"])
+    for name, show_part in (
+        ("index_mib_per_million", _show_index_sizes),
+        ("rerank", _show_rerank),
+        ("decode", _show_decode),
+    ):
+        if name in figures:
+            show_part(out, figures[name])
     if "training" in figures:
         measured = figures["training"]
         out.print(
@@ -64,8 +69,6 @@ def show(figures: Figures) -> None:
             f" {measured['cached_per_s']:,.0f} images/s,"
             f" from files {measured['decoded_per_s']:,.0f}\n"
         )
-    if "decode" in figures:
-        _show_decode(out, figures["decode"])
     if "ingest" in figures:
         _show_ingest(out, figures["ingest"], figures["workers"])
 
@@ -88,6 +91,15 @@ def _show_decode(out: Console, figures: Figures) -> None:
 def _add_columns(table: Table, *names: str) -> None:
     for name in names:
         table.add_column(name, justify="right")
+
+
+def _show_index_sizes(out: Console, sizes: dict[str, dict[str, int]]) -> None:
+    table = Table(title="MiB per million images, by dimensions of the image vector")
+    for column in ("dimensions", "index on disk", "vectors in PostgreSQL"):
+        table.add_column(column, justify="right")
+    for width, mib in sizes.items():
+        table.add_row(width, f"{mib['index_on_disk']:,}", f"{mib['vectors_in_postgresql']:,}")
+    out.print(table)
 
 
 def _show_end_to_end(out: Console, sizes: list[Figures]) -> None:

@@ -23,7 +23,8 @@ def run_pinpoint(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("program", sorted(benchmarks.PROGRAMS))
 def test_bench_program_is_a_module_of_the_tests(program):
     module, meaning = benchmarks.PROGRAMS[program]
-    assert importlib.util.find_spec(f"{module}.__main__" if program != "ship-reranker" else module)
+    is_package = not program.startswith("ship-")
+    assert importlib.util.find_spec(f"{module}.__main__" if is_package else module)
     assert meaning
 
 

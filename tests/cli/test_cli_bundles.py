@@ -15,7 +15,7 @@ from pinpoint.cli.main import main
 from pinpoint.nets.bundle.bundles import file_sha256
 from pinpoint.nets.place_recognition.published import PUBLISHED_NETWORKS
 from pinpoint.nets.runtime import open_encoder
-from pinpoint.settings import EncoderSettings
+from pinpoint.settings import BUILT_IN_BUNDLE, EncoderSettings
 from shared_data import shared_data
 
 
@@ -39,6 +39,9 @@ def pinpoint(tmp_path, monkeypatch, capsys):
     return run
 
 
+SHIPPED = ("descriptor", BUILT_IN_BUNDLE, "world-tiny")
+
+
 def names(pinpoint):
     _, document, _ = pinpoint("bundles", "list", "--json")
     return {bundle["name"]: bundle["problem"] for bundle in document["bundles"]}
@@ -46,10 +49,10 @@ def names(pinpoint):
 
 def test_bundles_import_folder_copies_it_once(pinpoint, tmp_path):
     folder = timm_bundle(tmp_path / "elsewhere" / "tiny")
-    assert names(pinpoint) == {"descriptor": None, "world-tiny": None}
+    assert names(pinpoint) == dict.fromkeys(SHIPPED)
     code, document, _ = pinpoint("bundles", "import", folder, "--json")
     assert (code, document["name"], document["tower"]) == (0, "tiny-timm", "timm:test_resnet")
-    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None, "world-tiny": None}
+    assert names(pinpoint) == {**dict.fromkeys(SHIPPED), "tiny-timm": None}
     code, again, _ = pinpoint("bundles", "show", "tiny-timm", "--json")
     assert (code, again) == (0, document)
     code, _, error = pinpoint("bundles", "import", folder)
@@ -177,7 +180,7 @@ def test_bundles_import_geoclip_requires_its_tower(pinpoint, tmp_path):
     code, _, error = pinpoint("bundles", "import", "geoclip", "--clip-bundle", "tiny-timm")
     assert code != 0
     assert "GeoCLIP was trained behind open_clip:ViT-L-14-quickgelu" in error
-    assert names(pinpoint) == {"descriptor": None, "tiny-timm": None, "world-tiny": None}
+    assert names(pinpoint) == {**dict.fromkeys(SHIPPED), "tiny-timm": None}
 
 
 def test_bundles_import_published_network_converts_its_file(pinpoint, tmp_path):

@@ -158,7 +158,7 @@ def test_locate_with_unreadable_photo_continues_with_the_next(pinpoint, search_c
     document = pinpoint(
         "locate", photo, "--query-kind", "photo", "--center", "1,2", "--radius", 500, "--json"
     )
-    assert document["answers"][0]["photo"] == str(photo)
+    assert document["answers"][0]["photos"] == [str(photo)]
     assert document["answers"][0]["answer"]["point"] == {"lat": 48.85, "lon": 2.35}
     assert document["answers"][0]["error"] is None
     assert search_calls[0]["limits"].circle.radius_m == 500

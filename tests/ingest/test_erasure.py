@@ -46,7 +46,7 @@ def create_organization_with_photos(harness, tmp_path, name, seed):
     with harness.database.write(org) as catalog:
         photo = hashlib.sha256(name.encode()).hexdigest()
         catalog.log_query(
-            "locate", key_id=None, photo_sha256=photo, bundle="descriptor", index_build=None
+            "locate", key_id=None, photo_sha256s=[photo], bundle="descriptor", index_build=None
         )
     return org, folder
 
@@ -78,6 +78,7 @@ def erase(harness, organization_deletion, org):
         repository=harness.repository,
         index=harness.index,
         blobs=harness.blobs,
+        features=harness.features,
         on_message=lambda _: None,
     )
 

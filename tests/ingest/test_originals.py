@@ -18,8 +18,8 @@ class ModifyingDecoder:
     def __init__(self, decoder, change_file):
         self._decoder, self._change_file = decoder, change_file
 
-    def read(self, file, data, metadata_override=None, *, query=False):
-        reading = self._decoder.read(file, data, metadata_override, query=query)
+    def read(self, file, data, metadata_override=None, *, query=False, crop=None):
+        reading = self._decoder.read(file, data, metadata_override, query=query, crop=crop)
         self._change_file(Path(data))
         return reading
 

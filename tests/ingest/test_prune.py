@@ -90,7 +90,11 @@ def test_prune_removes_expired_audit_rows(harness, organization_deletion, org):
     with harness.database.write(org) as catalog:
         for _ in range(2):
             catalog.log_query(
-                "locate", key_id=None, photo_sha256="00" * 32, bundle="descriptor", index_build=None
+                "locate",
+                key_id=None,
+                photo_sha256s=["00" * 32],
+                bundle="descriptor",
+                index_build=None,
             )
     with harness.owner.begin() as unit:
         unit.connection.execute(

@@ -120,6 +120,7 @@ def make_request(*, query: bool = False) -> DecodeRequest:
         format="jpeg",
         need_position=False,
         query=query,
+        crop=None,
         max_pixels=10_000,
         max_frames=1,
         max_metadata_bytes=1_000,

@@ -195,7 +195,7 @@ def test_encoder_handle_contract_does_not_import_torch(bundle):
 
 def test_open_encoder_with_small_renditions_is_refused(bundle, tmp_path):
     with pytest.raises(ConfigurationError, match="PINPOINT_MEDIA_RENDITION_PX to 128"):
-        open_encoder(EncoderSettings(), tmp_path, 100)
+        open_encoder(EncoderSettings(bundle="descriptor"), tmp_path, 100)
 
 
 def test_digest_covers_exactly_what_determines_vectors(bundle, tmp_path):

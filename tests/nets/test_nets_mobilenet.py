@@ -57,7 +57,7 @@ def test_encode_mobilenet_retrieves_nearby_street_views(faces, tmp_path):
 
 def test_encode_descriptor_retrieves_near_identical_views(faces, tmp_path):
     images, meters, panorama = faces
-    encoder = open_encoder(EncoderSettings(device="cpu"), tmp_path, 512)
+    encoder = open_encoder(EncoderSettings(bundle="descriptor", device="cpu"), tmp_path, 512)
     share, _ = share_within_25_m(encoder.encode(images), meters, panorama)
     assert (
         share >= 0.60

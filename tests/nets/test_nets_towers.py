@@ -153,7 +153,8 @@ def test_open_encoder_of_descriptor_imports_no_tower_library():
         "from pinpoint.nets.embedder import embedder\n"
         "from pinpoint.nets.towers import backbone, descriptor, preprocess, torchvision_ops\n"
         "from pinpoint.settings import EncoderSettings\n"
-        "encoder = runtime.open_encoder(EncoderSettings(), pathlib.Path('nowhere'), 512)\n"
+        "settings = EncoderSettings(bundle='descriptor')\n"
+        "encoder = runtime.open_encoder(settings, pathlib.Path('nowhere'), 512)\n"
         "encoder.encode([numpy.zeros((9, 9, 3), numpy.uint8)])\n"
         "print(sorted({'timm', 'open_clip', 'torchvision'} & set(sys.modules)))\n"
     )

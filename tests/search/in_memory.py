@@ -79,7 +79,7 @@ class PixelEncoder:
 class PixelDecoder:
     """Takes raw pixels; anything of another length is rejected."""
 
-    def read(self, file, data, metadata_override=None, *, query=False):
+    def read(self, file, data, metadata_override=None, *, query=False, crop=None):
         assert query
         if data.startswith(b"huge"):
             return Rejected(

@@ -41,9 +41,9 @@ class CountingDecoder:
     def __init__(self, decoder):
         self.decoder, self.files = decoder, []
 
-    def read(self, file, data, metadata_override=None, *, query=False):
+    def read(self, file, data, metadata_override=None, *, query=False, crop=None):
         self.files.append(file)
-        return self.decoder.read(file, data, metadata_override, query=query)
+        return self.decoder.read(file, data, metadata_override, query=query, crop=crop)
 
     def close(self):
         self.decoder.close()

@@ -43,10 +43,12 @@ def run_script(script: str, folder: Path, timeout_s: float, **variables: str) ->
     path = folder / "blocks.sh"
     path.write_text(script, encoding="utf-8")
     commands = Path(sys.executable).parent
+    # Readers use the default bundle; the other tests name the descriptor.
+    inherited = {name: value for name, value in os.environ.items() if name != "PINPOINT_BUNDLE"}
     completed = subprocess.run(
         ["bash", path],
         cwd=folder,
-        env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", **variables},
+        env={**inherited, "PATH": f"{commands}:{os.environ['PATH']}", **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

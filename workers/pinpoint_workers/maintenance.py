@@ -101,7 +101,7 @@ def _reembed_missing(worker: Services) -> None:
 
 @retryable_task
 def prune(_ids: list[UUID]) -> None:
-    """Delete blobs without a row, old audit rows and remaining data of erased organizations."""
+    """Delete unreferenced blobs, old audit rows and features, and data of erased organizations."""
     worker = open_services()
     if worker.tenant_deletion is None:
         raise RuntimeError("a worker has the owner's role")
@@ -112,12 +112,14 @@ def prune(_ids: list[UUID]) -> None:
         orphan_blob_ttl_s=worker.settings.worker.orphan_blob_ttl_s,
         audit_retention_s=worker.settings.worker.audit_retention_days * 86_400,
     )
+    features = worker.matching.prune_cache()
     _log.info(
         "pruned",
         blobs=pruned.blobs,
         partial_files=pruned.partial_files,
         audit_rows=pruned.audit_rows,
         organizations=pruned.organizations,
+        features=features,
     )
 
 

@@ -96,6 +96,7 @@ def _configure_process(settings: Settings) -> None:
 
 
 def _preload_models(services: bootstrap.Services) -> None:
+    services.matching.start_pruning()
     try:
         services.encoder.warm()
         _ = services.encoder.reranker

@@ -22,7 +22,16 @@ from pinpoint.api.status_collector import StatusCollector
 router = APIRouter(tags=["health"])
 
 BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-SEARCH_STAGES: Final = ("decode", "encode", "retrieve", "evidence", "rank", "decide", "total")
+SEARCH_STAGES: Final = (
+    "decode",
+    "encode",
+    "retrieve",
+    "evidence",
+    "rank",
+    "verify",
+    "decide",
+    "total",
+)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

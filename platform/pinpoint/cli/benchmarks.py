@@ -21,6 +21,11 @@ PROGRAMS: Final = {
     "embedder": ("trials.embedder", "retrieval of a trained bundle"),
     "reranker": ("trials.rerank", "accuracy, calibration and ablations of the reranker"),
     "ship-reranker": ("trials.rerank.ship_reranker", "copy a measured reranker into the package"),
+    "vocabulary": ("trials.vocabulary", "which vocabulary of unrelated photos sees most"),
+    "ship-vocabulary": (
+        "trials.vocabulary.ship_vocabulary",
+        "learn the vocabulary of the built-in bundle again",
+    ),
     "faults": ("trials.soak", "seeded faults against a real stack, until the first difference"),
     "fuzz": ("fuzz", "coverage-guided fuzzing of one parser"),
 }

@@ -21,7 +21,7 @@ from pinpoint.cli.tower_options import (
     TowerShape,
 )
 from pinpoint.errors import BadBundleError, BadRequestError
-from pinpoint.settings import Settings
+from pinpoint.settings import BUILT_IN_BUNDLE, Settings
 from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def list_bundles(context: typer.Context, as_json: JsonOption = False) -> None:
     session = Session.of(context, as_json=as_json)
     settings = load_settings()
     rows = [_describe_bundle(descriptor_bundle(), settings)]
-    for folder in bundle_folders(settings.services.home):
+    # A bundle of the home has precedence over one of the package with its name.
+    folders = {folder.name: folder for folder in reversed(bundle_folders(settings.services.home))}
+    for _, folder in sorted(folders.items()):
         try:
             rows.append({**_describe_bundle(read_bundle(folder), settings), "name": folder.name})
         except BadBundleError as error:
@@ -308,7 +310,11 @@ def find_bundle_folder(name: str, settings: Settings) -> Path:
     from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
     from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
 
-    if name == DESCRIPTOR_NAME or Path(name).name != name or name.startswith("."):
+    if (
+        name in (DESCRIPTOR_NAME, BUILT_IN_BUNDLE)
+        or Path(name).name != name
+        or name.startswith(".")
+    ):
         raise BadRequestError(f"a bundle cannot be called {name!r}")
     return settings.services.home / BUNDLES_FOLDER / name
 

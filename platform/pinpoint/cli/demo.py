@@ -17,7 +17,7 @@ from pinpoint.cli import demo_report, output
 from pinpoint.cli.demo_report import BUNDLE, LOST_STATES, NEW_STATES
 from pinpoint.client import Client
 from pinpoint.client.transport import Json
-from pinpoint.homes import demo_home
+from pinpoint.homes import demo_home, photo_demo_home
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.supervisor import lifecycle
@@ -95,7 +95,26 @@ def demo_settings(home: Path | None = None) -> Settings:
     Raises:
         ConfigurationError: A setting has no usable value.
     """
-    settings = load_settings(home or demo_home(ServiceSettings().home))
+    settings = _own_services(home or demo_home(ServiceSettings().home))
+    # The bundle is fixed too: a bundle for real photos may be missing in this home.
+    settings.encoder = settings.encoder.model_copy(update={"bundle": BUNDLE})
+    return settings
+
+
+def photo_demo_settings(home: Path | None = None) -> Settings:
+    """Settings of the stack of the demo on real photos, with the configured bundle.
+
+    Args:
+        home: Home of the demo; by default `.pinpoint-photos-demo` next to the home of real photos.
+
+    Raises:
+        ConfigurationError: A setting has no usable value.
+    """
+    return _own_services(home or photo_demo_home(ServiceSettings().home))
+
+
+def _own_services(home: Path) -> Settings:
+    settings = load_settings(home)
     settings.services = ServiceSettings(
         home=settings.services.home,
         database_url=None,
@@ -105,8 +124,6 @@ def demo_settings(home: Path | None = None) -> Settings:
         broker_url=None,
     )
     settings.api = settings.api.model_copy(update={"host": "127.0.0.1", "port": 0})
-    # The bundle is fixed too: a bundle for real photos may be missing in this home.
-    settings.encoder = settings.encoder.model_copy(update={"bundle": BUNDLE})
     return settings
 
 

@@ -92,6 +92,16 @@ MaxQueriesOption = Annotated[
         help="Maximum number of queries; the first ones of the labels are used.",
     ),
 ]
+VerifyOption = Annotated[
+    int,
+    typer.Option(
+        "--verify",
+        min=0,
+        max=64,
+        help="Number of candidates compared with the photo by local features; 0 disables it. "
+        "It needs the stored files of the gallery images on this machine.",
+    ),
+]
 ConcurrencyOption = Annotated[
     int,
     typer.Option(
@@ -130,6 +140,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
     source_kind: SourceKindFilterOption = [],  # noqa: B006
     filters: FilterOption = [],  # noqa: B006
     max_queries: MaxQueriesOption = None,
+    verify: VerifyOption = 0,
     concurrency: ConcurrencyOption = 1,
     convention: ConventionOption = None,
     org: OrganizationOption = None,
@@ -159,6 +170,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
             "near_duplicate_cosine": cosine,
             "filters": tuple(_parse_filter(text) for text in filters),
             "max_queries": max_queries,
+            "verify_candidates": verify,
         }
         config = _build_run_config(session, services, in_source, source_kind, options)
         run = _evaluate_queries(queries, paths, folder, config, components, concurrency)
@@ -224,6 +236,7 @@ def _build_components(services: Services, *, fixed: bool) -> EvaluationComponent
         decoder=services.decoder,
         encoder=encoder,
         reranker=encoder.reranker,
+        verifier=services.verifier,
         index=services.index,
         database=services.database,
         search=services.settings.search,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from pinpoint.atomic_files import write_atomic
 from pinpoint.cli import output
+from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
 from pinpoint.cli.filter_options import (
@@ -22,7 +25,7 @@ from pinpoint.cli.filter_options import (
 from pinpoint.cli.option_values import check_choice, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client import Client
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import BadRequestError, describe_cause
 
 _SEARCH_SPACES: Final = ("gallery", "coordinates")
 _ABSTENTION_TEXTS: Final = {
@@ -53,6 +56,32 @@ def locate(  # noqa: PLR0913 - options of a command
             help="Search the `gallery`, or the `coordinates` that the bundle lists.",
         ),
     ] = "gallery",
+    same_place: Annotated[
+        bool,
+        typer.Option(
+            "--same-place",
+            help="The photos show one place: they are one query with one answer.",
+        ),
+    ] = False,
+    crop: CropOption = [],  # noqa: B006
+    verify: Annotated[
+        int | None,
+        typer.Option(
+            "--verify",
+            min=0,
+            max=64,
+            help="Number of candidates compared with the photo by local features; 0 disables it. "
+            "Default: `PINPOINT_SEARCH_VERIFY_CANDIDATES`.",
+        ),
+    ] = None,
+    matches: Annotated[
+        Path | None,
+        typer.Option(
+            "--matches",
+            metavar="FILE.png",
+            help="Write the match picture: the photo beside the gallery image that matches best.",
+        ),
+    ] = None,
     explain: Annotated[
         bool,
         typer.Option(
@@ -82,37 +111,81 @@ def locate(  # noqa: PLR0913 - options of a command
     )
     check_kinds("--query-kind", [query_kind])
     check_choice("--search-space", search_space, _SEARCH_SPACES)
+    crops = read_crops(crop, len(photos))
+    queries = (
+        [LocateQuery(photos, crops)]
+        if same_place
+        else [LocateQuery([photo], crops[i : i + 1]) for i, photo in enumerate(photos)]
+    )
+    if matches is not None and len(queries) > 1:
+        raise BadRequestError("--matches writes one picture, so it needs one query")
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
             "query_kind": query_kind,
             "top": top,
             "search_space": search_space,
+            "verify": verify,
         }
-        _locate_photos(session, client, photos, parameters, explain=explain)
+        _locate_queries(session, client, queries, parameters, explain=explain)
+        if matches is not None:
+            _write_picture(matches, client.match_picture(photos, **parameters, crop=crops))
 
 
-def _locate_photos(
+def _write_picture(path: Path, picture: bytes) -> None:
+    """Write the match picture.
+
+    Raises:
+        BadRequestError: The file cannot be written.
+    """
+    try:
+        write_atomic(path, picture, durable=False)
+    except OSError as error:
+        raise BadRequestError(f"{path} cannot be written: {describe_cause(error)}") from error
+    output.warn(f"pinpoint: match picture in {path}")
+
+
+@dataclass(frozen=True, slots=True)
+class LocateQuery:
+    """The photos of one query and their crops."""
+
+    photos: list[Path]
+    crops: list[str]
+    """One for each photo, or none."""
+
+    @property
+    def name(self) -> str:
+        """Paths of the photos."""
+        return ", ".join(map(str, self.photos))
+
+
+def _locate_queries(
     session: Session,
     client: Client,
-    photos: list[Path],
+    queries: list[LocateQuery],
     parameters: dict[str, Any],
     *,
     explain: bool,
 ) -> None:
-    """Locate and print each photo; a photo that cannot be read does not stop the others.
+    """Answer and print each query; a photo that cannot be read does not stop the others.
 
     Raises:
-        typer.Exit: A photo failed; with the exit code of the first failure.
+        typer.Exit: A query failed; with the exit code of the first failure.
     """
     answers: list[dict[str, Any]] = []
     failed: BadRequestError | None = None
-    for photo in photos:
-        answer, error = _locate_photo(client, photo, parameters)
+    for query in queries:
+        answer, error = _locate_query(client, query, parameters)
         failed = failed or error
-        answers.append({"photo": str(photo), "answer": answer, "error": _error_summary(error)})
+        answers.append(
+            {
+                "photos": [str(photo) for photo in query.photos],
+                "answer": answer,
+                "error": _error_summary(error),
+            }
+        )
         if not session.as_json and answer is not None:
-            show_answer(str(photo), answer)
+            show_answer(query.name, answer)
             if explain:
                 show_explanation(answer)
     if session.as_json:
@@ -140,6 +213,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
     )
     output.print_line(f"{photo}: {point['lat']:.5f}, {point['lon']:.5f}   {discs} ({calibrated})")
     _print_posterior(answer)
+    _print_verification(answer)
     rows = [
         (
             cited["role"],
@@ -149,6 +223,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
             output.format_place(cited["nearest_place"]),
             f"{cited['distance_m']:.0f}",
             f"{cited['similarity']:.3f}",
+            _format_verification(cited["verification"]),
             cited["license"],
             [image["image_id"] for image in (cited, *cited["copies"])],
         )
@@ -163,6 +238,7 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         "nearest place",
         ">distance m",
         ">similarity",
+        ">inliers",
     )
     if listed:
         _print_coordinates(answer["coordinates"])
@@ -212,6 +288,28 @@ def _print_posterior(answer: dict[str, Any]) -> None:
         output.print_line(" · ".join(names))
 
 
+def _print_verification(answer: dict[str, Any]) -> None:
+    """Print whether a cited image is verified, and by which threshold."""
+    threshold = answer["verification_threshold"]
+    if threshold is None:
+        return
+    if threshold["false_match_rate"] is not None:
+        basis = f"false-match rate {threshold['false_match_rate']:.2g} on this gallery"
+    else:
+        basis = "default threshold, not calibrated on this gallery"
+    result = "verified" if answer["verified"] else "not verified"
+    output.print_line(f"{result}: {threshold['min_inliers']} inliers or more ({basis})")
+
+
+def _format_verification(verification: dict[str, Any] | None) -> str | None:
+    """Format the inliers of an image, or the reason why it was not compared."""
+    if verification is None:
+        return None
+    if verification["status"] in ("image_unavailable", "time_budget_used"):
+        return str(verification["status"]).replace("_", " ")
+    return f"{verification['inliers']}{' verified' if verification['verified'] else ''}"
+
+
 def _print_channels(candidates: list[dict[str, Any]]) -> None:
     """Print the channels of each candidate, if more than one channel was searched."""
     if not any("gps" in candidate["channels"] for candidate in candidates):
@@ -241,16 +339,19 @@ def _format_score(score: dict[str, Any] | None) -> str | None:
     return f"{score['score']:.3f} {rank}"
 
 
-def _locate_photo(
-    client: Client, photo: Path, parameters: dict[str, Any]
+def _locate_query(
+    client: Client, query: LocateQuery, parameters: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, BadRequestError | None]:
-    """Locate one photo; returns the answer or the error. Other errors end the command."""
+    """Answer one query; returns the answer or the error. Other errors end the command."""
     try:
-        return client.locate(photo, **parameters), None
+        return client.locate(query.photos, **parameters, crop=query.crops), None
     except BadRequestError as error:
-        # The message may start with the file name; it is replaced by the full path.
-        message = error.message.removeprefix(f"{photo.name}: ")
-        output.warn(f"pinpoint: {message if str(photo) in message else f'{photo}: {message}'}")
+        message = error.message
+        if len(query.photos) == 1:
+            # The message may start with the file name; it is replaced by the full path.
+            message = message.removeprefix(f"{query.photos[0].name}: ")
+            message = message if query.name in message else f"{query.name}: {message}"
+        output.warn(f"pinpoint: {message}")
         return None, error
 
 

@@ -113,6 +113,7 @@ def _delete_organization(services: Services, name: str) -> tuple[UUID, int]:
         repository=services.repository,
         index=services.index,
         blobs=services.blobs,
+        features=services.matching,
         on_message=output.warn,
     )
     first_build = new_build()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pinpoint.cli import ids, output
+from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.filter_options import (
     BboxOption,
     CenterOption,
@@ -30,6 +31,7 @@ def similar(  # noqa: PLR0913 - options of a command
     image: Annotated[
         str | None, typer.Option("--image", help="Id of a gallery image to use instead of a photo.")
     ] = None,
+    crop: CropOption = [],  # noqa: B006
     max_groups: Annotated[
         int, typer.Option("--max-groups", min=1, max=200, help="Maximum number of groups.")
     ] = 20,
@@ -59,8 +61,10 @@ def similar(  # noqa: PLR0913 - options of a command
         bbox=bbox,
         interval=datetime,
     )
+    crops = read_crops(crop, 0 if photo is None else 1)
     with session.client() as client:
         parameters = {
+            "crop": crops,
             **filters.to_parameters(client),
             "image_id": None if image is None else ids.find_image(client, image),
             "limit": max_groups,

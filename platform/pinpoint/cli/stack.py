@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from pinpoint import homes
 from pinpoint.cli import output
 from pinpoint.cli.exit_codes import STACK_NOT_UP
+from pinpoint.cli.option_values import check_exists, check_kinds
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
 
 if TYPE_CHECKING:
+    from pinpoint.records import SourceKind
     from pinpoint.stack.destroy import DestroyPlan
     from pinpoint.stack.supervisor.lifecycle import StackStatus
 
@@ -136,26 +138,67 @@ def destroy(
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the map.")] = Path("demo-out"),
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            "--photos",
+            help="Folder of geotagged photos, or with a manifest: some are held out and located "
+            "among the others. Default: a synthetic planet.",
+            show_default=False,
+        ),
+    ] = None,
+    queries: Annotated[
+        int, typer.Option("--queries", min=1, max=500, help="Number of photos to locate.")
+    ] = 8,
+    source_kind: Annotated[
+        str,
+        typer.Option(
+            "--source-kind", metavar="KIND", help="Kind of the photos, `photo` or `street`."
+        ),
+    ] = "photo",
+    out: Annotated[Path, typer.Option("--out", help="Folder for map and match pictures.")] = Path(
+        "demo-out"
+    ),
     home: Annotated[
         Path | None,
         typer.Option(
             "--home",
-            help="Folder of the demo's stack; the default is `.pinpoint-demo` next to `.pinpoint`.",
+            help="Folder of the demo's stack; the default is `.pinpoint-demo` next to `.pinpoint`, "
+            "with --photos `.pinpoint-photos-demo`.",
             show_default=False,
         ),
     ] = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a separate stack, ingest a small synthetic gallery and locate unseen photos."""
-    from pinpoint.cli.demo import demo_settings, run_demo
+    """Start a separate stack, ingest a small gallery and locate unseen photos."""
+    from pinpoint.cli.demo import demo_settings, photo_demo_settings, run_demo
+    from pinpoint.cli.demo_photos import run_photo_demo
 
     session = Session.of(context, org=org, as_json=as_json)
-    settings = demo_settings(None if home is None else home.resolve())
-    run_demo(settings, as_json=session.as_json, organization=session.org, out=out)
+    home = None if home is None else home.resolve()
+    if photos is None:
+        run_demo(
+            demo_settings(home),
+            as_json=session.as_json,
+            organization=session.org,
+            queries=queries,
+            out=out,
+        )
+        return
+    check_exists(photos)
+    check_kinds("--source-kind", [source_kind])
+    run_photo_demo(
+        photos,
+        photo_demo_settings(home),
+        as_json=session.as_json,
+        organization=session.org,
+        queries=queries,
+        source_kind=cast("SourceKind", source_kind),
+        out=out,
+    )
 
 
 def _print_status(session: Session, stack_status: StackStatus) -> None:

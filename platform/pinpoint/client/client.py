@@ -83,24 +83,48 @@ class Client:
 
     # --- queries -----------------------------------------------------------------------------
 
-    def locate(self, photo: Photo, **parameters: Any) -> Json:
+    def locate(self, photo: Photo | Sequence[Photo], **parameters: Any) -> Json:
         """Estimate the position of a photo, with evidence.
 
         Args:
-            photo: Path or bytes of an image.
-            parameters: `query_kind`, `source_kinds`, `sources`, `lat`, `lon`, `radius_m`, `bbox`
-                (minimum longitude and latitude, maximum longitude and latitude), `polygon`
-                (GeoJSON), `datetime` (text as `start/end`, or a pair of times with None as an open
-                end; both ends are included), `top`, `search_space` (`coordinates` ranks the
-                coordinates that the bundle lists instead of the gallery).
+            photo: Path or bytes of an image, or a list of them: photos of one place, which are one
+                query.
+            parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
+                a list with one value for each of several photos), `query_kind`, `source_kinds`,
+                `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
+                maximum longitude and latitude), `polygon` (GeoJSON), `datetime` (text as
+                `start/end`, or a pair of times with None as an open end; both ends are included),
+                `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
+                instead of the gallery), `verify` (number of candidates that are compared by local
+                features; 0 disables it), `include` (`matches` for the positions of the inliers).
 
         Raises:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
         """
         answer: Json = self._transport.call(
-            "POST", "/v1/locate", form=to_form(parameters), files=[("photo", _read_photo(photo))]
+            "POST", "/v1/locate", form=to_form(parameters), files=_read_photos(photo)
         )
         return answer
+
+    def match_picture(self, photo: Photo | Sequence[Photo], **parameters: Any) -> bytes:
+        """Return a PNG: a photo beside the gallery image that matches best.
+
+        Args:
+            photo: As `locate`.
+            parameters: As `locate`.
+
+        Raises:
+            NotFoundError: No gallery image was compared with the photo.
+            ForbiddenError: The key lacks the scope `read`.
+        """
+        response = self._transport.send(
+            "POST",
+            "/v1/locate",
+            data=to_form(parameters),
+            files=_read_photos(photo),
+            headers={"Accept": "image/png"},
+        )
+        return response.content
 
     def similar(
         self, photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
@@ -110,8 +134,9 @@ class Client:
         Args:
             photo: Path or bytes; alternative to `image_id`.
             image_id: A gallery image.
-            parameters: Those of `locate`, except `top` and `search_space`; in addition `limit`,
-                `per_group` and, with `image_id`, `include_self` and `exclude_group`.
+            parameters: Those of `locate`, except `top`, `search_space`, `verify` and `include`; in
+                addition `limit`, `per_group` and, with `image_id`, `include_self` and
+                `exclude_group`.
         """
         form = to_form({**parameters, "image_id": image_id})
         files = None if photo is None else [("photo", _read_photo(photo))]
@@ -343,6 +368,11 @@ class Client:
         """Return the state of each component; raise `UnavailableError` if one does not answer."""
         status: Json = self._transport.call("GET", "/health/ready")
         return status
+
+
+def _read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
+    photos = [photo] if isinstance(photo, str | Path | bytes) else photo
+    return [("photo", _read_photo(entry)) for entry in photos]
 
 
 def _read_photo(photo: Photo) -> tuple[str, bytes]:

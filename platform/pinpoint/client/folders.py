@@ -103,9 +103,30 @@ def upload_folder(  # noqa: PLR0913 - see long_functions.toml
     else:
         only_rows = True
     uploads = find_uploads(path, manifest, only_rows=only_rows, root=root, options=options)
+    batch = upload_files(client, uploads, source=source, wait=wait, on_progress=on_progress)
+    return {**batch, "manifest": None if manifest is None else manifest.name}
+
+
+def upload_files(
+    client: BatchClient,
+    uploads: Iterable[Upload | Rejected],
+    *,
+    source: str,
+    wait: bool,
+    on_progress: BatchCallback,
+) -> Json:
+    """Upload files as one batch.
+
+    Returns:
+        The batch with `not_sent` and `repeated`; see `Client.ingest_folder`.
+
+    Raises:
+        BadRequestError: There is nothing to upload.
+        UnavailableError: The server was unavailable for longer than the retry policy allows.
+    """
     sendable, rejections = _partition_uploads(uploads)
     if not sendable and not rejections:
-        raise BadRequestError(f"no files to upload in {manifest or path}", reason="no_files")
+        raise BadRequestError("no files to upload", reason="no_files")
     # Not repeated: after a lost response, an empty batch would stay open.
     batch = client.open_batch(source)
     patience = RetryPolicy()
@@ -120,7 +141,6 @@ def upload_folder(  # noqa: PLR0913 - see long_functions.toml
         **batch,
         "not_sent": [dataclasses.asdict(rejection) for rejection in rejections],
         "repeated": patience.repeated,
-        "manifest": None if manifest is None else manifest.name,
     }
 
 

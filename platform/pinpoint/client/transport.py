@@ -242,6 +242,11 @@ def to_form(parameters: Mapping[str, Any]) -> dict[str, Any]:
             form[name] = json.dumps(value)
         elif name == "bbox" and not isinstance(value, str):
             form[name] = ",".join(repr(float(degrees)) for degrees in value)
+        elif name == "crop" and not isinstance(value, str):
+            crops = [value] if all(isinstance(number, int) for number in value) else value
+            form[name] = [
+                crop if isinstance(crop, str) else ",".join(map(str, crop)) for crop in crops
+            ]
         elif name == "datetime" and isinstance(value, list | tuple):
             form[name] = "/".join(".." if time is None else to_text(time) for time in value)
         elif isinstance(value, list | tuple):

@@ -9,7 +9,13 @@ from uuid import UUID
 
 from pinpoint.errors import IndexUnavailableError, UnavailableError
 from pinpoint.fault_isolation import Failures, process_with_bisection, raise_if_index_down
-from pinpoint.ports import BlobStore, IngestRepository, TenantDeletion, VectorIndex
+from pinpoint.ports import (
+    BlobStore,
+    FeatureCache,
+    IngestRepository,
+    TenantDeletion,
+    VectorIndex,
+)
 
 _CHUNK: Final = 512
 _MAX_WAIT_S: Final = 60.0
@@ -17,9 +23,16 @@ _PAUSE_S: Final = 0.2
 
 
 def erase_stored_images(
-    ids: Sequence[UUID], *, repository: IngestRepository, index: VectorIndex, blobs: BlobStore
+    ids: Sequence[UUID],
+    *,
+    repository: IngestRepository,
+    index: VectorIndex,
+    blobs: BlobStore,
+    features: FeatureCache,
 ) -> int:
-    """Delete images from the index and the blob store, then their rows; returns their number.
+    """Delete images from the index and the stores, then their rows; returns their number.
+
+    Their local features leave the cache of this host; those of other hosts expire.
 
     An image that cannot be erased does not block the others. Its error is raised at the end, and
     the next recovery run tries it again.
@@ -32,6 +45,7 @@ def erase_stored_images(
             index.write_tombstones({deletion.id: deletion.version for deletion in deletions})
             for uri in uris:
                 blobs.delete(uri)
+            features.delete(deletion.id for deletion in deletions)
         num_erased += len(deletions)
 
     def record_failure(image_id: UUID, error: Exception) -> None:
@@ -50,6 +64,7 @@ def erase_organization(
     repository: IngestRepository,
     index: VectorIndex,
     blobs: BlobStore,
+    features: FeatureCache,
     on_message: Callable[[str], None],
 ) -> int:
     """Erase an organization: images, batches, items, audit log, keys, index points, blobs.
@@ -70,7 +85,9 @@ def erase_organization(
     num_images = tenant_deletion.close(organization_id)
     num_erased, waited_since = 0, time.monotonic()
     while ids := tenant_deletion.pending_deletions(organization_id, _CHUNK):
-        erased = erase_stored_images(ids, repository=repository, index=index, blobs=blobs)
+        erased = erase_stored_images(
+            ids, repository=repository, index=index, blobs=blobs, features=features
+        )
         if erased:
             num_erased, waited_since = num_erased + erased, time.monotonic()
             on_message(f"erased {num_erased} of {num_images} images")

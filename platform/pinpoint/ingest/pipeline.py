@@ -28,6 +28,7 @@ from pinpoint.ports import (
     Decoder,
     EncodePositions,
     Encoder,
+    FeatureCache,
     IngestRepository,
     ReembedQueue,
     VectorIndex,
@@ -60,6 +61,8 @@ class IngestComponents:
     encoder: Encoder
     index: VectorIndex
     blobs: BlobStore
+    features: FeatureCache
+    """Local features of gallery images on this host."""
     threads: int
     """Number of files decoded concurrently."""
 
@@ -379,7 +382,11 @@ def index_images(ids: Sequence[UUID], components: IngestComponents) -> None:
 def erase_images(ids: Sequence[UUID], components: IngestComponents) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
     return erase.erase_stored_images(
-        ids, repository=components.repository, index=components.index, blobs=components.blobs
+        ids,
+        repository=components.repository,
+        index=components.index,
+        blobs=components.blobs,
+        features=components.features,
     )
 
 

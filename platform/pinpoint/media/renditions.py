@@ -5,6 +5,7 @@ Runs only in the decoding child. Images are reduced first; all other steps follo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -13,6 +14,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms
 
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.decoding.decode_request import LONGEST_SIDES
 from pinpoint.media.metadata.exif import DAMAGE
 from pinpoint.records import Pixels
@@ -27,6 +29,9 @@ _TRANSPOSES: Final = {
     7: (Image.Transpose.TRANSVERSE,),
     8: (Image.Transpose.ROTATE_90,),
 }
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels of the stored image; right and bottom are outside."""
+
 _DEEP_MODES: Final = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -57,18 +62,51 @@ class Upright:
     """Problem of its color profile, or None."""
 
 
-def upright(image: Image.Image, size: tuple[int, int]) -> Upright:
+def stored_box(image: Image.Image, crop: tuple[int, int, int, int]) -> Box:
+    """The box of a crop in the stored image, before its EXIF orientation is applied.
+
+    Args:
+        image: An opened image.
+        crop: x, y, width, height in pixels of the upright image.
+
+    Raises:
+        RejectedFileError: `crop_outside_image`.
+    """
+    x, y, width, height = crop
+    stored_width, stored_height = image.size
+    orientation = orientation_of(image)
+    upright_size = (stored_height, stored_width) if orientation >= 5 else image.size
+    if x + width > upright_size[0] or y + height > upright_size[1]:
+        raise RejectedFileError(
+            "crop_outside_image",
+            f"the crop {x},{y},{width},{height} reaches outside the image, which is "
+            f"{upright_size[0]} x {upright_size[1]} pixels when it is upright",
+        )
+    if orientation >= 5:  # the transposes of 5 to 8 exchange the axes
+        x, y, width, height = y, x, height, width
+    if orientation in (2, 3, 7, 8):
+        x = stored_width - x - width
+    if orientation in (3, 4, 6, 7):
+        y = stored_height - y - height
+    return x, y, x + width, y + height
+
+
+def upright(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Upright:
     """Decode to upright sRGB.
 
     Args:
         image: An opened image, not loaded unless its metadata follow its pixels.
-        size: Target `(width, height)` before rotation; not larger than the image.
+        size: Target `(width, height)` before rotation; not larger than the image or the box.
+        box: Region of the stored image; None for all of it.
     """
+    stored_size = image.size
     if image.format in ("JPEG", "MPO"):
-        image.draft(image.mode, size)
+        image.draft(image.mode, _draft_size(stored_size, size, box))
     image.load()
     orientation, profile = orientation_of(image), image.info.get("icc_profile")
-    plain = _to_resizable_mode(image, size)
+    # The region is cut before all other steps, which then need less time and memory.
+    plain = image if box is None else _cut_box(image, box, stored_size)
+    plain = _to_resizable_mode(plain, size)
     if plain.size != size:
         plain = plain.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     plain = _flatten_alpha(plain)
@@ -89,6 +127,27 @@ def thumbnail(pixels: Pixels, thumbnail_px: int) -> bytes:
     out = BytesIO()
     image.save(out, format="JPEG", quality=82)
     return out.getvalue()
+
+
+def _draft_size(
+    stored_size: tuple[int, int], size: tuple[int, int], box: Box | None
+) -> tuple[int, int]:
+    """Minimum size of the whole image from which a box of the target size can be cut."""
+    if box is None:
+        return size
+    scale = max(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))
+    return math.ceil(stored_size[0] * scale), math.ceil(stored_size[1] * scale)
+
+
+def _cut_box(image: Image.Image, box: Box, stored_size: tuple[int, int]) -> Image.Image:
+    """Cut a box of the stored image from the image, which its decoder may have reduced."""
+    across, down = image.width / stored_size[0], image.height / stored_size[1]
+    left, top = round(box[0] * across), round(box[1] * down)
+    right = max(left + 1, round(box[2] * across))
+    bottom = max(top + 1, round(box[3] * down))
+    region = image.crop((left, top, right, bottom))
+    region.format = image.format  # decides how deep gray values are read
+    return region
 
 
 def _to_resizable_mode(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -15,7 +15,9 @@ from pinpoint.ports.engines import (
     Reranker,
     VectorIndex,
 )
+from pinpoint.ports.gallery_pixels import GalleryPixels
 from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
+from pinpoint.ports.matching import FeatureCache, FeatureMatcher
 from pinpoint.ports.reembed_queue import ReembedQueue
 from pinpoint.ports.tenant_deletion import TenantDeletion
 from pinpoint.ports.training_data import TrainingDataReader
@@ -30,6 +32,9 @@ __all__ = [
     "Decoder",
     "EncodePositions",
     "Encoder",
+    "FeatureCache",
+    "FeatureMatcher",
+    "GalleryPixels",
     "TrainingDataReader",
     "JobQueue",
     "IngestRepository",

@@ -215,11 +215,14 @@ class CatalogWriter(CatalogReader, Protocol):
         operation: str,
         *,
         key_id: UUID | None,
-        photo_sha256: str | None,
+        photo_sha256s: Sequence[str],
         bundle: str,
         index_build: str | None,
     ) -> None:
-        """Write one row of the audit log: a hash of the photo, never the photo."""
+        """Write the audit log of one query: hashes of photos, never the photos.
+
+        A query with several photos has one row for each of them; one without a photo has one row.
+        """
         ...
 
 

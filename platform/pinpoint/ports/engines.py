@@ -14,6 +14,7 @@ from pinpoint.records import (
     Candidate,
     Contract,
     CoordinateGallery,
+    Crop,
     DecodedImage,
     Evidence,
     Hit,
@@ -114,6 +115,7 @@ class Decoder(Protocol):
         metadata_override: MetadataOverride | None = None,
         *,
         query: bool = False,
+        crop: Crop | None = None,
     ) -> DecodedImage | Rejected:
         """Decode one file.
 
@@ -122,6 +124,8 @@ class Decoder(Protocol):
             data: The bytes, or a path.
             metadata_override: Metadata from outside the file.
             query: True for a query photo: it needs no position, reports none and gets no thumbnail.
+            crop: Region to decode, cut from all pixels of the file before they are reduced; None
+                for the whole image. With a crop, a panorama is one image without faces.
         """
         ...
 

@@ -110,9 +110,11 @@ from pinpoint.records.primitives import (
     FINAL_STATUSES,
     GPS_CHANNEL,
     IMAGE_CHANNEL,
+    MIN_CROP_PX,
     SCOPES,
     SOURCE_KINDS,
     VOTE_TEMPERATURE,
+    Crop,
     FinalStatus,
     ImageState,
     ItemStatus,
@@ -124,6 +126,17 @@ from pinpoint.records.primitives import (
     Vector,
 )
 from pinpoint.records.stats import RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
+from pinpoint.records.verification import (
+    DEFAULT_MIN_INLIERS,
+    DEFAULT_MIN_SPREAD,
+    GeometricMatch,
+    ImageMatch,
+    LocalFeatures,
+    TransformModel,
+    Verification,
+    VerificationStatus,
+    VerificationThreshold,
+)
 
 __all__ = [
     "DEFAULT_ORGANIZATION",
@@ -131,6 +144,7 @@ __all__ = [
     "LAYERS",
     "LAYER_KEYS",
     "MANUAL_FIELDS",
+    "MIN_CROP_PX",
     "FieldName",
     "Layer",
     "LayerName",
@@ -189,6 +203,7 @@ __all__ = [
     "ImageFilter",
     "ImageUpdate",
     "ImageLabel",
+    "ImageMatch",
     "ImagePosition",
     "ImageState",
     "IndexFilter",
@@ -207,6 +222,7 @@ __all__ = [
     "Panorama",
     "Pixels",
     "CoordinateGallery",
+    "Crop",
     "PlaceName",
     "Point",
     "RankedCandidate",
@@ -234,4 +250,12 @@ __all__ = [
     "TrainingSource",
     "Vector",
     "FinalStatus",
+    "DEFAULT_MIN_INLIERS",
+    "DEFAULT_MIN_SPREAD",
+    "GeometricMatch",
+    "LocalFeatures",
+    "TransformModel",
+    "Verification",
+    "VerificationStatus",
+    "VerificationThreshold",
 ]

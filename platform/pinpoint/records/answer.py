@@ -15,6 +15,7 @@ from pinpoint.records.calibration import Calibration
 from pinpoint.records.index import Box, Circle, Hit
 from pinpoint.records.posterior import CalibratedResult, CredibleDisc
 from pinpoint.records.primitives import Point, SourceKind, Vector
+from pinpoint.records.verification import ImageMatch, VerificationThreshold
 
 NEAR_DUPLICATE_COSINE: Final = 0.95
 """Cosine from which two images count as near-duplicates. As in the audit of Pinpoint's co-author:
@@ -262,6 +263,16 @@ class Answer:
     warnings: tuple[str, ...] = ()
     """Limitations of this answer compared with others."""
     calibrated_result: CalibratedResult = field(default_factory=CalibratedResult)
+    matches: Mapping[UUID, ImageMatch] = field(default_factory=dict)
+    """Matches of the query with candidates and cited images that were compared, by image id."""
+    verification_threshold: VerificationThreshold | None = None
+    """Threshold of `matches`; None if nothing was to be compared."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether a cited image is verified."""
+        cited = (self.matches.get(citation.image_id) for citation in self.citations)
+        return any(match is not None and match.verification.verified for match in cited)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

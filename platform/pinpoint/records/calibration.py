@@ -104,3 +104,7 @@ class QueryFeatures:
     """Mean cosine of a candidate and its evidence, weighted by the candidates' weights."""
     gallery_density: float
     """Gallery images per km² around the candidates."""
+    verified: bool | None = None
+    """Whether a candidate is verified; None if no candidate was compared by local features."""
+    max_inliers: int | None = None
+    """Inliers of the candidate with the most of them; None as for `verified`."""

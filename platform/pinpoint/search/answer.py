@@ -24,10 +24,12 @@ from pinpoint.records import (
     Contract,
     CredibleDisc,
     Image,
+    ImageMatch,
     Point,
     RankedCandidate,
     RankedCoordinate,
     SourceKind,
+    VerificationThreshold,
 )
 
 REGION_PROBABILITIES: Final = (0.5, 0.9)
@@ -131,6 +133,10 @@ class Provenance:
     """Name of the ranker that computed the weights."""
     reason: str | None = None
     """Reason why no reranker ran, if one was expected."""
+    matches: Mapping[UUID, ImageMatch] = field(default_factory=dict)
+    """Matches of compared images, by image id."""
+    verification_threshold: VerificationThreshold | None = None
+    """Threshold of the matches; None if nothing was to be compared."""
     engine: str
     """Name of the index engine."""
     build: str | None
@@ -168,6 +174,8 @@ def build_answer(
         coordinates=decision.ranked_coordinates,
         warnings=provenance.warnings,
         calibrated_result=decision.calibrated_result,
+        matches=provenance.matches,
+        verification_threshold=provenance.verification_threshold,
     )
 
 

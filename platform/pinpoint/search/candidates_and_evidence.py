@@ -12,9 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+import numpy as np
+
+from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader, Decoder, Encoder
 from pinpoint.records import (
     Candidate,
+    Crop,
     Evidence,
     Exclusions,
     IndexInfo,
@@ -27,6 +31,7 @@ from pinpoint.search import consistency, exclusion_filter, query, retrieve
 from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
 from pinpoint.search.evidence import EvidenceQuery, fetch_evidence
 from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.vector_math import mean_direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +65,59 @@ def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
     Raises:
         BadPhotoError: The bytes are not an accepted image.
         TooLargeError: The image exceeds a limit.
+        BadRequestError: The crop does not fit the image.
     """
-    return query.decode_query(photo.data, file=photo.file, decoder=decoder)
+    return query.decode_query(photo.data, file=photo.file, decoder=decoder, crop=photo.crop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedPhotos:
+    """The vector and the pixels of a query."""
+
+    vector: Vector
+    """`[D]`; of several photos, the normalized mean of their vectors."""
+    pixels: tuple[Pixels, ...]
+    """Pixels `[H, W, 3]` of each distinct photo."""
+
+
+def list_distinct_photos(photos: Sequence[QueryPhoto]) -> list[QueryPhoto]:
+    """The photos of a query, without those of equal bytes and crop, in their order."""
+    distinct: dict[tuple[bytes, Crop | None], QueryPhoto] = {}
+    for photo in photos:
+        distinct.setdefault((photo.data, photo.crop), photo)
+    return list(distinct.values())
+
+
+def encode_photos(
+    photos: Sequence[QueryPhoto], decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
+) -> EncodedPhotos:
+    """Decode and encode one or more query photos of one place.
+
+    The fused vector is the normalized mean of the vectors: the direction with the highest mean
+    cosine to all photos. Equal photos count once, and the order of the photos has no effect.
+
+    Args:
+        photos: At least one photo.
+        decoder: Decodes the photos.
+        encoder: Encodes the photos.
+        stopwatch: Measures the stages `decode` and `encode`.
+
+    Raises:
+        BadRequestError: There is no photo, or a crop does not fit its image.
+        BadPhotoError: As `decode_photo`.
+        TooLargeError: As `decode_photo`.
+    """
+    if not photos:
+        raise BadRequestError("a query needs at least one photo")
+    pixels: list[Pixels] = []
+    vectors: list[Vector] = []
+    for photo in list_distinct_photos(photos):
+        with stopwatch.stage("decode"):
+            pixels.append(decode_photo(photo, decoder))
+        with stopwatch.stage("encode"):
+            vectors.append(encoder.encode_query(pixels[-1], photo.kind))
+    vector = vectors[0] if len(vectors) == 1 else mean_direction(np.stack(vectors))
+    return EncodedPhotos(vector=vector, pixels=tuple(pixels))
 
 
 def encode_photo(
@@ -72,11 +128,9 @@ def encode_photo(
     Raises:
         BadPhotoError: As `decode_photo`.
         TooLargeError: As `decode_photo`.
+        BadRequestError: As `decode_photo`.
     """
-    with stopwatch.stage("decode"):
-        pixels = decode_photo(photo, decoder)
-    with stopwatch.stage("encode"):
-        return encoder.encode_query(pixels, photo.kind)
+    return encode_photos([photo], decoder, encoder, stopwatch).vector
 
 
 def resolve_query_exclusions(exclusions: Exclusions, context: SearchContext) -> Exclusions:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
-from pinpoint.records import SourceKind
+from pinpoint.records import Crop, SourceKind
 from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.verify import Verifier
 from pinpoint.settings import SearchSettings
 
 
@@ -21,6 +22,8 @@ class QueryPhoto:
     """File name, for messages."""
     kind: SourceKind | None = None
     """Source kind, if known; selects the encoder's adapter."""
+    crop: Crop | None = None
+    """Region of the photo that is the query; None for the whole photo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class SearchContext:
     database: Database
     """Returns evidence, names and licenses."""
     settings: SearchSettings
+    verifier: Verifier | None = None
+    """Compares the query with gallery images, if given and `settings.verify_candidates` > 0."""
     reranker: Reranker | None = None
     """Ranks the candidates, if the bundle has one; otherwise they vote."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)

@@ -5,17 +5,19 @@ photo ─decode→ pixels ─encode→ vector ─compare→ [coordinate of the b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pinpoint.ports import Decoder, Encoder
 from pinpoint.records import Answer, SearchFilter
 from pinpoint.search import answer, coordinate_search
-from pinpoint.search.candidates_and_evidence import encode_photo
+from pinpoint.search.candidates_and_evidence import encode_photos
 from pinpoint.search.context import QueryPhoto
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.settings import SearchSettings
 
 
 def locate_by_coordinates(
-    photo: QueryPhoto,
+    photos: QueryPhoto | Sequence[QueryPhoto],
     search_filter: SearchFilter,
     *,
     decoder: Decoder,
@@ -25,10 +27,10 @@ def locate_by_coordinates(
     """Locate over the bundle's coordinate list, without a gallery.
 
     Args:
-        photo: The photo.
+        photos: The photo, or several photos of one place.
         search_filter: Search filter; only its area applies to coordinates.
-        decoder: Decodes the photo.
-        encoder: Encodes the photo and gives the coordinate list.
+        decoder: Decodes the photos.
+        encoder: Encodes the photos and gives the coordinate list.
         settings: Search settings.
 
     Raises:
@@ -41,7 +43,8 @@ def locate_by_coordinates(
     stopwatch = Stopwatch()
     with stopwatch.stage("retrieve"):
         coordinates = encoder.coordinate_gallery()
-    vector = encode_photo(photo, decoder, encoder, stopwatch)
+    query = [photos] if isinstance(photos, QueryPhoto) else photos
+    vector = encode_photos(query, decoder, encoder, stopwatch).vector
     with stopwatch.stage("rank"):
         compared = coordinate_search.compare_coordinates(vector, coordinates, search_filter)
     with stopwatch.stage("decide"):

@@ -1,7 +1,7 @@
 """The flows `locate` and `similar`.
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
-         ─rank→ [Ranked] ─calibrate→ posterior, if calibrated ─decide→ Answer
+         ─rank→ [Ranked] ─verify→ [ImageMatch] ─calibrate→ posterior, if calibrated ─decide→ Answer
 similar: photo or gallery image ─→ vector ─retrieve→ [SimilarGroup]
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import BadRequestError, ModelMismatchError
-from pinpoint.ports import Reranker
+from pinpoint.ports import CatalogReader, Reranker
 from pinpoint.records import (
     IMAGE_CHANNEL,
     Answer,
@@ -21,7 +23,11 @@ from pinpoint.records import (
     Contract,
     Evidence,
     Exclusions,
+    Image,
+    ImageMatch,
+    IndexInfo,
     IndexPoint,
+    Pixels,
     RankedCandidate,
     Ranking,
     SearchFilter,
@@ -37,11 +43,13 @@ from pinpoint.search import (
     query,
     rerank,
     retrieve,
+    verify,
     vote,
 )
 from pinpoint.search.candidates_and_evidence import (
     CandidatesAndEvidence,
     encode_photo,
+    encode_photos,
     find_candidates_and_evidence,
 )
 from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
@@ -76,16 +84,16 @@ class SimilarRequest:
 
 
 def locate(
-    photo: QueryPhoto,
+    photos: QueryPhoto | Sequence[QueryPhoto],
     search_filter: SearchFilter,
     context: SearchContext,
     *,
     exclusions: Exclusions | None = None,
 ) -> Answer:
-    """Locate a photo and return the answer with its evidence.
+    """Locate a photo, or several photos of one place, and return the answer with its evidence.
 
     Args:
-        photo: The photo.
+        photos: The photo, or several photos of one place, which are one query.
         search_filter: Search filter: area, time and sources.
         context: Gallery, components and settings of the query.
         exclusions: Images treated as absent from the gallery; None in production.
@@ -96,8 +104,16 @@ def locate(
         ModelMismatchError: The index contains vectors of another bundle.
         UnavailableError: The index or the database does not respond.
     """
-    vector = encode_photo(photo, context.decoder, context.encoder, context.stopwatch)
-    return locate_encoded(vector, search_filter, context, kind=photo.kind, exclusions=exclusions)
+    query_photos = [photos] if isinstance(photos, QueryPhoto) else photos
+    encoded = encode_photos(query_photos, context.decoder, context.encoder, context.stopwatch)
+    return locate_encoded(
+        encoded.vector,
+        search_filter,
+        context,
+        kind=query_photos[0].kind,
+        exclusions=exclusions,
+        pixels=encoded.pixels,
+    )
 
 
 def locate_encoded(
@@ -108,6 +124,7 @@ def locate_encoded(
     kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str | None = None,
+    pixels: Sequence[Pixels] = (),
 ) -> Answer:
     """Locate from the vector `[D]` of a photo: all of `locate` except decoding and encoding.
 
@@ -119,6 +136,7 @@ def locate_encoded(
         exclusions: As `locate`.
         ranker: One of `RANKER_NAMES`; None selects the reranker if there is one, otherwise the
             vote.
+        pixels: Pixels `[H, W, 3]` of each photo of the query.
 
     Raises:
         BadRequestError: The reranker is requested by name, but there is none.
@@ -127,6 +145,7 @@ def locate_encoded(
     """
     contract, settings, stopwatch = context.encoder.contract, context.settings, context.stopwatch
     reranker = _select_reranker(ranker, context.reranker, contract)
+    verification = _open_verification(pixels, context)
     with find_candidates_and_evidence(
         vector,
         search_filter,
@@ -140,24 +159,20 @@ def locate_encoded(
                 ranking = _rank_without_weights(ranker, vector, retrieved)
             else:
                 ranking = _rank_with_reranker(reranker, vector, kind, retrieved)
-        with stopwatch.stage("decide"):
-            calibrated = posterior.calibrate_result(
-                ranking, contract, search_filter, settings, kind=kind
-            )
-            decision = answer.decide_answer(
-                ranking.ranked, calibrated, reader=retrieved.reader, cited=settings.max_citations
-            )
-    return answer.build_answer(
-        decision,
-        answer.Provenance(
-            contract=contract,
-            ranker=ranking.ranker,
-            reason=ranking.fallback_reason,
-            engine=retrieved.snapshot.engine,
-            build=retrieved.snapshot.build,
-        ),
-        stopwatch.timings_ms(),
-    )
+        decide = partial(
+            _decide,
+            search_filter=search_filter,
+            context=context,
+            kind=kind,
+            num_photos=max(1, len(pixels)),
+        )
+        if verification is None:
+            decision = decide(ranking, retrieved.reader)
+            return _build_answer(decision, ranking, retrieved.snapshot, context)
+        images = verify.read_candidates(ranking, retrieved.reader, settings.verify_candidates)
+    # Outside the transaction: decoding may take seconds, and connections are few.
+    ranking, decision = _verify_and_decide(verification, ranking, images, decide, context)
+    return _build_answer(decision, ranking, retrieved.snapshot, context, verification)
 
 
 def similar(
@@ -215,6 +230,96 @@ def similar(
         index_build=snapshot.build,
         timings_ms=stopwatch.timings_ms(),
     )
+
+
+def _open_verification(
+    pixels: Sequence[Pixels], context: SearchContext
+) -> verify.QueryVerification | None:
+    """The verification of a query; None if it is disabled or there are no pixels."""
+    if context.verifier is None or context.settings.verify_candidates == 0 or not pixels:
+        return None
+    return context.verifier.open_query(pixels, context.organization_id)
+
+
+def _verify_and_decide(
+    verification: verify.QueryVerification,
+    ranking: Ranking,
+    images: Mapping[UUID, Image | None],
+    decide: Callable[..., answer.Decision],
+    context: SearchContext,
+) -> tuple[Ranking, answer.Decision]:
+    """Verify the best candidates, decide, and verify the other cited images.
+
+    Args:
+        verification: Verification of the query.
+        ranking: Ranking of all candidates.
+        images: Rows of the best candidates.
+        decide: `_decide` with all arguments but ranking, reader and matches.
+        context: Gallery, components and settings of the query.
+
+    Returns:
+        The ranking, in which verified candidates come first if the gallery's threshold says so,
+        and the decision.
+    """
+    with context.stopwatch.stage("verify"):
+        verification.verify(images)
+        if verification.threshold.reorders_candidates:
+            ranking = verify.put_verified_first(ranking, verification.matches)
+    with context.database.read(context.organization_id) as reader:
+        decision = decide(ranking, reader, verification.matches)
+        cited_images = verify.read_citations(decision.citations, reader, verification.matches)
+    with context.stopwatch.stage("verify"):
+        verification.verify(cited_images)
+    return ranking, decision
+
+
+def _build_answer(
+    decision: answer.Decision,
+    ranking: Ranking,
+    snapshot: IndexInfo,
+    context: SearchContext,
+    verification: verify.QueryVerification | None = None,
+) -> Answer:
+    """Build the answer record with its provenance."""
+    return answer.build_answer(
+        decision,
+        answer.Provenance(
+            contract=context.encoder.contract,
+            ranker=ranking.ranker,
+            reason=ranking.fallback_reason,
+            matches={} if verification is None else verification.matches,
+            verification_threshold=None if verification is None else verification.threshold,
+            engine=snapshot.engine,
+            build=snapshot.build,
+        ),
+        context.stopwatch.timings_ms(),
+    )
+
+
+def _decide(
+    ranking: Ranking,
+    reader: CatalogReader,
+    matches: Mapping[UUID, ImageMatch] = MappingProxyType({}),
+    *,
+    search_filter: SearchFilter,
+    context: SearchContext,
+    kind: SourceKind | None,
+    num_photos: int,
+) -> answer.Decision:
+    """Calibrate a ranking, decide, and cite."""
+    with context.stopwatch.stage("decide"):
+        calibrated = posterior.calibrate_result(
+            ranking,
+            context.encoder.contract,
+            search_filter,
+            context.settings,
+            kind=kind,
+            num_photos=num_photos,
+            matches=matches,
+        )
+        return answer.decide_answer(
+            ranking.ranked, calibrated, reader=reader, cited=context.settings.max_citations
+        )
 
 
 def _select_reranker(

@@ -7,7 +7,9 @@ calibration and builds the posterior of the answer. Symbols: K candidates, Q nod
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from pinpoint.records import (
     Contract,
     CredibleDisc,
     CredibleRegion,
+    ImageMatch,
     PlaceName,
     Point,
     Posterior,
@@ -37,6 +40,8 @@ NUM_NODES: Final = 1_024
 _MIN_REACH_M: Final = 500.0
 """Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
 _MIN_WEIGHT: Final = 1e-12
+_UNCALIBRATED_SETTINGS: Final = frozenset({"verify_candidates"})
+"""Search settings that change neither candidates nor weights."""
 _DIGITS: Final = 6
 
 Nodes = tuple[Floats, Floats]
@@ -50,6 +55,8 @@ def calibrate_result(
     search: SearchSettings,
     *,
     kind: str | None = None,
+    num_photos: int = 1,
+    matches: Mapping[UUID, ImageMatch] = MappingProxyType({}),
 ) -> CalibratedResult:
     """The posterior, if a calibration applies to the query, and a note on the calibration.
 
@@ -59,13 +66,20 @@ def calibrate_result(
         search_filter: The search filter.
         search: The search settings.
         kind: Source kind of the query, as given by the caller.
+        num_photos: Number of photos of the query.
+        matches: Matches of candidates by their local features, by image id.
     """
     calibration, note = select_calibration(
         contract, ranking.ranker, search_filter, search.model_dump(mode="json")
     )
+    if calibration is not None and num_photos > 1:
+        # The mean of several vectors has other similarities than the vector of one photo.
+        calibration, note = None, "queries with several photos are not calibrated"
     if not ranking.ranked:
         return CalibratedResult(note=note, abstention_reason="no_candidates")
-    features = query_features(ranking.ranked, kind=kind, no_match_logit=ranking.no_match_logit)
+    features = query_features(
+        ranking.ranked, kind=kind, no_match_logit=ranking.no_match_logit, matches=matches
+    )
     if calibration is None:
         return CalibratedResult(features=features, note=note)
     posterior = compute_posterior(features, calibration, search.optimize_for_radius_km)
@@ -78,7 +92,11 @@ def calibrate_result(
 
 
 def query_features(
-    ranked: Sequence[RankedCandidate], *, kind: str | None, no_match_logit: float | None = None
+    ranked: Sequence[RankedCandidate],
+    *,
+    kind: str | None,
+    no_match_logit: float | None = None,
+    matches: Mapping[UUID, ImageMatch] = MappingProxyType({}),
 ) -> QueryFeatures:
     """Features from which the posterior is computed.
 
@@ -86,7 +104,13 @@ def query_features(
         ranked: `[K]`, in any order, at least one.
         kind: Source kind of the query, as given by the caller.
         no_match_logit: Logit of a reranker's no-match candidate.
+        matches: Matches of candidates by their local features, by image id.
     """
+    compared = [
+        match.verification
+        for entry in ranked
+        if (match := matches.get(entry.candidate.id)) is not None and match.match is not None
+    ]
     points = [entry.refined_position or entry.candidate.point for entry in ranked]
     scored = all(entry.rerank_logit is not None for entry in ranked)
     return QueryFeatures(
@@ -104,6 +128,8 @@ def query_features(
         max_similarity=max(entry.candidate.score for entry in ranked),
         neighborhood_similarity=_neighborhood_similarity(ranked),
         gallery_density=_gallery_density(ranked),
+        verified=any(verification.verified for verification in compared) if compared else None,
+        max_inliers=max((verification.inliers for verification in compared), default=None),
     )
 
 
@@ -119,7 +145,9 @@ def select_calibration(
     if calibration is None:
         return None, f"bundle {contract.name} has no calibration for the ranker {ranker}"
     changed_settings = [
-        name for name, value in calibration.search_settings.items() if search.get(name) != value
+        name
+        for name, value in calibration.search_settings.items()
+        if name not in _UNCALIBRATED_SETTINGS and search.get(name) != value
     ]
     if changed_settings:
         return None, f"it was fitted with other search settings: {', '.join(changed_settings)}"

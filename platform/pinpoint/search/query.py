@@ -5,33 +5,38 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadPhotoError, ConflictError, TooLargeError
+from pinpoint.errors import BadPhotoError, BadRequestError, ConflictError, TooLargeError
 from pinpoint.ports import Database, Decoder, VectorIndex
-from pinpoint.records import IndexPoint, Pixels, Rejected
+from pinpoint.records import Crop, IndexPoint, Pixels, Rejected
 
 _LIMIT_REASON_PREFIXES: Final = ("too_large", "too_many")
 """Prefixes of the decoder's reasons that state an exceeded limit."""
 
 
-def decode_query(data: bytes, *, file: str, decoder: Decoder) -> Pixels:
+_CROP_REASON_PREFIX: Final = "crop_"
+
+
+def decode_query(data: bytes, *, file: str, decoder: Decoder, crop: Crop | None = None) -> Pixels:
     """Decode untrusted bytes to pixels `[H, W, 3]`; of a panorama, the first face.
 
     Args:
         data: The bytes.
         file: File name, for messages.
         decoder: Decodes the bytes.
+        crop: Region to decode; None for the whole image.
 
     Raises:
+        BadRequestError: The crop does not fit the image; the error has the decoder's reason.
         BadPhotoError: The decoder rejects the bytes; the error has the decoder's reason.
         TooLargeError: The decoder rejects the bytes because of a limit.
     """
-    reading = decoder.read(file, data, query=True)
+    reading = decoder.read(file, data, query=True, crop=crop)
     if isinstance(reading, Rejected):
-        error_class = (
-            TooLargeError
-            if reading.error_code.startswith(_LIMIT_REASON_PREFIXES)
-            else BadPhotoError
-        )
+        error_class: type[BadRequestError] = BadPhotoError
+        if reading.error_code.startswith(_LIMIT_REASON_PREFIXES):
+            error_class = TooLargeError
+        elif reading.error_code.startswith(_CROP_REASON_PREFIX):
+            error_class = BadRequestError
         raise error_class(f"{reading.file}: {reading.error_message}", reason=reading.error_code)
     return reading.faces[0].pixels
 

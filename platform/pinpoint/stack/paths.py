@@ -111,6 +111,11 @@ class StackPaths:
         return self.home / "blobs"
 
     @property
+    def features_dir(self) -> Path:
+        """Folder of the cache of local features."""
+        return self.home / "features"
+
+    @property
     def bundles_dir(self) -> Path:
         """Folder of bundles; bundles are found by name."""
         return self.home / "bundles"

@@ -20,7 +20,13 @@ import psutil
 import psycopg
 
 from conftest import dismiss, home_folder, watch_over
-from pinpoint.settings import ApiSettings, ServiceSettings, Settings, WorkerSettings
+from pinpoint.settings import (
+    ApiSettings,
+    EncoderSettings,
+    ServiceSettings,
+    Settings,
+    WorkerSettings,
+)
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import read_state
 from pinpoint.stack.supervisor import lifecycle
@@ -47,6 +53,7 @@ class FaultStack:
     ) -> None:
         self.settings = Settings(
             services=ServiceSettings(home=home),
+            encoder=EncoderSettings(bundle="descriptor"),
             api=ApiSettings(),
             worker=WorkerSettings(
                 task_batch_size=chunk,

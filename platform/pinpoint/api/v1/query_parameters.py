@@ -7,16 +7,26 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from pinpoint.api.forms import parse_json
 from pinpoint.api.problems import list_field_errors
 from pinpoint.api.v1.times import IntervalField
 from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader
-from pinpoint.records import Box, Circle, Point, SearchFilter, SourceKind
+from pinpoint.records import (
+    MIN_CROP_PX,
+    Box,
+    Circle,
+    Crop,
+    Point,
+    SearchFilter,
+    SourceKind,
+)
 
 MAX_RADIUS_M: Final = 20_100_000.0
+MAX_QUERY_PHOTOS: Final = 8
+"""Maximum number of photos of one query."""
 MAX_RING_POSITIONS: Final = 1_000
 
 
@@ -76,9 +86,32 @@ class SearchFilterParameters(BaseModel):
     )
 
 
+def _to_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+CropField = Annotated[
+    Crop,
+    BeforeValidator(lambda value: Crop.parse(value) if isinstance(value, str) else value),
+    WithJsonSchema({"type": "string", "examples": ["120,80,640,480"]}),
+]
+Crops = Annotated[
+    list[CropField],
+    BeforeValidator(_to_list),
+    Field(
+        default_factory=list,
+        max_length=MAX_QUERY_PHOTOS,
+        description="Region of the photo that is the query: `x,y,w,h` in pixels of the upright "
+        f"image, from its top left corner; each side has at least {MIN_CROP_PX} pixels. With "
+        "several photos, repeated once for each photo, in the order of the photos.",
+    ),
+]
+
+
 class LocateForm(SearchFilterParameters):
     """Form fields that may accompany a query photo to locate."""
 
+    crop: Crops
     query_kind: SourceKind | None = Field(default=None, description="Kind of the query photo.")
     top: int = Field(
         default=10, ge=1, le=100, description="Maximum number of candidates or coordinates."
@@ -89,10 +122,28 @@ class LocateForm(SearchFilterParameters):
         "without gallery and evidence; it supports only the filters circle, bbox and polygon.",
     )
 
+    verify: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Number of candidates that are compared with the photo by local features; 0 "
+        "disables it. Default: `PINPOINT_SEARCH_VERIFY_CANDIDATES`.",
+    )
+    include: Annotated[
+        list[Literal["matches"]],
+        BeforeValidator(_split_list),
+        Field(
+            default_factory=list,
+            max_length=1,
+            description="`matches`: also return the positions of the inliers in both images.",
+        ),
+    ]
+
 
 class SimilarForm(SearchFilterParameters):
     """Form fields that may accompany or replace a query photo."""
 
+    crop: Crops
     image_id: UUID | None = Field(
         default=None, description="Use a gallery image as the query instead of a photo."
     )

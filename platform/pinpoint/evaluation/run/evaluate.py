@@ -45,9 +45,14 @@ from pinpoint.records import (
     Vector,
 )
 from pinpoint.search import consistency, pipeline
-from pinpoint.search.candidates_and_evidence import encode_photo, resolve_query_exclusions
+from pinpoint.search.candidates_and_evidence import (
+    EncodedPhotos,
+    encode_photos,
+    resolve_query_exclusions,
+)
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.verify import Verifier
 from pinpoint.settings import SearchSettings
 
 EXCLUDABLE: Final = ("self", "creator", "sequence", "near-duplicate")
@@ -66,6 +71,8 @@ class EvaluationComponents:
     max_bytes: int
     reranker: Reranker | None = None
     """Reranker of the bundle, if it has one."""
+    verifier: Verifier | None = None
+    """Compares queries with gallery images; None if their stored files cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,8 @@ class RunConfig:
     """Label filters `(stratum or kind, value)`; several values of one stratum are alternatives."""
     max_queries: int | None = None
     """Evaluate only this many queries, the first ones after filtering."""
+    verify_candidates: int = 0
+    """Number of candidates that are compared by local features; 0 disables verification."""
 
 
 def evaluate(
@@ -155,7 +164,10 @@ def build_context(config: RunConfig, components: EvaluationComponents) -> Search
         encoder=components.encoder,
         index=components.index,
         database=components.database,
-        settings=components.search,
+        settings=components.search.model_copy(
+            update={"verify_candidates": config.verify_candidates}
+        ),
+        verifier=components.verifier,
         reranker=components.reranker,
     )
 
@@ -227,6 +239,8 @@ def _check_config(config: RunConfig, components: EvaluationComponents) -> None:
             f"bundle {components.encoder.contract.name} has no reranker; `pinpoint train reranker` "
             "makes one, or name a bundle that has one"
         )
+    if config.verify_candidates > 0 and components.verifier is None:
+        raise BadRequestError("verification needs the stored files of the gallery images")
     if not (config.unfiltered or config.exclude):
         raise BadRequestError(
             "nothing to evaluate: both the arm `unfiltered` and all exclusions are disabled"
@@ -266,7 +280,8 @@ def _describe_settings(config: RunConfig, components: EvaluationComponents) -> d
         "near_duplicate_cosine": (
             config.near_duplicate_cosine if "near-duplicate" in config.exclude else None
         ),
-        "search": components.search.model_dump(),
+        "search": components.search.model_dump(exclude={"verify_candidates"}),
+        **({"verify": config.verify_candidates} if config.verify_candidates else {}),
     }
 
 
@@ -286,29 +301,29 @@ def _evaluate_query(
             data = read_bytes(config.images / query.file, components.max_bytes)
             file_sha256 = sha256(data)
         photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
-        vector = encode_photo(photo, components.decoder, components.encoder, watch)
+        encoded = encode_photos([photo], components.decoder, components.encoder, watch)
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         detail = error.detail if isinstance(error, RejectedFileError) else error.message
         row = build_query_row(number, query, file_sha256, problem=(error.reason, detail))
         return row, None
     shared_ms = watch.timings_ms()
-    locate = partial(_locate_in_arm, vector, query, config=config, components=components)
+    locate = partial(_locate_in_arm, encoded, query, config=config, components=components)
     arms = {UNFILTERED: locate(None)} if config.unfiltered else {}
     if config.exclude:
         arms[EXCLUDED] = locate(exclusions_for(query, file_sha256, config))
     shared_ms["total"] = round((perf_counter() - started) * 1e3, 3)
-    return build_query_row(number, query, file_sha256, timings=shared_ms, arms=arms), vector
+    return build_query_row(number, query, file_sha256, timings=shared_ms, arms=arms), encoded.vector
 
 
 def _locate_in_arm(
-    vector: Vector,
+    encoded: EncodedPhotos,
     query: LabeledQuery,
     exclusions: Exclusions | None,
     *,
     config: RunConfig,
     components: EvaluationComponents,
 ) -> ArmRow:
-    """Run the search flow for a query vector."""
+    """Run the search flow for an encoded query."""
     context = build_context(config, components)
     excluded = 0
     if exclusions is not None:
@@ -316,11 +331,12 @@ def _locate_in_arm(
         exclusions = resolve_query_exclusions(exclusions, context)
         excluded = len(exclusions.ids)
     answer = pipeline.locate_encoded(
-        vector,
+        encoded.vector,
         config.search_filter,
         context,
         kind=query.query_kind,
         exclusions=exclusions,
         ranker=config.ranker,
+        pixels=encoded.pixels,
     )
     return build_arm_row(answer, excluded, query.ground_truth)

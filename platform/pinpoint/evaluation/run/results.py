@@ -61,6 +61,8 @@ _ANSWER_COLUMNS: Final[Mapping[str, pa.DataType]] = {
     "candidate_weight": pa.list_(pa.float64()),
     "candidate_source_kind": pa.list_(pa.string()),
     "candidate_channels": pa.list_(pa.string()),
+    "candidate_inliers": pa.list_(pa.int32()),
+    "candidate_spread": pa.list_(pa.float64()),
     "timings_ms": _NUMBER_MAP,
     "abstention_reason": pa.string(),
     "calibration_group": pa.string(),

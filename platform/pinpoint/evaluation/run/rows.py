@@ -56,6 +56,10 @@ class ArmRow:
     candidate_source_kind: list[str]
     candidate_channels: list[str]
     """Channels that retrieved the candidate: `image`, `gps` or `image+gps`."""
+    candidate_inliers: list[int | None]
+    """Inliers of the candidate with the query; None if they were not compared."""
+    candidate_spread: list[float | None]
+    """Spread of these inliers."""
     timings_ms: Mapping[str, float]
     features: QueryFeatures | None
     """Features of the decision, on which a calibration is fitted."""
@@ -105,6 +109,8 @@ def build_arm_row(answer: Answer, excluded: int, ground_truth: Point) -> ArmRow:
     regions = () if posterior is None else posterior.credible_regions
     ground_truth_position = lat_lon([ground_truth])
     ranked = sorted(answer.ranked, key=lambda entry: entry.candidate.rank)
+    compared = [answer.matches.get(entry.candidate.id) for entry in ranked]
+    matches = [None if entry is None else entry.match for entry in compared]
     return ArmRow(
         lat=None if answer.point is None else answer.point.lat,
         lon=None if answer.point is None else answer.point.lon,
@@ -121,6 +127,8 @@ def build_arm_row(answer: Answer, excluded: int, ground_truth: Point) -> ArmRow:
         candidate_weight=[entry.weight for entry in ranked],
         candidate_source_kind=[entry.candidate.source_kind for entry in ranked],
         candidate_channels=[_format_channels(entry.candidate) for entry in ranked],
+        candidate_inliers=[None if match is None else match.inliers for match in matches],
+        candidate_spread=[None if match is None else match.spread for match in matches],
         timings_ms=answer.timings_ms,
         features=calibrated.features,
         abstention_reason=calibrated.abstention_reason,

@@ -22,6 +22,8 @@ class DecodeRequest:
     need_position: bool
     """Whether the pixels are needed only if the file has a position."""
     query: bool
+    crop: tuple[int, int, int, int] | None
+    """Region of the upright image to decode: x, y, width, height in pixels; None for all of it."""
     max_pixels: int
     max_frames: int
     max_metadata_bytes: int

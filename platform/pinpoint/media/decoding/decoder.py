@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from pinpoint.media.metadata.capture import FileProperties, make_capture, query_
 from pinpoint.media.metadata.raw_metadata import RawMetadata, from_wire
 from pinpoint.media.panoramas import FACES
 from pinpoint.media.sniff import HEAD_BYTES, guess_format, sniff_format
-from pinpoint.records import DecodedImage, ImageFace, MetadataOverride, Pixels, Rejected
+from pinpoint.records import Crop, DecodedImage, ImageFace, MetadataOverride, Pixels, Rejected
 from pinpoint.settings import MediaSettings
 
 _TURNS: Final = dict(FACES)
@@ -79,6 +80,7 @@ class ChildDecoder:
         metadata_override: MetadataOverride | None = None,
         *,
         query: bool = False,
+        crop: Crop | None = None,
     ) -> DecodedImage | Rejected:
         """Read one file; see `ports.Decoder.read`.
 
@@ -87,7 +89,7 @@ class ChildDecoder:
         """
         self._check_open()
         try:
-            return self._read_file(data, metadata_override or MetadataOverride(), query)
+            return self._read_file(data, metadata_override or MetadataOverride(), query, crop)
         except RejectedFileError as refused:
             return rejected(file, refused.reason, refused.detail)
 
@@ -118,7 +120,11 @@ class ChildDecoder:
             raise UnavailableError("the decoder is closed", reason="decoder_unavailable")
 
     def _read_file(
-        self, data: bytes | str, metadata_override: MetadataOverride, query: bool
+        self,
+        data: bytes | str,
+        metadata_override: MetadataOverride,
+        query: bool,
+        crop: Crop | None,
     ) -> DecodedImage:
         settings = self._settings
         if isinstance(data, str):
@@ -131,6 +137,8 @@ class ChildDecoder:
                 "unsupported_format", f"{format_name}; JPEG, HEIC, AVIF, WebP, PNG, TIFF are read"
             )
         request = self._make_request(len(data), kind, metadata_override, query)
+        if crop is not None:
+            request = replace(request, crop=(crop.x, crop.y, crop.width, crop.height))
         child = self._free_children.get()
         try:
             self._check_open()
@@ -153,6 +161,7 @@ class ChildDecoder:
             format=kind,
             need_position=not (query or has_position),
             query=query,
+            crop=None,
             max_pixels=settings.max_pixels,
             max_frames=settings.max_frames,
             max_metadata_bytes=settings.max_metadata_bytes,

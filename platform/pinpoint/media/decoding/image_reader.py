@@ -23,7 +23,14 @@ from pinpoint.media.panoramas import (
     is_equirectangular,
     window,
 )
-from pinpoint.media.renditions import Upright, orientation_of, rendition_size, thumbnail, upright
+from pinpoint.media.renditions import (
+    Upright,
+    orientation_of,
+    rendition_size,
+    stored_box,
+    thumbnail,
+    upright,
+)
 from pinpoint.media.sniff import read_webp_size, with_known_brand
 from pinpoint.records import Pixels
 
@@ -82,7 +89,8 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
             raw_metadata,
             warnings=limit_warnings([jpeg_end.MISSING_END_NOTE, *raw_metadata.warnings]),
         )
-    visible = window(raw_metadata, *full) if orientation_of(image) == 1 else None
+    is_plain = request.crop is not None or orientation_of(image) != 1
+    visible = None if is_plain else window(raw_metadata, *full)
     plain, faces = _render_faces(image, visible, request)
     size = (full[1], full[0]) if plain.sideways else full
     if plain.note:
@@ -121,15 +129,22 @@ def _build_header(
 def _render_faces(
     image: Image.Image, part: Window | None, request: DecodeRequest
 ) -> tuple[Upright, list[tuple[str | None, Pixels]]]:
-    """A whole photo, or the four faces of a panorama."""
-    width, height = image.size
+    """A whole photo, a region of it, or the four faces of a panorama.
+
+    Raises:
+        RejectedFileError: `undecodable`, `crop_outside_image`.
+    """
+    if request.crop is not None and request.format != "jpeg":
+        _load_pixels(image)  # some formats apply their orientation when pixels are loaded
+    box = None if request.crop is None else stored_box(image, request.crop)
+    width, height = image.size if box is None else (box[2] - box[0], box[3] - box[1])
     size = rendition_size(width, height, request.rendition_px)
     side = face_side(width, request.rendition_px)
     if part is not None:
         scale = min(1.0, side * OVERSAMPLING / width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
     try:
-        plain = upright(image, size)
+        plain = upright(image, size, box)
     except MemoryError:
         raise
     except Exception as error:

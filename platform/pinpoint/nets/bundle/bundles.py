@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.errors import BadBundleError, ConflictError
+from pinpoint.file_locks import try_lock
 from pinpoint.nets.bundle.calibrations import calibration_files, read_calibrations
 from pinpoint.nets.bundle.contract import (
     CONTRACT_FILE,
@@ -29,10 +30,15 @@ from pinpoint.nets.bundle.contract import (
 from pinpoint.nets.bundle.digests import digest
 from pinpoint.nets.bundle.specs import WeightsSpec
 from pinpoint.records import Calibration
+from pinpoint.settings import BUILT_IN_BUNDLE
 
 BUNDLES_FOLDER: Final = "bundles"
 SHIPPED_FOLDER: Final = Path(__file__).parents[1] / "shipped"
 """Bundles of this package; a bundle of the same name in the home folder has precedence."""
+BUILT_IN_FOLDER: Final = SHIPPED_FOLDER / BUILT_IN_BUNDLE
+"""The built-in bundle without the weights of its tower, which another package carries."""
+_PREPARATION_S: Final = 120.0
+"""Time to wait for another process that prepares the built-in bundle; alone it takes 3 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,7 @@ class Bundle:
 
     contract: BundleContract
     weights: Path | None
-    """Weights of the tower; None only for the descriptor."""
+    """Weights of the tower; None for the descriptor and in `BUILT_IN_FOLDER`."""
     aggregation: Path | None = None
     """Vocabulary and PCA of the aggregation, if it has any."""
     heads: Path | None = None
@@ -81,7 +87,9 @@ def read_bundle(folder: Path) -> Bundle:
     contract = parse_contract(text, str(path))
     if contract.weights is None:
         raise BadBundleError(f"{path} names no weights")
-    weights = _check_file(folder, contract.weights, "weights")
+    weights = None
+    if folder != BUILT_IN_FOLDER:
+        weights = _check_file(folder, contract.weights, "weights")
     aggregation = contract.aggregation.weights if contract.aggregation else None
     heads = _check_file(folder, contract.heads.weights, "weights") if contract.heads else None
     coordinates = contract.heads.coordinates if contract.heads else None
@@ -121,6 +129,8 @@ def _check_file(folder: Path, spec: WeightsSpec | CoordinatesSpec, label: str) -
 def find_bundle(name: str, home: Path) -> Bundle:
     """Find a bundle: `descriptor`, a folder, or a name in `home/bundles` or in this package.
 
+    The built-in bundle is prepared in the home if it is not there yet.
+
     Raises:
         BadBundleError: It does not exist or is invalid; the message lists the existing bundles.
     """
@@ -130,7 +140,7 @@ def find_bundle(name: str, home: Path) -> Bundle:
     named = [folder for folder in bundle_folders(home) if folder.name == name]
     for folder in (as_path, *named):
         if (folder / CONTRACT_FILE).is_file():
-            return read_bundle(folder)
+            return read_bundle(prepare_built_in(home) if folder == BUILT_IN_FOLDER else folder)
     if as_path.is_dir():
         raise BadBundleError(f"{as_path} is not a bundle: it has no {CONTRACT_FILE}")
     names = [DESCRIPTOR_NAME, *dict.fromkeys(folder.name for folder in bundle_folders(home))]
@@ -138,6 +148,42 @@ def find_bundle(name: str, home: Path) -> Bundle:
         f"no bundle {name!r}: it is not a folder; in {home / BUNDLES_FOLDER} and this package "
         f"there are {', '.join(names)}"
     )
+
+
+def prepare_built_in(home: Path) -> Path:
+    """Write the built-in bundle to the bundles of a home, with the converted weights of its tower.
+
+    Done once per home, by one process; others that need the bundle at the same time wait for it.
+    Only the process that does it imports torch.
+
+    Returns:
+        The folder of the bundle.
+
+    Raises:
+        BadBundleError: The package with the weights is not installed or is another one, or the
+            weights do not fit the contract.
+    """
+    folder = home / BUNDLES_FOLDER / BUILT_IN_BUNDLE
+    if (folder / CONTRACT_FILE).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock_file = folder.with_name(f".{BUILT_IN_BUNDLE}.lock")
+    with try_lock(lock_file, timeout_s=_PREPARATION_S) as is_locked:
+        if (folder / CONTRACT_FILE).is_file():
+            return folder
+        if not is_locked:
+            raise BadBundleError(
+                f"another process has been preparing {folder} for {_PREPARATION_S:g} s"
+            )
+        from pinpoint.nets.bundle.published_weights import write_published_weights
+
+        with atomic_folder(folder) as draft:
+            for file in BUILT_IN_FOLDER.iterdir():
+                shutil.copyfile(file, draft / file.name)
+            contract = read_bundle(BUILT_IN_FOLDER).contract
+            write_published_weights(draft, contract)
+            read_bundle(draft)
+    return folder
 
 
 def bundle_folders(home: Path) -> list[Path]:

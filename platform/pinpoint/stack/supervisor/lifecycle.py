@@ -15,7 +15,8 @@ from typing import Final, Literal
 import psutil
 
 from pinpoint.errors import StackError
-from pinpoint.settings import Settings
+from pinpoint.nets.bundle.bundles import prepare_built_in
+from pinpoint.settings import BUILT_IN_BUNDLE, Settings
 from pinpoint.stack import migrate
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.servers.postgres import PostgresServer
@@ -107,6 +108,7 @@ def start_stack(settings: Settings, on_message: OnMessage | None = None) -> Stac
     Raises:
         StackError: A process cannot be started; the message names it and its log.
         DatabaseUnavailableError: The database named by PINPOINT_DATABASE_URL does not answer.
+        BadBundleError: A new index needs the built-in bundle, and its weights are not installed.
     """
     on_message = on_message or _ignore_message
     paths = StackPaths(settings.services.home)
@@ -122,6 +124,7 @@ def start_stack(settings: Settings, on_message: OnMessage | None = None) -> Stac
             if running and state is not None:
                 for reason in describe_changes(state, settings, load_operator_key(paths)):
                     on_message(f"restarting the stack: {reason}")
+            _prepare_bundle(settings, paths, on_message)
             _shut_down_stack(paths, supervisor, on_message)
             state = _launch_supervisor(settings, paths, supervisor, state)
         _start_all(settings, paths, supervisor, state, on_message)
@@ -129,6 +132,18 @@ def start_stack(settings: Settings, on_message: OnMessage | None = None) -> Stac
         pids = {process.name: process.pid or 0 for process in now.processes}
         write_state(paths, replace(state, fingerprint=new_fingerprint, pids=pids))
         return now
+
+
+def _prepare_bundle(settings: Settings, paths: StackPaths, on_message: OnMessage) -> None:
+    """Prepare the built-in bundle for a new index.
+
+    Each process would do it when it needs the bundle; here an error ends `up` with its message.
+    """
+    if settings.encoder.bundle != BUILT_IN_BUNDLE or paths.live_contract() is not None:
+        return
+    if not (paths.bundles_dir / BUILT_IN_BUNDLE).is_dir():
+        on_message(f"preparing the bundle {BUILT_IN_BUNDLE}, once for this home")
+    prepare_built_in(paths.home)
 
 
 def stop_stack(settings: Settings, on_message: OnMessage | None = None) -> StackStatus:

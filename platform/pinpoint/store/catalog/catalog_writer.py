@@ -311,22 +311,29 @@ class Writer(Reader):
         operation: str,
         *,
         key_id: UUID | None,
-        photo_sha256: str | None,
+        photo_sha256s: Sequence[str],
         bundle: str,
         index_build: str | None,
     ) -> None:
-        """Write one row of the audit log: a hash of the photo, never the photo."""
+        """Write the audit log of one query: hashes of photos, never the photos.
+
+        A query with several photos has one row for each of them; one without a photo has one row.
+        """
+        hashes: list[bytes | None] = [bytes.fromhex(digest) for digest in photo_sha256s]
         self._connection.execute(
             insert(audit_log),
-            {
-                "id": uuid4(),
-                "organization_id": self._organization_id,
-                "key_id": key_id,
-                "operation": operation,
-                "photo_sha256": bytes.fromhex(photo_sha256) if photo_sha256 else None,
-                "bundle": bundle,
-                "index_build": index_build,
-            },
+            [
+                {
+                    "id": uuid4(),
+                    "organization_id": self._organization_id,
+                    "key_id": key_id,
+                    "operation": operation,
+                    "photo_sha256": photo_sha256,
+                    "bundle": bundle,
+                    "index_build": index_build,
+                }
+                for photo_sha256 in hashes or [None]
+            ],
         )
 
 

@@ -19,7 +19,9 @@ from pinpoint.api.v1.schemas.basics import (
 )
 from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut
 from pinpoint.api.v1.schemas.posterior import CredibleDiscOut, PosteriorOut, describe_calibration
+from pinpoint.api.v1.schemas.verification import MatchOut, VerificationThresholdOut
 from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedCoordinate, SimilarResult
+from pinpoint.search import verify
 
 
 class RankedCoordinateOut(BaseModel):
@@ -86,6 +88,16 @@ class AnswerOut(BaseModel):
     )
     warnings: list[str] = Field(description="Limitations of this answer, such as missing evidence.")
     citations: dict[str, list[CitationOut]] = Field(description="Citations by source kind.")
+    verified: bool = Field(
+        description="Whether a cited image is verified: it shows the same surfaces as the photo."
+    )
+    verification_threshold: VerificationThresholdOut | None = Field(
+        description="Threshold of verified matches; null if verification is disabled."
+    )
+    matches: list[MatchOut] | None = Field(
+        description="With include=matches: the inliers of each compared image, best match first; "
+        "otherwise null."
+    )
     bundle: BundleOut
     ranker: str = Field(examples=["rerank", "vote", "coordinates"])
     ranker_fallback_reason: str | None = Field(
@@ -96,7 +108,12 @@ class AnswerOut(BaseModel):
 
     @classmethod
     def of(
-        cls, answer: Answer, top: int, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
+        cls,
+        answer: Answer,
+        top: int,
+        names: Mapping[UUID, ImageLabel] = MappingProxyType({}),
+        *,
+        with_matches: bool = False,
     ) -> AnswerOut:
         """Convert an answer with its `top` candidates.
 
@@ -104,13 +121,14 @@ class AnswerOut(BaseModel):
             answer: The answer.
             top: Maximum number of candidates or coordinates.
             names: Labels of the images in `list_image_ids`.
+            with_matches: Whether to include the positions of the inliers.
         """
         labels = Labels(names, _shown_points(answer, top))
         cited: dict[str, list[CitationOut]] = {}
         nearest_places = find_nearest_places([citation.point for citation in answer.citations])
         for citation, nearest_place in zip(answer.citations, nearest_places, strict=True):
             cited.setdefault(citation.source_kind, []).append(
-                CitationOut.of(citation, nearest_place)
+                CitationOut.of(citation, nearest_place, answer.matches.get(citation.image_id))
             )
         point, posterior, query_features = (
             answer.point,
@@ -128,7 +146,10 @@ class AnswerOut(BaseModel):
             abstention_reason=answer.calibrated_result.abstention_reason,
             calibration_note=describe_calibration(answer),
             posterior=posterior and PosteriorOut.of(posterior),
-            candidates=[CandidateOut.of(ranked, labels) for ranked in answer.ranked[:top]],
+            candidates=[
+                CandidateOut.of(ranked, labels, answer.matches.get(ranked.candidate.id))
+                for ranked in answer.ranked[:top]
+            ],
             no_match_logit=query_features and query_features.no_match_logit,
             num_candidates=answer.num_candidates,
             coordinates=[
@@ -136,6 +157,9 @@ class AnswerOut(BaseModel):
             ],
             warnings=list(answer.warnings),
             citations=cited,
+            verified=answer.verified,
+            verification_threshold=VerificationThresholdOut.of(answer.verification_threshold),
+            matches=_list_matches(answer) if with_matches else None,
             bundle=BundleOut(
                 name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note
             ),
@@ -149,6 +173,15 @@ class AnswerOut(BaseModel):
 def list_image_ids(answer: Answer, top: int) -> list[UUID]:
     """Return the ids of all images in the response, whose labels are needed."""
     return list(_shown_points(answer, top))
+
+
+def _list_matches(answer: Answer) -> list[MatchOut]:
+    """Return the matches of all compared images, best first."""
+    matches = [
+        MatchOut.of(image_id, answer.matches[image_id])
+        for image_id in verify.order_matches(answer.matches)
+    ]
+    return [match for match in matches if match is not None]
 
 
 def _shown_points(answer: Answer, top: int) -> dict[UUID, Point]:

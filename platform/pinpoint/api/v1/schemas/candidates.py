@@ -15,7 +15,8 @@ from pinpoint.api.v1.schemas.basics import (
     NearestPlaceOut,
     make_thumbnail_url,
 )
-from pinpoint.records import Citation, RankedCandidate
+from pinpoint.api.v1.schemas.verification import VerificationOut
+from pinpoint.records import Citation, ImageMatch, RankedCandidate
 
 
 class EvidenceOut(LabeledOut):
@@ -72,11 +73,17 @@ class CandidateOut(LabeledOut):
     channels: dict[str, ChannelOut] = Field(
         description="Scores by channel: `image` compares images, `gps` compares photo and location."
     )
+    verification: VerificationOut | None = Field(
+        description="Comparison by local features; null if it was not among the first `verify` "
+        "candidates and is not cited."
+    )
     thumbnail_url: str
     evidence: list[EvidenceOut]
 
     @classmethod
-    def of(cls, ranked: RankedCandidate, labels: Labels) -> CandidateOut:
+    def of(
+        cls, ranked: RankedCandidate, labels: Labels, match: ImageMatch | None = None
+    ) -> CandidateOut:
         """Convert one ranked candidate with all its evidence."""
         candidate = ranked.candidate
         attention = ranked.attention or (None,) * len(ranked.evidence)
@@ -101,6 +108,7 @@ class CandidateOut(LabeledOut):
                 name: ChannelOut(score=channel.score, rank=channel.rank)
                 for name, channel in candidate.channels.items()
             },
+            verification=VerificationOut.of(match),
             thumbnail_url=make_thumbnail_url(candidate.id),
             evidence=[
                 EvidenceOut(
@@ -148,6 +156,9 @@ class CitationOut(BaseModel):
     lon: float
     distance_m: float = Field(description="Distance from the answer.")
     similarity: float
+    verification: VerificationOut | None = Field(
+        description="Comparison by local features; null if verification is disabled."
+    )
     thumbnail_url: str
     copies: list[CitedCopyOut] = Field(
         description="Images with the same bytes, mostly from other sources. Together they count as "
@@ -155,7 +166,9 @@ class CitationOut(BaseModel):
     )
 
     @classmethod
-    def of(cls, cited: Citation, place: NearestPlaceOut) -> CitationOut:
+    def of(
+        cls, cited: Citation, place: NearestPlaceOut, match: ImageMatch | None = None
+    ) -> CitationOut:
         """Convert one citation."""
         return cls(
             image_id=cited.image_id,
@@ -171,6 +184,7 @@ class CitationOut(BaseModel):
             lon=cited.point.lon,
             distance_m=cited.distance_m,
             similarity=cited.similarity,
+            verification=VerificationOut.of(match),
             thumbnail_url=make_thumbnail_url(cited.image_id),
             copies=[
                 CitedCopyOut(

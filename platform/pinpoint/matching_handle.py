@@ -1,0 +1,91 @@
+"""Matcher and feature cache of one process, loaded at the first use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from pinpoint.records import GeometricMatch, LocalFeatures, Pixels
+from pinpoint.settings import Settings
+from pinpoint.stack.paths import StackPaths
+from pinpoint.store.feature_cache import FolderFeatureCache
+
+if TYPE_CHECKING:
+    from pinpoint.nets.matching.matcher import RootSiftMatcher
+
+
+class MatchingHandle:
+    """Matcher and cache of local features; loads OpenCV at the first use.
+
+    Implements `ports.FeatureMatcher` and `ports.FeatureCache`.
+
+    Args:
+        settings: Settings with the home and the limits of the cache.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _matcher(self) -> RootSiftMatcher:
+        from pinpoint.nets.matching.matcher import RootSiftMatcher
+
+        return RootSiftMatcher()
+
+    @cached_property
+    def _cache(self) -> FolderFeatureCache:
+        limits = self._settings.matching
+        return FolderFeatureCache(
+            StackPaths(self._settings.services.home).features_dir,
+            matcher_digest=self._matcher.digest,
+            max_bytes=limits.cache_max_bytes,
+            max_age_s=limits.cache_max_age_s,
+        )
+
+    def _load(self) -> tuple[RootSiftMatcher, FolderFeatureCache]:
+        with self._lock:
+            return self._matcher, self._cache
+
+    @property
+    def digest(self) -> str:
+        """Digest of the matcher."""
+        return self._load()[0].digest
+
+    def extract(self, pixels: Pixels) -> LocalFeatures:
+        """Local features of an upright image `[H, W, 3]`."""
+        return self._load()[0].extract(pixels)
+
+    def match(self, query: LocalFeatures, image: LocalFeatures) -> GeometricMatch:
+        """Match two images."""
+        return self._load()[0].match(query, image)
+
+    def get(self, organization_id: UUID, image_id: UUID, version: int) -> LocalFeatures | None:
+        """Cached features of this version of an image; None if there are none."""
+        return self._load()[1].get(organization_id, image_id, version)
+
+    def put(
+        self, organization_id: UUID, image_id: UUID, version: int, features: LocalFeatures
+    ) -> None:
+        """Store features of an image."""
+        self._load()[1].put(organization_id, image_id, version, features)
+
+    def delete(self, image_ids: Iterable[UUID]) -> None:
+        """Delete the features of images."""
+        self._load()[1].delete(image_ids)
+
+    def prune_cache(self) -> int:
+        """Delete old features, and the least recently used ones over the maximum size."""
+        return self._load()[1].prune()
+
+    def start_pruning(self) -> None:
+        """Start the thread that prunes the cache of this host while this process runs."""
+        self._load()[1].start_pruning()
+
+    def close(self) -> None:
+        """Stop the pruning thread."""
+        if "_cache" in self.__dict__:
+            self._cache.close()

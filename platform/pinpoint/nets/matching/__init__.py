@@ -1,0 +1,1 @@
+"""Geometric verification: local features and the geometry that two images agree on."""

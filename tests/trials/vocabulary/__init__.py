@@ -1,0 +1,1 @@
+"""The vocabulary of the built-in bundle: how it is chosen and learned."""
