@@ -52,8 +52,9 @@ fmt: setup  ## format the code
 	@.venv/bin/ruff check --fix-only --quiet
 	@.venv/bin/ruff format
 
-clean:  ## stop both stacks and remove caches; data and .venv remain
+clean:  ## stop all stacks of this folder and remove caches; data and .venv remain
 	@if [ -x .venv/bin/pinpoint ]; then .venv/bin/pinpoint down; \
-		[ ! -d .pinpoint-demo ] || .venv/bin/pinpoint --home .pinpoint-demo down; fi
+		for demo in .pinpoint-demo .pinpoint-photos-demo; do \
+			[ ! -d $$demo ] || .venv/bin/pinpoint --home $$demo down; done; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build demo-out site
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -52,7 +52,7 @@ _DATA_TYPES: Final[list[Any]] = [
         for name in ("_reconstruct", "scalar")
     ),
 ]
-"""Beside tensors, what a checkpoint may hold: numbers of the training, which are not used."""
+"""What a checkpoint may hold in addition to tensors: numbers of the training, never used."""
 
 
 def build_published(name: str) -> nn.Module:

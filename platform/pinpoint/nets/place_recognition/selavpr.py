@@ -1,8 +1,8 @@
 """SelaVPR++: own implementation of its float vectors for the published weights.
 
 Lu et al., "SelaVPR++: Towards Seamless Adaptation of Foundation Models for Efficient Place
-Recognition", IEEE TPAMI 2025, arXiv 2502.16601. Beside a frozen DINOv2 runs a second stream of
-tokens: after each block a small adapter with three convolutions adds to it. The published file may
+Recognition", IEEE TPAMI 2025, arXiv 2502.16601. A second stream of tokens runs parallel to a frozen
+DINOv2: after each block a small adapter with three convolutions adds to it. The published file may
 also hold a branch for 512-bit vectors, which is dropped: the index quantizes the float vectors
 itself. Whether vectors equal the published ones can only be checked with the published file (docs:
 import a bundle). Letters: B images, C channels, N patches, h and w rows and columns of patches.

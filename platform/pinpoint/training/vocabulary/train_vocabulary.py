@@ -287,7 +287,12 @@ class VocabularyTrainer:
         if len(vectors) > limit:
             vectors = vectors[np.linspace(0, len(vectors) - 1, limit).astype(np.int64)]
         dimensions = choose_dimensions(len(vectors), vectors.shape[1], self.config.dimensions)
-        return fit_projection(vectors, dimensions, self.config.seed)
+        return fit_projection(
+            vectors,
+            dimensions,
+            self.config.seed,
+            allow_fewer=self.config.dimensions is None,
+        )
 
     def _build_report(
         self,
