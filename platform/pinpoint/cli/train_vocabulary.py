@@ -60,8 +60,8 @@ def vocabulary(  # noqa: PLR0913 - options of a command
         typer.Option(
             "--dimensions",
             min=1,
-            help="Dimensions of the vectors after the PCA, below the number of images. The default "
-            "is half of that number, 256 at most.",
+            help="Dimensions of the vectors after the PCA, below the number of images; the default "
+            "is 256 or that number less one.",
         ),
     ] = None,
     no_pca: Annotated[

@@ -33,6 +33,8 @@ def write_snapshot(
     sources: Sequence[CatalogSourceConfig],
     gallery: TrainingDataReader | None,
     max_bytes: int,
+    *,
+    allow_empty: bool = False,
 ) -> None:
     """Read sources of the catalog and write their rows.
 
@@ -41,9 +43,10 @@ def write_snapshot(
         sources: Sources with their organizations.
         gallery: The catalog; None if no stack is open.
         max_bytes: Maximum size of a file.
+        allow_empty: Whether a source may have no usable image.
 
     Raises:
-        BadRequestError: No catalog, or a source without a usable image.
+        BadRequestError: No catalog, or a source without a usable image that must have one.
         NotFoundError: There is no such source.
         DatabaseUnavailableError: The stack is down.
     """
@@ -62,7 +65,7 @@ def write_snapshot(
                 raise BadRequestError(f"the config names source {name} twice")
             names.add(name)
             rows = [snapshot_rows(row, name, max_bytes) for row in source.rows]
-            if not any(isinstance(row, Sample) for row in rows):
+            if not allow_empty and not any(isinstance(row, Sample) for row in rows):
                 counts = Counter(row.error_code for row in rows if isinstance(row, Rejected))
                 reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
                 raise BadRequestError(

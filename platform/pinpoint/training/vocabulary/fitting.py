@@ -65,19 +65,23 @@ def fit_vocabulary(features: Floats32, config: VocabularyConfig) -> dict[str, Fl
     return tensors
 
 
-def fit_projection(vectors: Floats32, dimensions: int, seed: int) -> dict[str, Floats32]:
+def fit_projection(
+    vectors: Floats32, dimensions: int, seed: int, *, allow_fewer: bool = False
+) -> dict[str, Floats32]:
     """PCA of aggregated vectors.
 
     Args:
         vectors: `[N, A]` at unit length.
         dimensions: D, below N and at most A.
         seed: Of the approximation.
+        allow_fewer: Whether D becomes smaller if the vectors span fewer dimensions, because images
+            are copies.
 
     Returns:
         `mean [A]`, `components [D, A]` and `variances [D]`.
 
     Raises:
-        BadRequestError: The vectors span fewer dimensions, because images are copies.
+        BadRequestError: The vectors span fewer dimensions, or none.
     """
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
@@ -88,15 +92,15 @@ def fit_projection(vectors: Floats32, dimensions: int, seed: int) -> dict[str, F
         pca.fit(vectors)
     variances = pca.explained_variance_
     spanned = int((variances > _MIN_VARIANCE * variances[0]).sum())
-    if spanned < dimensions or not variances[0] > 0:
+    if not variances[0] > 0 or (spanned < dimensions and not allow_fewer):
         raise BadRequestError(
             f"the {len(vectors)} images span only {spanned} dimensions, not {dimensions}, because "
             f"some of them are copies; state --dimensions {max(spanned, 1)} or fewer"
         )
     return {
         "mean": pca.mean_.astype(np.float32),
-        "components": pca.components_.astype(np.float32),
-        "variances": variances.astype(np.float32),
+        "components": pca.components_[:spanned].astype(np.float32),
+        "variances": variances[:spanned].astype(np.float32),
     }
 
 

@@ -88,7 +88,12 @@ def learn_from_pixels(
         for image in load_images():
             vectors.append(source.aggregate([image], aggregation))
             on_progress("vectors", len(vectors), total)
-        tensors |= fit_projection(np.concatenate(vectors), dimensions, config.seed)
+        tensors |= fit_projection(
+            np.concatenate(vectors),
+            dimensions,
+            config.seed,
+            allow_fewer=config.dimensions is None,
+        )
     return finish_vocabulary(tensors, config, source.channels, sources)
 
 

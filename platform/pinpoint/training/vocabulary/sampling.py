@@ -97,7 +97,7 @@ def stratified_order(samples: Samples, sources: NDArray[np.int64], seed: int) ->
         sources: Number of the source of each row, `[N]`.
         seed: Of the order within the strata and among them.
     """
-    _, sequences = np.unique(samples.sequences.astype(str), return_inverse=True)
+    _, sequences = np.unique(np.array(samples.sequences.tolist()), return_inverse=True)
     keys = np.column_stack([sources, sequences, samples.cells])
     _, strata = np.unique(keys, axis=0, return_inverse=True)
     shuffled = np.random.default_rng(seed).permutation(len(samples))

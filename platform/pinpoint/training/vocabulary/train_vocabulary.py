@@ -179,7 +179,13 @@ class VocabularyTrainer:
     def _select_sample(self, folder: Path, gallery: VocabularyGallery) -> GallerySample:
         """Read the rows of the catalog, once per run, and select some of them."""
         if not (folder / SNAPSHOT_FILE).exists():
-            write_snapshot(folder, gallery.sources, gallery.rows, self.settings.media.max_bytes)
+            write_snapshot(
+                folder,
+                gallery.sources,
+                gallery.rows,
+                self.settings.media.max_bytes,
+                allow_empty=True,
+            )
         snapshots, _ = read_snapshot(folder, gallery.sources)
         table = read_samples(
             snapshots, self.settings.media, geocell_resolution=STRATUM_RESOLUTION
@@ -227,7 +233,7 @@ class VocabularyTrainer:
         usable: list[Rows] = []
         rejected: dict[str, int] = {}
         # The adapter of the current bundle depends on the source kind.
-        for kind in np.unique(samples.kinds.astype(str)).tolist():
+        for kind in sorted(set(samples.kinds.tolist())):
             rows = np.flatnonzero(samples.kinds == kind)
 
             def encode(images: Sequence[Pixels], kind: SourceKind = kind) -> NDArray[Any]:
@@ -281,7 +287,12 @@ class VocabularyTrainer:
         if len(vectors) > limit:
             vectors = vectors[np.linspace(0, len(vectors) - 1, limit).astype(np.int64)]
         dimensions = choose_dimensions(len(vectors), vectors.shape[1], self.config.dimensions)
-        return fit_projection(vectors, dimensions, self.config.seed)
+        return fit_projection(
+            vectors,
+            dimensions,
+            self.config.seed,
+            allow_fewer=self.config.dimensions is None,
+        )
 
     def _build_report(
         self,
