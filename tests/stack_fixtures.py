@@ -23,7 +23,7 @@ from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec, VerificationThreshold
 from pinpoint.search.context import SearchContext
-from pinpoint.search.verify import Verifier
+from pinpoint.search.verifier import Verifier
 from pinpoint.settings import EncoderSettings, MediaSettings, ServiceSettings, Settings
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore

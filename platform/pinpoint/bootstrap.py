@@ -27,9 +27,8 @@ from pinpoint.records import (
     Pixels,
     SourceKind,
     Vector,
-    VerificationThreshold,
 )
-from pinpoint.search.verify import Verifier
+from pinpoint.search.verifier import Verifier
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.job_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker
@@ -294,7 +293,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
             matching,
             matching,
             StoredPixels(blobs, decoder),
-            lambda _organization_id: VerificationThreshold(),
+            matching.find_threshold,
             settings.matching.threads,
         ),
         repository=CatalogIngestRepository(

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from pinpoint.records import GeometricMatch, LocalFeatures, Pixels
+from pinpoint.records import GeometricMatch, LocalFeatures, Pixels, VerificationThreshold
 from pinpoint.settings import Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.feature_cache import FolderFeatureCache
@@ -43,7 +43,7 @@ class MatchingHandle:
             StackPaths(self._settings.services.home).features_dir,
             matcher_digest=self._matcher.digest,
             max_bytes=limits.cache_max_bytes,
-            max_age_s=limits.cache_max_age_s,
+            max_age_s=limits.cache_ttl_s,
         )
 
     def _load(self) -> tuple[RootSiftMatcher, FolderFeatureCache]:
@@ -76,6 +76,16 @@ class MatchingHandle:
     def delete(self, image_ids: Iterable[UUID]) -> None:
         """Delete the features of images."""
         self._load()[1].delete(image_ids)
+
+    def find_threshold(self, organization_id: UUID) -> VerificationThreshold:
+        """Verification threshold of an organization's gallery, from the home.
+
+        It is read for every query, so that a new one is used at once.
+        """
+        from pinpoint.nets.matching.threshold_files import read_threshold
+
+        folder = StackPaths(self._settings.services.home).verification_dir
+        return read_threshold(folder, organization_id, self.digest)
 
     def prune_cache(self) -> int:
         """Delete old features, and the least recently used ones over the maximum size."""

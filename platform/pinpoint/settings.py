@@ -206,7 +206,7 @@ class MatchingSettings(BaseSettings):
             "needs about 200,000. 0 stores nothing.",
         ),
     ] = 2_000_000_000
-    cache_max_age_s: Annotated[
+    cache_ttl_s: Annotated[
         float,
         Field(
             gt=0,

@@ -11,6 +11,8 @@ import pytest
 from api import memory
 from api.test_api_problems import problem
 from pinpoint.records import (
+    DEFAULT_MIN_INLIERS,
+    DEFAULT_MIN_SPREAD,
     Crop,
     GeometricMatch,
     ImageMatch,
@@ -123,8 +125,8 @@ def test_locate_returns_the_verification_of_candidates_and_citations(api, verifi
         body = http.post("/v1/locate", files=PHOTO).json()
     assert body["verified"] is True
     assert body["verification_threshold"] == {
-        "min_inliers": 18,
-        "min_spread": 0.0,
+        "min_inliers": DEFAULT_MIN_INLIERS,
+        "min_spread": DEFAULT_MIN_SPREAD,
         "false_match_rate": None,
         "calibrated": False,
     }

@@ -50,7 +50,7 @@ REJECTED: dict[str, str] = {
     r"hereby|whereto|thereof": "by this, to which, of it",
     # one word per concept
     r"questions?": "query",
-    r"pictures?": "image, photo",
+    r"(?<!match )(?<!match-)pictures?": "image, photo",
     r"(?<!co-)authors?": "creator",
     r"makers?": "creator, manufacturer",
     r"towns?": "locality, city",

@@ -28,6 +28,7 @@ EXCEPTIONS = [
     ("author", "platform/pinpoint/synthetic/*", "^author$", "seeds of the synthetic planet"),
     ("picture", "platform/pinpoint/media/manifests/columns.py", "^picture$", "alias of a column"),
     ("picture", "platform/pinpoint/cli/examples.py", "pinpoint", "the usual folder of photos"),
+    ("picture", "*", "match pictures?", "the term for a drawing of two matched images"),
     ("picture", "platform/pinpoint/synthetic/*", ".", "images that are drawn"),
     ("town", "platform/pinpoint/synthetic/*", ".", "places of the synthetic planet"),
     ("truth", "*", "source of truth", "an established phrase"),

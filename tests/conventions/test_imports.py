@@ -23,6 +23,7 @@ PUBLIC_SEARCH = {
     "pinpoint.search.context": "the records that callers pass to the flows",
     "pinpoint.search.posterior": "evaluation fits the calibration of these functions",
     "pinpoint.search.stopwatch": "measures the stages of a caller, too",
+    "pinpoint.search.verifier": "one for each process; the API orders its matches",
 }
 # These are no stages: every stage may import them.
 SHARED_BY_STAGES = {
@@ -30,6 +31,7 @@ SHARED_BY_STAGES = {
         "pinpoint.search.candidate_slots",
         "pinpoint.search.context",
         "pinpoint.search.stopwatch",
+        "pinpoint.search.verifier",
     },
     "pinpoint.ingest": set(),
 }

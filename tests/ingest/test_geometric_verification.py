@@ -11,9 +11,16 @@ import pytest
 from PIL import Image, ImageOps
 
 from pinpoint.deadline import Deadline, apply_deadline
-from pinpoint.records import Crop, MetadataOverride, SearchFilter, VerificationThreshold
-from pinpoint.search import pipeline, verify
+from pinpoint.records import (
+    DEFAULT_MIN_INLIERS,
+    Crop,
+    MetadataOverride,
+    SearchFilter,
+    VerificationThreshold,
+)
+from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto
+from pinpoint.search.verifier import order_matches
 from scenes import SIZE, other_view, save_scene, scene
 from stack_fixtures import degrees
 
@@ -71,9 +78,10 @@ def test_locate_verifies_the_scene_and_no_other(gallery):
     assert answer.verified is True
     assert answer.verification_threshold == VerificationThreshold()
     assert answer.calibrated_result.features.verified is True
-    best = verify.order_matches(answer.matches)[0]
+    best = order_matches(answer.matches)[0]
     match = answer.matches[best]
-    assert answer.calibrated_result.features.max_inliers == match.verification.inliers >= 18
+    assert answer.calibrated_result.features.max_inliers == match.verification.inliers
+    assert match.verification.inliers >= DEFAULT_MIN_INLIERS
     assert match.query_size_px == match.image_size_px == SIZE
     assert match.match.query_points.shape == (match.verification.inliers, 2)
     # The view differs by a few pixels only, so each pair of points is close.
@@ -265,7 +273,7 @@ def test_verification_uses_images_of_the_organization_only(gallery, tmp_path):
 def test_erased_image_leaves_the_feature_cache(gallery):
     answer = locate(gallery, save_scene(scene(2)))
     cached = [path.name for path in (gallery.folder / "features").rglob("*") if path.is_file()]
-    image_id = verify.order_matches(answer.matches)[0]
+    image_id = order_matches(answer.matches)[0]
     assert any(name.startswith(str(image_id)) for name in cached)
     with gallery.database.write(gallery.org) as catalog:
         catalog.delete_image(image_id)
@@ -277,14 +285,14 @@ def test_erased_image_leaves_the_feature_cache(gallery):
 
 def test_several_photos_use_the_best_match_of_each_image(gallery):
     answer = locate(gallery, save_scene(scene(77)), save_scene(other_view(scene(2))))
-    best = answer.matches[verify.order_matches(answer.matches)[0]]
+    best = answer.matches[order_matches(answer.matches)[0]]
     assert (best.photo, best.verification.verified) == (1, True)
 
 
 def test_crop_is_verified_in_pixels_of_the_crop(gallery):
     photo = QueryPhoto(data=save_scene(scene(2)), file="q.jpg", crop=Crop(100, 60, 260, 200))
     answer = locate(gallery, photo)
-    best = answer.matches[verify.order_matches(answer.matches)[0]]
+    best = answer.matches[order_matches(answer.matches)[0]]
     assert best.query_size_px == (260, 200)
     shift = best.match.image_points - best.match.query_points
     np.testing.assert_allclose(np.median(shift, axis=0), [100, 60], atol=2.0)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.records import DEFAULT_MIN_INLIERS
 from scenes import SIZE, other_view, save_scene, scene
 from stack_fixtures import unique
 
@@ -27,7 +28,7 @@ def client(running_stack, tmp_path_factory):
     with Client.open(home=running_stack.home) as opened:
         name = unique("scenes")
         opened.add_source(name, "photo", license="CC0", attribution="the test")
-        batch = opened.ingest(folder, source=name, wait=True)
+        batch = opened.ingest_folder(folder, source=name, wait=True)
         assert batch["indexed"] == 5
         opened.scenes = name
         yield opened
@@ -58,7 +59,7 @@ def test_locate_other_view_is_verified_and_cites_the_scene(client):
     assert by_name["scene-2.jpg"]["verified"]
     assert sum(entry["verified"] for entry in by_name.values()) == 1
     best = answer["matches"][0]
-    assert len(best["query_points"]) == by_name["scene-2.jpg"]["inliers"] >= 18
+    assert len(best["query_points"]) == by_name["scene-2.jpg"]["inliers"] >= DEFAULT_MIN_INLIERS
     assert (best["image_width_px"], best["image_height_px"]) == SIZE
     again = client.locate(photo, sources=[client.scenes], include=["matches"])
     assert again["matches"] == answer["matches"]
@@ -134,11 +135,11 @@ def test_command_writes_the_match_picture_and_prints_inliers(client, running_sta
     second.write_bytes(save_scene(scene(2)))
     picture = tmp_path / "matches.png"
     done = run_command(
-        running_stack, "locate", photo, second, "--same-place", "--in-source", client.scenes,
+        running_stack, "locate", photo, second, "--same-location", "--in-source", client.scenes,
         "--matches", picture,
     )  # fmt: skip
     assert "inliers" in done.stdout
-    assert "verified: 18 inliers or more (default threshold" in done.stdout
+    assert f"verified: {DEFAULT_MIN_INLIERS} inliers or more (default" in done.stdout
     assert f"{photo}, {second}: -40." in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     separate = run_command(

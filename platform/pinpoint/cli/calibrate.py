@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pinpoint.cli import output
-from pinpoint.cli.session import JsonOption, Session
+from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
 from pinpoint.settings import Settings
@@ -18,9 +18,15 @@ app = typer.Typer()
 
 
 @app.command()
-def calibrate(
+def calibrate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run of `pinpoint evaluate`.")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of a finished run of `pinpoint evaluate`; not with --verification.",
+            show_default=False,
+        ),
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -40,15 +46,64 @@ def calibrate(
             "--license", help="License of the queries; the default is the license of the protocol."
         ),
     ] = None,
+    verification: Annotated[
+        bool,
+        typer.Option(
+            "--verification",
+            help="Measure from how many inliers a match of this gallery is verified, on pairs of "
+            "its images over 200 m apart.",
+        ),
+    ] = False,
+    false_match_rate: Annotated[
+        float,
+        typer.Option(
+            "--false-match-rate",
+            help="With --verification: maximum share of impostor pairs that are verified.",
+        ),
+    ] = 0.001,
+    pairs: Annotated[
+        int, typer.Option("--pairs", help="With --verification: number of impostor pairs.")
+    ] = 10_000,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="With --verification: seed of the sample.")
+    ] = None,
+    org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit probabilities, regions and abstention on held-out photos and store them in the bundle."""
+    """Fit probabilities, regions and abstention on held-out photos and store them in the bundle.
+
+    With --verification: measure the threshold of geometric verification on this gallery.
+    """
+    session = Session.of(context, org=org, as_json=as_json)
+    if verification == (run is not None):
+        raise typer.BadParameter("give either the folder of a run or --verification")
+    if run is None:
+        from pinpoint.cli.calibrate_verification import calibrate_gallery
+        from pinpoint.evaluation.calibration.verification_threshold import SEED, ThresholdOptions
+
+        options = ThresholdOptions(
+            false_match_rate=false_match_rate,
+            num_pairs=pairs,
+            seed=SEED if seed is None else seed,
+        )
+        calibrate_gallery(session, options)
+        return
+    _calibrate_run(session, run, bundle, max_false_abstention, license)
+
+
+def _calibrate_run(
+    session: Session,
+    run: Path,
+    bundle: Path | None,
+    max_false_abstention: float,
+    license: str | None,
+) -> None:
+    """Fit the calibration of a run and store it in the bundle."""
     from pinpoint.evaluation.calibration.fit import fit_calibration as fit
     from pinpoint.nets.bundle.bundles import read_bundle
     from pinpoint.nets.bundle.calibrations import write_calibration
     from pinpoint.nets.bundle.digests import digest, public_contract
 
-    session = Session.of(context, as_json=as_json)
     settings = load_settings()
     rendition_px = settings.media.rendition_px
     calibration = fit(run, license=license, max_false_abstention=max_false_abstention)

@@ -65,7 +65,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint bench speed --help",
     ),
     "compare": ("pinpoint compare runs/before runs/after",),
-    "calibrate": ("pinpoint calibrate runs/calibration", "pinpoint calibrate runs/cal --json"),
+    "calibrate": (
+        "pinpoint calibrate runs/calibration",
+        "pinpoint calibrate --verification",
+        "pinpoint calibrate --verification --false-match-rate 0.0005 --pairs 20000 --json",
+    ),
     "backup": ("pinpoint backup pinpoint-monday.tar", "pinpoint backup /mnt/backups/monday"),
     "restore": (
         "pinpoint restore pinpoint-monday.tar",

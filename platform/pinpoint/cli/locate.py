@@ -28,6 +28,18 @@ from pinpoint.client import Client
 from pinpoint.errors import BadRequestError, describe_cause
 
 _SEARCH_SPACES: Final = ("gallery", "coordinates")
+_CITATION_COLUMNS: Final = (
+    "role",
+    "source kind",
+    "file",
+    "source",
+    "nearest place",
+    ">distance m",
+    ">similarity",
+    ">inliers",
+    "license",
+    "image",
+)
 _ABSTENTION_TEXTS: Final = {
     "not_in_gallery": "the gallery probably has no image near it",
     "outside_candidates": "probably near none of the candidates",
@@ -56,11 +68,11 @@ def locate(  # noqa: PLR0913 - options of a command
             help="Search the `gallery`, or the `coordinates` that the bundle lists.",
         ),
     ] = "gallery",
-    same_place: Annotated[
+    same_location: Annotated[
         bool,
         typer.Option(
-            "--same-place",
-            help="The photos show one place: they are one query with one answer.",
+            "--same-location",
+            help="The photos show one location: they are one query with one answer.",
         ),
     ] = False,
     crop: CropOption = [],  # noqa: B006
@@ -79,7 +91,7 @@ def locate(  # noqa: PLR0913 - options of a command
         typer.Option(
             "--matches",
             metavar="FILE.png",
-            help="Write the match picture: the photo beside the gallery image that matches best.",
+            help="Write the match picture: the photo next to the gallery image that matches best.",
         ),
     ] = None,
     explain: Annotated[
@@ -114,11 +126,11 @@ def locate(  # noqa: PLR0913 - options of a command
     crops = read_crops(crop, len(photos))
     queries = (
         [LocateQuery(photos, crops)]
-        if same_place
+        if same_location
         else [LocateQuery([photo], crops[i : i + 1]) for i, photo in enumerate(photos)]
     )
     if matches is not None and len(queries) > 1:
-        raise BadRequestError("--matches writes one picture, so it needs one query")
+        raise BadRequestError("--matches writes one match picture, so it needs one query")
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
@@ -129,17 +141,17 @@ def locate(  # noqa: PLR0913 - options of a command
         }
         _locate_queries(session, client, queries, parameters, explain=explain)
         if matches is not None:
-            _write_picture(matches, client.match_picture(photos, **parameters, crop=crops))
+            _write_match_picture(matches, client.match_picture(photos, **parameters, crop=crops))
 
 
-def _write_picture(path: Path, picture: bytes) -> None:
+def _write_match_picture(path: Path, png: bytes) -> None:
     """Write the match picture.
 
     Raises:
         BadRequestError: The file cannot be written.
     """
     try:
-        write_atomic(path, picture, durable=False)
+        write_atomic(path, png, durable=False)
     except OSError as error:
         raise BadRequestError(f"{path} cannot be written: {describe_cause(error)}") from error
     output.warn(f"pinpoint: match picture in {path}")
@@ -230,20 +242,10 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         for kind, citations in sorted(answer["citations"].items())
         for cited in citations
     ]
-    columns = (
-        "role",
-        "source kind",
-        "file",
-        "source",
-        "nearest place",
-        ">distance m",
-        ">similarity",
-        ">inliers",
-    )
     if listed:
         _print_coordinates(answer["coordinates"])
     else:
-        output.print_table(None, (*columns, "license", "image"), rows)
+        output.print_table(None, _CITATION_COLUMNS, rows)
     _print_channels(answer["candidates"])
     total_ms = answer["timings_ms"].get("total")
     duration = "" if total_ms is None else f"   {total_ms:.0f} ms"

@@ -107,7 +107,7 @@ class Client:
         return answer
 
     def match_picture(self, photo: Photo | Sequence[Photo], **parameters: Any) -> bytes:
-        """Return a PNG: a photo beside the gallery image that matches best.
+        """Return the match picture as a PNG: a photo next to the gallery image that matches best.
 
         Args:
             photo: As `locate`.

@@ -62,7 +62,6 @@ class IngestComponents:
     index: VectorIndex
     blobs: BlobStore
     features: FeatureCache
-    """Local features of gallery images on this host."""
     threads: int
     """Number of files decoded concurrently."""
 
@@ -381,12 +380,10 @@ def index_images(ids: Sequence[UUID], components: IngestComponents) -> None:
 
 def erase_images(ids: Sequence[UUID], components: IngestComponents) -> int:
     """Delete images from the index and the blob store, then their rows; returns their number."""
+    repository, index = components.repository, components.index
+    blobs, features = components.blobs, components.features
     return erase.erase_stored_images(
-        ids,
-        repository=components.repository,
-        index=components.index,
-        blobs=components.blobs,
-        features=components.features,
+        ids, repository=repository, index=index, blobs=blobs, features=features
     )
 
 

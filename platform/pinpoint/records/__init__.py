@@ -131,9 +131,11 @@ from pinpoint.records.verification import (
     DEFAULT_MIN_SPREAD,
     GeometricMatch,
     ImageMatch,
+    ImpostorMatch,
     LocalFeatures,
     TransformModel,
     Verification,
+    VerificationCalibration,
     VerificationStatus,
     VerificationThreshold,
 )
@@ -255,7 +257,9 @@ __all__ = [
     "GeometricMatch",
     "LocalFeatures",
     "TransformModel",
+    "ImpostorMatch",
     "Verification",
+    "VerificationCalibration",
     "VerificationStatus",
     "VerificationThreshold",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Literal
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ VerificationStatus = Literal[
 image has neither original nor rendition that can be read. `time_budget_used`: the comparison did
 not end within the time budget of the request."""
 
-DEFAULT_MIN_INLIERS: Final = 18
-"""Minimum number of inliers without a calibration on the gallery."""
-DEFAULT_MIN_SPREAD: Final = 0.0
-"""Minimum spread without a calibration on the gallery."""
+DEFAULT_MIN_INLIERS: Final = 12
+"""Minimum number of inliers without a calibration on the gallery. Of 20,048 impostor pairs of
+street views, 5 had as many."""
+DEFAULT_MIN_SPREAD: Final = 0.0625
+"""Minimum spread, four cells of 64: printed dates and logos cover fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,12 +65,12 @@ class VerificationThreshold:
     min_inliers: int = DEFAULT_MIN_INLIERS
     min_spread: float = DEFAULT_MIN_SPREAD
     false_match_rate: float | None = None
-    """Share of impostor pairs of the gallery that pass; None if it was not measured."""
+    """Maximum share of impostor pairs of the gallery that pass; None if it was not measured."""
     calibrated: bool = False
     """Whether it was measured on impostor pairs of this gallery."""
     impostor_rates: tuple[float, ...] = ()
-    """Share of impostor pairs with at least as many inliers as the index, and with `min_spread`;
-    empty if it was not measured."""
+    """Share of impostor pairs with at least as many inliers as the index, and with `min_spread`:
+    upper ends of 95 % intervals, so that no rate is 0. Empty if it was not measured."""
     reorders_candidates: bool = False
     """Whether verified candidates come first, because that improved the answers of this gallery."""
     matcher_digest: str | None = None
@@ -82,7 +84,8 @@ class VerificationThreshold:
         """Share of impostor pairs with a match at least as good; None if it was not measured."""
         if not self.impostor_rates:
             return None
-        return self.impostor_rates[min(match.inliers, len(self.impostor_rates) - 1)]
+        inliers = match.inliers if match.spread >= self.min_spread else 0
+        return self.impostor_rates[min(inliers, len(self.impostor_rates) - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +96,45 @@ class Verification:
     spread: float
     verified: bool
     false_match_rate: float | None
-    """Share of impostor pairs of this gallery with a match at least as good; None if it was not
-    measured."""
+    """Maximum share of impostor pairs of this gallery with a match at least as good; None if it was
+    not measured."""
     status: VerificationStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpostorMatch:
+    """An impostor pair with many inliers: two images far from each other that look alike."""
+
+    image_ids: tuple[UUID, UUID]
+    distance_m: float
+    inliers: int
+    spread: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationCalibration:
+    """Verification threshold of a gallery and how it was measured."""
+
+    organization_id: UUID
+    threshold: VerificationThreshold
+    measured_rate: float
+    """Share of impostor pairs that pass the threshold."""
+    rate_interval: tuple[float, float]
+    """95 % interval of that share, by bootstrap over panoramas and sequences."""
+    num_pairs: int
+    num_images: int
+    num_groups: int
+    """Panoramas and sequences that the interval resamples."""
+    num_unavailable: int
+    """Sampled images that could not be read."""
+    num_without_texture: int
+    """Sampled images with too few key points for any match."""
+    min_distance_m: float
+    """Minimum distance of the two images of an impostor pair."""
+    seed: int
+    repeated_structures: tuple[ImpostorMatch, ...]
+    """Impostor pairs that pass the threshold or the default, those with the most inliers first."""
+    code_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -53,6 +53,7 @@ from pinpoint.search.candidates_and_evidence import (
     find_candidates_and_evidence,
 )
 from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
+from pinpoint.search.verifier import QueryVerification
 from pinpoint.settings import SearchSettings
 
 Ranker = Callable[
@@ -234,7 +235,7 @@ def similar(
 
 def _open_verification(
     pixels: Sequence[Pixels], context: SearchContext
-) -> verify.QueryVerification | None:
+) -> QueryVerification | None:
     """The verification of a query; None if it is disabled or there are no pixels."""
     if context.verifier is None or context.settings.verify_candidates == 0 or not pixels:
         return None
@@ -242,7 +243,7 @@ def _open_verification(
 
 
 def _verify_and_decide(
-    verification: verify.QueryVerification,
+    verification: QueryVerification,
     ranking: Ranking,
     images: Mapping[UUID, Image | None],
     decide: Callable[..., answer.Decision],
@@ -278,7 +279,7 @@ def _build_answer(
     ranking: Ranking,
     snapshot: IndexInfo,
     context: SearchContext,
-    verification: verify.QueryVerification | None = None,
+    verification: QueryVerification | None = None,
 ) -> Answer:
     """Build the answer record with its provenance."""
     return answer.build_answer(

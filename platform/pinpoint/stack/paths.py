@@ -111,6 +111,11 @@ class StackPaths:
         return self.home / "blobs"
 
     @property
+    def verification_dir(self) -> Path:
+        """Folder of the verification thresholds, one file for each organization."""
+        return self.home / "verification"
+
+    @property
     def features_dir(self) -> Path:
         """Folder of the cache of local features."""
         return self.home / "features"

@@ -6,10 +6,10 @@ name and renamed, so that readers see whole files only. Its modification time is
 creation and its access time the time of its last use; both are set explicitly, because file systems
 are mounted without access times.
 
-The worker that erases an image deletes its files on its host (`delete`). Other hosts do not learn of
-the deletion, so that a file lives at most `max_age_s` since its creation, however often it is used:
-`get` refuses older ones, and a thread of each process (`start_pruning`) deletes them every ten
-minutes, the first time at its start. Therefore the features of a deleted image leave every host that
+The worker that erases an image deletes its files on its host (`delete`). Other hosts do not learn
+of the deletion. Therefore a file lives at most `max_age_s` since its creation, however often it is
+used: `get` refuses older ones, and a thread of each process (`start_pruning`) deletes them every
+ten minutes, the first time at its start. So the features of a deleted image leave every host that
 runs Pinpoint within `max_age_s` and ten minutes.
 """
 

@@ -64,7 +64,7 @@ RequestMeters = Annotated[Meters, Depends(get_meters)]
     responses={
         200: {
             "description": "The answer, or with `Accept: image/png` the match picture: the photo "
-            "beside the gallery image that matches best, with lines between the inliers.",
+            "next to the gallery image that matches best, with lines between the inliers.",
             "content": {_PNG: {"schema": {"type": "string", "format": "binary"}}},
         },
         **_PROBLEMS,
@@ -81,8 +81,8 @@ def locate(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> AnswerOut | Response:
     """Locate one photo, or several photos of one place. Only the hashes of photos are stored."""
-    as_picture = _is_preferred(_PNG, accept)
-    if as_picture:
+    as_png = _is_preferred(_PNG, accept)
+    if as_png:
         match_picture.require_image_access(caller)
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     photos = _read_photos(form, parameters)
@@ -116,9 +116,9 @@ def locate(
         services, caller, "locate", photos, answer, list_image_ids(answer, parameters.top)
     )
     request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    if as_picture:
-        picture = match_picture.draw_best_match(answer, photos, caller, services)
-        return Response(picture, media_type=_PNG)
+    if as_png:
+        png = match_picture.draw_best_match(answer, photos, caller, services)
+        return Response(png, media_type=_PNG)
     return AnswerOut.of(
         answer, parameters.top, labels, with_matches="matches" in parameters.include
     )

@@ -1,4 +1,4 @@
-"""Match picture of an answer: the query photo beside the gallery image that matches best."""
+"""Match picture of an answer: the query photo next to the gallery image that matches best."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pinpoint.bootstrap import Services
 from pinpoint.errors import ForbiddenError, NotFoundError
 from pinpoint.media.match_picture import MatchCaption, draw_match_picture
 from pinpoint.records import Answer, Caller
-from pinpoint.search import verify
 from pinpoint.search.candidates_and_evidence import decode_photo, list_distinct_photos
 from pinpoint.search.context import QueryPhoto
+from pinpoint.search.verifier import order_matches
 
 NO_MATCH = "no_match"
 
 
 def require_image_access(caller: Caller) -> None:
-    """Require the scope that thumbnails need as well, because the picture shows a gallery image.
+    """Require the scope that thumbnails need too: a match picture shows a gallery image.
 
     Raises:
         ForbiddenError: The key lacks the scope `read`.
@@ -41,7 +41,7 @@ def draw_best_match(
     Raises:
         NotFoundError: No gallery image was compared, or its original is gone.
     """
-    order = verify.order_matches(answer.matches)
+    order = order_matches(answer.matches)
     compared = answer.matches[order[0]] if order else None
     if compared is None or compared.match is None:
         raise NotFoundError(

@@ -52,7 +52,7 @@ from pinpoint.search.candidates_and_evidence import (
 )
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.stopwatch import Stopwatch
-from pinpoint.search.verify import Verifier
+from pinpoint.search.verifier import Verifier
 from pinpoint.settings import SearchSettings
 
 EXCLUDABLE: Final = ("self", "creator", "sequence", "near-duplicate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from pinpoint.nets.matching.correspondences import find_correspondences
@@ -22,6 +23,8 @@ class RootSiftMatcher:
 
     def __init__(self, settings: MatcherSettings | None = None) -> None:
         self.settings = settings or MatcherSettings()
+        # Callers have threads of their own; those of OpenCV would compete with them for the cores.
+        cv2.setNumThreads(1)
 
     @property
     def digest(self) -> str:

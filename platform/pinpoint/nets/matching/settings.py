@@ -13,7 +13,7 @@ import cv2
 class MatcherSettings:
     """Every number that changes key points, correspondences or inliers."""
 
-    longer_side_px: int = 420
+    longer_side_px: int = 480
     """Longer side of the image in which key points are detected; images are never enlarged."""
     max_keypoints: int = 1_500
     """Key points with the highest response that are kept."""

@@ -21,7 +21,7 @@ from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut
 from pinpoint.api.v1.schemas.posterior import CredibleDiscOut, PosteriorOut, describe_calibration
 from pinpoint.api.v1.schemas.verification import MatchOut, VerificationThresholdOut
 from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedCoordinate, SimilarResult
-from pinpoint.search import verify
+from pinpoint.search.verifier import order_matches
 
 
 class RankedCoordinateOut(BaseModel):
@@ -130,11 +130,8 @@ class AnswerOut(BaseModel):
             cited.setdefault(citation.source_kind, []).append(
                 CitationOut.of(citation, nearest_place, answer.matches.get(citation.image_id))
             )
-        point, posterior, query_features = (
-            answer.point,
-            answer.calibrated_result.posterior,
-            answer.calibrated_result.features,
-        )
+        point, calibrated_result = answer.point, answer.calibrated_result
+        posterior, query_features = calibrated_result.posterior, calibrated_result.features
         return cls(
             point=None if point is None else LatLon(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
@@ -143,7 +140,7 @@ class AnswerOut(BaseModel):
                 for disc in answer.credible_discs
             ],
             calibrated=answer.calibrated,
-            abstention_reason=answer.calibrated_result.abstention_reason,
+            abstention_reason=calibrated_result.abstention_reason,
             calibration_note=describe_calibration(answer),
             posterior=posterior and PosteriorOut.of(posterior),
             candidates=[
@@ -179,7 +176,7 @@ def _list_matches(answer: Answer) -> list[MatchOut]:
     """Return the matches of all compared images, best first."""
     matches = [
         MatchOut.of(image_id, answer.matches[image_id])
-        for image_id in verify.order_matches(answer.matches)
+        for image_id in order_matches(answer.matches)
     ]
     return [match for match in matches if match is not None]
 
