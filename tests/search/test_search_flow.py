@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -41,7 +42,7 @@ class Stack:
 
     def __init__(self, points):
         self.points = points
-        self.ports = {
+        self.ports: dict[str, Any] = {
             "decoder": PixelDecoder(),
             "encoder": PixelEncoder(),
             "index": NumpyIndex(points),
@@ -161,7 +162,7 @@ def test_locate_invalid_photo_is_rejected_with_reason(stack):
     with pytest.raises(BadPhotoError, match=r"q\.raw: not pixels") as caught:
         stack.locate(b"hello")
     assert caught.value.reason == "undecodable"
-    with pytest.raises(TooLargeError, match="too big") as caught:
+    with pytest.raises(TooLargeError, match="too big"):
         stack.similar(b"huge")
     assert caught.value.reason == "too_many_pixels"
 

@@ -117,7 +117,7 @@ class CatalogReader(Protocol):
     ) -> list[Evidence]:
         """Neighbors of all candidates in one statement: up to `per_kind` of each kind.
 
-        Ordered by candidate, nearest first, ties by id. `excluded` images do not count toward
+        Ordered by candidate, nearest first, ties by content. `excluded` images do not count toward
         `per_kind`.
         """
         ...
