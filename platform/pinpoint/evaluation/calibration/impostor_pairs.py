@@ -24,7 +24,7 @@ from pinpoint.ports import CatalogReader, FeatureMatcher, GalleryPixels
 from pinpoint.progress import StageProgressCallback
 from pinpoint.records import GeometricMatch, Image, ImageFilter, ImagePosition, LocalFeatures
 
-MIN_DISTANCE_M: Final = 200.0
+MIN_IMPOSTOR_DISTANCE_M: Final = 200.0
 _MAX_DRAWS_PER_PAIR: Final = 20
 _THREADS: Final = 2
 """Threads that decode, extract and match; the libraries release the interpreter lock."""
@@ -75,7 +75,7 @@ def _list_indexed_images(reader: CatalogReader) -> Iterator[Image]:
 
 
 def sample_impostor_pairs(
-    positions: Floats, num_pairs: int, seed: int, min_distance_m: float = MIN_DISTANCE_M
+    positions: Floats, num_pairs: int, seed: int, min_distance_m: float = MIN_IMPOSTOR_DISTANCE_M
 ) -> NDArray[np.intp]:
     """Draw distinct pairs of images that are far from each other.
 
