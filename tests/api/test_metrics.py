@@ -54,6 +54,7 @@ def metrics_api(harness, tmp_path):
         blobs=harness.blobs,
         jobs=harness.queue,
         decoder=harness.components.decoder,
+        verifier=harness.verifier,
         maintenance_stats=MaintenanceStats(harness.as_api),
     )
     server = uvicorn.Server(

@@ -48,6 +48,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         blobs=harness.blobs,
         jobs=harness.queue,
         decoder=harness.components.decoder,
+        verifier=harness.verifier,
     )
     app = create_app(services)
     server = uvicorn.Server(

@@ -29,7 +29,7 @@ _TRANSPOSES: Final = {
     7: (Image.Transpose.TRANSVERSE,),
     8: (Image.Transpose.ROTATE_90,),
 }
-Box = tuple[int, int, int, int]
+StoredBox = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels of the stored image; right and bottom are outside."""
 
 _DEEP_MODES: Final = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -62,7 +62,7 @@ class Upright:
     """Problem of its color profile, or None."""
 
 
-def stored_box(image: Image.Image, crop: tuple[int, int, int, int]) -> Box:
+def stored_box(image: Image.Image, crop: tuple[int, int, int, int]) -> StoredBox:
     """The box of a crop in the stored image, before its EXIF orientation is applied.
 
     Args:
@@ -91,7 +91,7 @@ def stored_box(image: Image.Image, crop: tuple[int, int, int, int]) -> Box:
     return x, y, x + width, y + height
 
 
-def upright(image: Image.Image, size: tuple[int, int], box: Box | None = None) -> Upright:
+def upright(image: Image.Image, size: tuple[int, int], box: StoredBox | None = None) -> Upright:
     """Decode to upright sRGB.
 
     Args:
@@ -130,7 +130,7 @@ def thumbnail(pixels: Pixels, thumbnail_px: int) -> bytes:
 
 
 def _draft_size(
-    stored_size: tuple[int, int], size: tuple[int, int], box: Box | None
+    stored_size: tuple[int, int], size: tuple[int, int], box: StoredBox | None
 ) -> tuple[int, int]:
     """Minimum size of the whole image from which a box of the target size can be cut."""
     if box is None:
@@ -139,7 +139,7 @@ def _draft_size(
     return math.ceil(stored_size[0] * scale), math.ceil(stored_size[1] * scale)
 
 
-def _cut_box(image: Image.Image, box: Box, stored_size: tuple[int, int]) -> Image.Image:
+def _cut_box(image: Image.Image, box: StoredBox, stored_size: tuple[int, int]) -> Image.Image:
     """Cut a box of the stored image from the image, which its decoder may have reduced."""
     across, down = image.width / stored_size[0], image.height / stored_size[1]
     left, top = round(box[0] * across), round(box[1] * down)
