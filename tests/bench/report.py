@@ -259,8 +259,8 @@ def _show_verification(out: Console, measured: Figures) -> None:
         f" {measured['cold_ms']:,.0f} ms (target ≤ {verification.TARGET_COLD_MS:,.0f}), bare"
         f" OpenCV {measured['bare_cold_ms']:,.0f}, ratio {measured['cold_ratio']:.2f}; warm"
         f" {measured['warm_ms']:,.0f} ms (target ≤ {verification.TARGET_WARM_MS:,.0f}), bare"
-        f" OpenCV {measured['bare_warm_ms']:,.0f}, ratio {measured['warm_ratio']:.2f}; processor time"
-        f" cold {measured['cold_cpu_ms']:,.0f} ms (bare {measured['bare_cold_cpu_ms']:,.0f}), warm"
+        f" OpenCV {measured['bare_warm_ms']:,.0f}, ratio {measured['warm_ratio']:.2f}; processor"
+        f" time cold {measured['cold_cpu_ms']:,.0f} ms (bare {measured['bare_cold_cpu_ms']:,.0f}), warm"
         f" {measured['warm_cpu_ms']:,.0f} ms (bare {measured['bare_warm_cpu_ms']:,.0f})\n"
     )
 
