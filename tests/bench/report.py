@@ -263,13 +263,16 @@ def _show_planet(out: Console, painting: Figures, overhead: Figures) -> None:
 
 
 def _show_verification(out: Console, measured: Figures) -> None:
-    out.print(
-        f"verification of {verification.CANDIDATES} candidates, two threads: cold"
-        f" {measured['cold_ms']:,.0f} ms (target ≤ {verification.TARGET_COLD_MS:,.0f}), bare"
-        f" OpenCV {measured['bare_cold_ms']:,.0f}, ratio {measured['cold_ratio']:.2f}; warm"
-        f" {measured['warm_ms']:,.0f} ms (target ≤ {verification.TARGET_WARM_MS:,.0f}), bare"
-        f" OpenCV {measured['bare_warm_ms']:,.0f}, ratio {measured['warm_ratio']:.2f}\n"
-    )
+    targets = {"cold": verification.TARGET_COLD_MS, "warm": verification.TARGET_WARM_MS}
+    out.print(f"verification of {verification.CANDIDATES} candidates, two threads")
+    for name, target_ms in targets.items():
+        out.print(
+            f"  {name}: {measured[f'{name}_ms']:,.0f} ms (target ≤ {target_ms:,.0f}), bare OpenCV"
+            f" {measured[f'bare_{name}_ms']:,.0f}, ratio {measured[f'{name}_ratio']:.2f};"
+            f" processor time {measured[f'{name}_cpu_ms']:,.0f} ms, bare"
+            f" {measured[f'bare_{name}_cpu_ms']:,.0f}"
+        )
+    out.print()
 
 
 def _show_training(out: Console, measured: Figures) -> None:

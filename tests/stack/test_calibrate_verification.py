@@ -90,7 +90,7 @@ def test_calibrate_prints_tables_and_refuses_small_galleries(running_stack, orga
     assert "minimum inliers" in printed
     assert "false-match rate by minimum number of inliers" in printed
     refused = run_command(
-        running_stack, "calibrate", "--verification", "--org", organization, code=2
+        running_stack, "calibrate", "--verification", "--org", organization, code=64
     )
     assert "needs 3000" in refused.stderr
     run_command(running_stack, "calibrate", code=2)

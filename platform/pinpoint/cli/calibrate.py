@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +24,8 @@ def calibrate(  # noqa: PLR0913 - options of a command
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of a finished run of `pinpoint evaluate`; not with `--from-gallery` "
-            "or `--verification`.",
+            help="Folder of a finished run of `pinpoint evaluate`; not with `--from-gallery` or "
+            "`--verification`.",
             show_default=False,
         ),
     ] = None,
@@ -57,27 +56,6 @@ def calibrate(  # noqa: PLR0913 - options of a command
             "--license", help="License of the queries; the default is the license of the protocol."
         ),
     ] = None,
-    verification: Annotated[
-        bool,
-        typer.Option(
-            "--verification",
-            help="Measure from how many inliers a match of this gallery is verified, on pairs of "
-            "its images over 200 m apart.",
-        ),
-    ] = False,
-    false_match_rate: Annotated[
-        float,
-        typer.Option(
-            "--false-match-rate",
-            help="With --verification: maximum share of impostor pairs that are verified.",
-        ),
-    ] = 0.001,
-    pairs: Annotated[
-        int, typer.Option("--pairs", help="With --verification: number of impostor pairs.")
-    ] = 10_000,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="With --verification: seed of the sample.")
-    ] = None,
     outside_share: Annotated[
         float | None,
         typer.Option(
@@ -101,27 +79,47 @@ def calibrate(  # noqa: PLR0913 - options of a command
     ranker: RankerOption = None,
     out: OutOption = None,
     concurrency: ConcurrencyOption = 1,
+    verification: Annotated[
+        bool,
+        typer.Option(
+            "--verification",
+            help="Measure from how many inliers a match of this gallery is verified, on pairs of "
+            "its images over 200 m apart.",
+        ),
+    ] = False,
+    false_match_rate: Annotated[
+        float,
+        typer.Option(
+            "--false-match-rate",
+            help="With `--verification`: maximum share of impostor pairs that are verified.",
+        ),
+    ] = 0.001,
+    num_pairs: Annotated[
+        int, typer.Option("--pairs", help="With `--verification`: number of impostor pairs.")
+    ] = 10_000,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", help="With `--verification`: seed of the sample.", show_default=False
+        ),
+    ] = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit probabilities, regions and abstention and store them in the bundle.
 
-    The queries are held-out photos with labels, or images of the gallery. With --verification:
-    measure the threshold of geometric verification on this gallery.
+    The queries are held-out photos with labels, or images of the gallery. With --verification,
+    measure the threshold of geometric verification on the gallery instead.
     """
+    from pinpoint.evaluation.calibration.fit import fit_calibration
+
     session = Session.of(context, org=org, as_json=as_json)
     if [run is not None, from_gallery, verification].count(True) != 1:
-        raise BadRequestError("give the folder of a run, `--from-gallery`, or `--verification`")
+        raise BadRequestError("give the folder of a run, `--from-gallery` or `--verification`")
     if verification:
         from pinpoint.cli.calibrate_verification import calibrate_gallery
-        from pinpoint.evaluation.calibration.verification_threshold import SEED, ThresholdOptions
 
-        threshold_options = ThresholdOptions(
-            false_match_rate=false_match_rate,
-            num_pairs=pairs,
-            seed=SEED if seed is None else seed,
-        )
-        calibrate_gallery(session, threshold_options)
+        calibrate_gallery(session, false_match_rate, num_pairs, seed)
         return
     if run is None:
         options = self_calibration.GalleryRunOptions(
@@ -132,41 +130,16 @@ def calibrate(  # noqa: PLR0913 - options of a command
             concurrency=concurrency,
         )
         run = self_calibration.ask_gallery(session, options)
-    fit_options = _FitOptions(
-        bundle=bundle,
+    calibration = fit_calibration(
+        run,
         license=license,
         max_false_abstention=max_false_abstention,
         outside_share=outside_share,
     )
-    _calibrate_run(session, run, fit_options, from_gallery=from_gallery)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _FitOptions:
-    """Options of a fit on the rows of a run."""
-
-    bundle: Path | None
-    license: str | None
-    max_false_abstention: float
-    outside_share: float | None
-
-
-def _calibrate_run(
-    session: Session, run: Path, options: _FitOptions, *, from_gallery: bool
-) -> None:
-    """Fit the calibration of a run, store it in the bundle and print it."""
-    from pinpoint.evaluation.calibration.fit import fit_calibration
-
-    calibration = fit_calibration(
-        run,
-        license=options.license,
-        max_false_abstention=options.max_false_abstention,
-        outside_share=options.outside_share,
-    )
-    path = _store_calibration(calibration, options.bundle)
+    path = _store_calibration(calibration, bundle)
     report: dict[str, Any] = {}
     if from_gallery:
-        report = self_calibration.write_report(run, calibration, options.max_false_abstention)
+        report = self_calibration.write_report(run, calibration, max_false_abstention)
     if session.as_json:
         report_fields = {"report": report} if from_gallery else {}
         output.print_json({"file": str(path), **_to_dict(calibration), **report_fields})

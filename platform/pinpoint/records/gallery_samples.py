@@ -10,7 +10,7 @@ from pinpoint.records.primitives import Point, SourceKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GallerySample:
-    """A gallery image as a query, with counts of the images of its area.
+    """A gallery image as a query, with counts of the images of its kind in its area.
 
     The area is its H3 cell of resolution 5, about 250 km².
     """

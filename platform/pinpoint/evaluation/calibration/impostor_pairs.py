@@ -6,10 +6,8 @@ geometric match of such a pair is a false match.
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -22,14 +20,13 @@ from pinpoint.arrays import Floats
 from pinpoint.geo.distance import haversine_m
 from pinpoint.ports import CatalogReader, FeatureMatcher, GalleryPixels
 from pinpoint.progress import StageProgressCallback
-from pinpoint.records import GeometricMatch, Image, ImageFilter, ImagePosition, LocalFeatures
+from pinpoint.records import GeometricMatch, Image, LocalFeatures
 
-MIN_DISTANCE_M: Final = 200.0
+MIN_IMPOSTOR_DISTANCE_M: Final = 200.0
 _MAX_DRAWS_PER_PAIR: Final = 20
 _THREADS: Final = 2
 """Threads that decode, extract and match; the libraries release the interpreter lock."""
 _PAIRS_PER_REPORT: Final = 50
-_IMAGES_PER_PAGE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,35 +44,23 @@ class ImpostorPairs:
 
 
 def sample_gallery_images(reader: CatalogReader, count: int, seed: int) -> list[Image]:
-    """Draw indexed images of a gallery with bounded memory; the same ones for the same seed.
+    """Draw indexed images of a gallery: sources, sequences and cells take turns.
 
     Args:
         reader: Catalog of one organization.
         count: Maximum number of images.
-        seed: Seed of the draw.
+        seed: The same seed draws the same images.
 
     Returns:
         In order of their ids.
     """
-
-    def draw_key(image: Image) -> bytes:
-        return hashlib.sha256(f"{seed}/{image.id}".encode()).digest()
-
-    sample = heapq.nsmallest(count, _list_indexed_images(reader), key=draw_key)
-    return sorted(sample, key=lambda image: image.id)
-
-
-def _list_indexed_images(reader: CatalogReader) -> Iterator[Image]:
-    after: ImagePosition | None = None
-    indexed = ImageFilter(states=("indexed",))
-    while page := reader.list_images(indexed, limit=_IMAGES_PER_PAGE, after=after):
-        yield from page
-        last = page[-1]
-        after = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
+    sample = reader.sample_images(per_kind=count, seed=seed)[:count]
+    rows = reader.images([drawn.image_id for drawn in sample])
+    return sorted(rows.values(), key=lambda image: image.id)
 
 
 def sample_impostor_pairs(
-    positions: Floats, num_pairs: int, seed: int, min_distance_m: float = MIN_DISTANCE_M
+    positions: Floats, num_pairs: int, seed: int, min_distance_m: float = MIN_IMPOSTOR_DISTANCE_M
 ) -> NDArray[np.intp]:
     """Draw distinct pairs of images that are far from each other.
 

@@ -13,10 +13,11 @@ import numpy as np
 from pinpoint import __version__
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.calibration.impostor_pairs import (
-    MIN_DISTANCE_M,
+    MIN_IMPOSTOR_DISTANCE_M,
     ImpostorPairs,
     extract_gallery_features,
     match_impostor_pairs,
+    sample_impostor_pairs,
 )
 from pinpoint.metrics.pair_rates import bootstrap_rate_curve
 from pinpoint.ports import FeatureMatcher, GalleryPixels
@@ -93,6 +94,9 @@ def calibrate_verification(
     Raises:
         BadRequestError: The gallery has too few impostor pairs, panoramas or sequences.
     """
+    positions = np.array([(image.point.lat, image.point.lon) for image in images]).reshape(-1, 2)
+    # Refused before minutes of work; some of these images may still prove unreadable.
+    _require_pairs(len(sample_impostor_pairs(positions, options.num_pairs, options.seed)), options)
     features = extract_gallery_features(images, pixels, matcher, on_progress)
     readable = [image for image in images if image.id in features]
     impostors = match_impostor_pairs(
@@ -127,12 +131,7 @@ def fit_verification_threshold(
     Raises:
         BadRequestError: There are too few impostor pairs, panoramas or sequences.
     """
-    if len(impostors.pairs) < options.min_pairs:
-        raise BadRequestError(
-            f"the gallery has {len(impostors.pairs)} pairs of readable images over "
-            f"{MIN_DISTANCE_M:.0f} m apart; a false-match rate of {options.false_match_rate:g} "
-            f"needs {options.min_pairs}. The conservative default stays in use"
-        )
+    _require_pairs(len(impostors.pairs), options)
     groups = np.array([_group_of(image) for image in images])
     inliers = np.where(impostors.spreads >= DEFAULT_MIN_SPREAD, impostors.inliers, 0)
     curve = bootstrap_rate_curve(inliers, groups[impostors.pairs], seed=options.seed)
@@ -164,11 +163,26 @@ def fit_verification_threshold(
         num_without_texture=sum(
             len(features[image.id].keypoints) < MIN_INLIERS for image in images
         ),
-        min_distance_m=MIN_DISTANCE_M,
+        min_distance_m=MIN_IMPOSTOR_DISTANCE_M,
         seed=options.seed,
         repeated_structures=_list_repeated_structures(images, impostors, inliers, min_inliers),
         code_version=__version__,
     )
+
+
+def _require_pairs(num_pairs: int, options: ThresholdOptions) -> None:
+    """Check that so many impostor pairs can show the rate.
+
+    Raises:
+        BadRequestError: They are too few.
+    """
+    if num_pairs < options.min_pairs:
+        raise BadRequestError(
+            f"the gallery has {num_pairs} pairs of readable images over "
+            f"{MIN_IMPOSTOR_DISTANCE_M:.0f} m apart; a false-match rate of "
+            f"{options.false_match_rate:g} needs {options.min_pairs}. The conservative default "
+            "stays in use"
+        )
 
 
 def _group_of(image: Image) -> str:

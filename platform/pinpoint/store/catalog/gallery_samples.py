@@ -27,13 +27,15 @@ _SAMPLE = text("""
     positions AS (
         SELECT id, row_number() OVER (PARTITION BY source_kind ORDER BY round, draw) AS position
           FROM rounds),
-    cells AS (SELECT cell_r5, count(*) AS images FROM live GROUP BY cell_r5),
+    cells AS (
+        SELECT cell_r5, source_kind, count(*) AS images FROM live
+         GROUP BY cell_r5, source_kind),
     creators AS (
-        SELECT cell_r5, creator, count(*) AS images FROM live
-         WHERE creator IS NOT NULL GROUP BY cell_r5, creator),
+        SELECT cell_r5, source_kind, creator, count(*) AS images FROM live
+         WHERE creator IS NOT NULL GROUP BY cell_r5, source_kind, creator),
     sequences AS (
-        SELECT cell_r5, sequence, count(*) AS images FROM live
-         WHERE sequence IS NOT NULL GROUP BY cell_r5, sequence)
+        SELECT cell_r5, source_kind, sequence, count(*) AS images FROM live
+         WHERE sequence IS NOT NULL GROUP BY cell_r5, source_kind, sequence)
     SELECT i.id, i.source_id, s.name AS source, i.source_kind, ST_Y(i.geom) AS lat,
            ST_X(i.geom) AS lon, i.creator, i.sequence, i.sha256,
            cells.images AS images_in_cell,
@@ -42,9 +44,13 @@ _SAMPLE = text("""
       FROM positions p
       JOIN images i ON i.id = p.id AND i.organization_id = :organization_id
       JOIN sources s ON s.id = i.source_id
-      JOIN cells ON cells.cell_r5 = i.cell_r5
-      LEFT JOIN creators ON creators.cell_r5 = i.cell_r5 AND creators.creator = i.creator
-      LEFT JOIN sequences ON sequences.cell_r5 = i.cell_r5 AND sequences.sequence = i.sequence
+      JOIN cells ON (cells.cell_r5, cells.source_kind) = (i.cell_r5, i.source_kind)
+      LEFT JOIN creators
+        ON (creators.cell_r5, creators.source_kind, creators.creator)
+         = (i.cell_r5, i.source_kind, i.creator)
+      LEFT JOIN sequences
+        ON (sequences.cell_r5, sequences.source_kind, sequences.sequence)
+         = (i.cell_r5, i.source_kind, i.sequence)
      WHERE p.position <= :per_kind
      ORDER BY p.position, i.source_kind
 """)
