@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.errors import BadRequestError
 from pinpoint.nets.bundle.aggregated_bundles import unwritten_weights
 from pinpoint.nets.bundle.specs import AggregationSpec, VocabularyNote
 from pinpoint.training.vocabulary.config import VocabularyConfig
 
-Floats32 = NDArray[np.float32]
 _MAX_ITERATIONS: Final = 100
 _FULL_PCA_SIDE: Final = 1_500
 """Up to this side the decomposition is exact; a larger one takes minutes and most of it is unused,
