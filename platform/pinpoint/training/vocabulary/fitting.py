@@ -57,7 +57,7 @@ def fit_vocabulary(features: Floats32, config: VocabularyConfig) -> dict[str, Fl
             local = PCA(config.local_dim, svd_solver="covariance_eigh").fit(features)
             tensors["local_mean"] = local.mean_.astype(np.float32)
             tensors["local_components"] = local.components_.astype(np.float32)
-            features = (features - tensors["local_mean"]) @ tensors["local_components"].T
+            features = local.transform(features).astype(np.float32)
         centers = KMeans(
             config.num_centers, n_init=1, max_iter=_MAX_ITERATIONS, random_state=config.seed
         ).fit(features)
