@@ -136,6 +136,13 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint bundles activate mobilenet --images-per-second 20",
     ),
     "bundles delete-vectors": ("pinpoint bundles delete-vectors mobilenet",),
+    "train vocabulary": (
+        "pinpoint train vocabulary --name streets-vlad",
+        "pinpoint train vocabulary --name dinov2-vlad --bundle dinov2 --layer blocks.9 "
+        "--in-source streets --activate",
+        "pinpoint train vocabulary --name shipped --bundle lite0 --layer blocks.4 --images photos "
+        "--license CC0 --local-dimensions 32 --centers 32 --no-pca",
+    ),
     "train embedder": (
         "pinpoint train embedder --config run.toml --out runs/ours",
         "pinpoint train embedder --config run.toml --background",
