@@ -29,7 +29,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint destroy --keep-bundles",
     ),
     "key": ("pinpoint key",),
-    "demo": ("pinpoint demo", "pinpoint demo --photos ~/photos/trips --queries 12", "pinpoint demo --home /tmp/pinpoint-demo --out /tmp/map"),
+    "demo": (
+        "pinpoint demo",
+        "pinpoint demo --photos ~/photos/trips --queries 12",
+        "pinpoint demo --home /tmp/pinpoint-demo --out /tmp/map",
+    ),
     "config list": ("pinpoint config list", "pinpoint config list --all --json"),
     "config get": ("pinpoint config get api_port",),
     "config set": (
