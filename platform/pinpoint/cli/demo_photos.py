@@ -67,7 +67,7 @@ def run_photo_demo(
         organization: Organization to act as; the default organization if None.
         queries: Number of photos to locate, each of another group; at most half of the groups.
         source_kind: Kind of the photos.
-        out: Folder of map and match pictures.
+        out: Folder of the map and each match picture.
 
     Returns:
         The document that `--json` prints: `server`, `home`, `gallery`, `photos`, `summary`,

@@ -158,9 +158,9 @@ def demo(  # noqa: PLR0913 - options of a command
             "--source-kind", metavar="KIND", help="Kind of the photos, `photo` or `street`."
         ),
     ] = "photo",
-    out: Annotated[Path, typer.Option("--out", help="Folder for map and match pictures.")] = Path(
-        "demo-out"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the map and each match picture.")
+    ] = Path("demo-out"),
     home: Annotated[
         Path | None,
         typer.Option(

@@ -115,15 +115,7 @@ def upload_files(
     wait: bool,
     on_progress: BatchCallback,
 ) -> Json:
-    """Upload files as one batch.
-
-    Returns:
-        The batch with `not_sent` and `repeated`; see `Client.ingest_folder`.
-
-    Raises:
-        BadRequestError: There is nothing to upload.
-        UnavailableError: The server was unavailable for longer than the retry policy allows.
-    """
+    """Upload files as one batch; see `upload_folder`. Returns the batch without `manifest`."""
     sendable, rejections = _partition_uploads(uploads)
     if not sendable and not rejections:
         raise BadRequestError("no files to upload", reason="no_files")

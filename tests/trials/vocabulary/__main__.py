@@ -28,7 +28,15 @@ from pinpoint.training.vocabulary.config import VocabularyConfig
 from pinpoint.training.vocabulary.local_features import LocalFeatureSource
 from trials.vocabulary.photos import LAYER, read_photos
 from trials.vocabulary.ship_vocabulary import write_bare_tower
-from trials.vocabulary.two_views import SEEDS, TwoViews, embed, extract_views, judge, learn
+from trials.vocabulary.two_views import (
+    SEEDS,
+    TwoViews,
+    change_query,
+    embed,
+    extract_views,
+    judge,
+    learn,
+)
 
 WIDTHS = (
     *((16, 64), (24, 42), (32, 32), (40, 25), (48, 21), (56, 18), (64, 16), (80, 12), (None, 9)),
@@ -78,9 +86,20 @@ def _read_street(folder: Path, tower: Bundle) -> Street:
     return Street(images, _extract(images, tower), near, foreign)
 
 
-def _street_recall(vectors: np.ndarray, street: Street, depth: int = 1) -> float:
+def _street_recall(
+    vectors: np.ndarray, street: Street, depth: int = 1, changed: np.ndarray | None = None
+) -> float:
+    """Per cent of queries with a right image among the first `depth`.
+
+    Args:
+        vectors: `[N, D]`.
+        street: The images.
+        depth: Number of images.
+        changed: Vectors of the queries `[Q, D]` instead of those of the gallery.
+    """
     queries = np.flatnonzero(street.near.any(axis=1))
-    similarities = np.where(street.foreign, vectors @ vectors.T, -np.inf)[queries]
+    asked = vectors[queries] if changed is None else changed
+    similarities = np.where(street.foreign[queries], asked @ vectors.T, -np.inf)
     nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :depth]
     hits = np.take_along_axis(street.near[queries], nearest, axis=1)
     return 100.0 * float(hits.any(axis=1).mean())
@@ -91,8 +110,14 @@ def _print_bundles(street: Street, home: Path) -> None:
     for name in BUNDLES:
         encoder = open_encoder(EncoderSettings(bundle=name, device="cpu"), home, 512)
         vectors = encoder.encode(street.images, "street")
-        shares = " / ".join(f"{_street_recall(vectors, street, k):.1f}" for k in DEPTHS)
-        sys.stdout.write(f"| {name} | {vectors.shape[1]} | {shares} |\n")
+        rng = np.random.default_rng(0)
+        queries = np.flatnonzero(street.near.any(axis=1))
+        changed = encoder.encode([change_query(street.images[row], rng) for row in queries])
+        cells = [
+            " / ".join(f"{_street_recall(vectors, street, k, asked):.1f}" for k in DEPTHS)
+            for asked in (None, changed)
+        ]
+        sys.stdout.write(f"| {name} | {vectors.shape[1]} | {' | '.join(cells)} |\n")
 
 
 def _print_row(

@@ -30,7 +30,7 @@ CONFIG = VocabularyConfig(layer=LAYER, num_centers=9, has_pca=False)
 """The best mean of the two columns of `pinpoint bench vocabulary`."""
 NOTE = (
     "EfficientNet-Lite0 of ImageNet and a vocabulary of unrelated photos, not trained for places: "
-    "finds images that show the same walls, trees and signs. Its similarities are not "
+    "finds images that show the same buildings, trees and signs. Its similarities are not "
     "probabilities; `pinpoint train vocabulary` adapts it to a gallery."
 )
 

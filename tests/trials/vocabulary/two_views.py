@@ -47,6 +47,19 @@ def make_view(pixels: Pixels, is_left: bool, rng: np.random.Generator) -> Pixels
     near, far = (0.0, tilt) if is_left else (tilt, 0.0)
     corners = (0, near, 0, crop_height - near, crop_width, crop_height - far, crop_width, far)
     view = view.transform(view.size, Image.Transform.QUAD, corners, Image.Resampling.BICUBIC)
+    return _change_light(view, rng)
+
+
+def change_query(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A part of a street view in other light: as of another camera at another hour."""
+    image = Image.fromarray(pixels)
+    width, height = (int(side_px * rng.uniform(0.6, 0.85)) for side_px in image.size)
+    left = int(rng.uniform(0, image.width - width))
+    top = int(rng.uniform(0, image.height - height))
+    return _change_light(image.crop((left, top, left + width, top + height)), rng)
+
+
+def _change_light(view: Image.Image, rng: np.random.Generator) -> Pixels:
     view = ImageEnhance.Brightness(view).enhance(rng.uniform(0.4, 1.7))
     view = ImageEnhance.Color(view).enhance(rng.uniform(0.1, 1.6))
     return np.asarray(ImageEnhance.Contrast(view).enhance(rng.uniform(0.6, 1.4)))

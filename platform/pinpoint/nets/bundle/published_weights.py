@@ -8,6 +8,7 @@ SHA-256 before it is read, and read as data only. The package is not imported.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,6 @@ import torch
 from safetensors.torch import save_file
 
 from pinpoint.errors import BadBundleError
-from pinpoint.nets.bundle.bundles import file_sha256
 from pinpoint.nets.bundle.contract import BundleContract, TowerSpec
 from pinpoint.nets.towers.backbone import init_tower
 
@@ -53,7 +53,7 @@ def read_published_weights(tower: TowerSpec) -> dict[str, torch.Tensor]:
             tensors do not fit the tower.
     """
     file = _find_weights()
-    if file_sha256(file) != _SHA256:
+    if hashlib.sha256(file.read_bytes()).hexdigest() != _SHA256:
         raise BadBundleError(
             f"{file} is not the file of {PACKAGE} {PACKAGE_VERSION}: its SHA-256 differs. Install "
             f"the package again: pip install --force-reinstall {PACKAGE}=={PACKAGE_VERSION}"
