@@ -18,62 +18,70 @@ from pinpoint.settings_file import load_settings
 app = typer.Typer()
 
 
+RunArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Folder of a finished run of `pinpoint evaluate`; not with `--from-gallery`.",
+        show_default=False,
+    ),
+]
+FromGalleryOption = Annotated[
+    bool,
+    typer.Option(
+        "--from-gallery",
+        help="Use images of the gallery as queries, each without the images that belong to it; "
+        "no labels are needed.",
+    ),
+]
+BundleFolderOption = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Folder of the bundle; the default is the bundle of the run."),
+]
+MaxFalseAbstentionOption = Annotated[
+    float,
+    typer.Option(
+        "--max-false-abstention",
+        help="Maximum share of the correct answers that become abstentions, 0 to 1.",
+    ),
+]
+QueryLicenseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--license", help="License of the queries; the default is the license of the protocol."
+    ),
+]
+OutsideShareOption = Annotated[
+    float | None,
+    typer.Option(
+        "--outside-share",
+        min=0.0,
+        max=0.99,
+        help="Assumed share of photos that were taken where the gallery has no image, 0 to 1; the "
+        "default is 0.1 with `--from-gallery`, otherwise 0.",
+        show_default=False,
+    ),
+]
+UncoveredRadiusOption = Annotated[
+    float,
+    typer.Option(
+        "--uncovered-radius-km",
+        min=25.0,
+        help="With `--from-gallery`: radius in kilometers around an uncovered query; the images "
+        "inside are left out.",
+    ),
+]
+
+
 @app.command()
 def calibrate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder of a finished run of `pinpoint evaluate`; not with `--from-gallery`.",
-            show_default=False,
-        ),
-    ] = None,
-    from_gallery: Annotated[
-        bool,
-        typer.Option(
-            "--from-gallery",
-            help="Use images of the gallery as queries, each without the images that belong to it; "
-            "no labels are needed.",
-        ),
-    ] = False,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(
-            "--bundle", help="Folder of the bundle; the default is the bundle of the run."
-        ),
-    ] = None,
-    max_false_abstention: Annotated[
-        float,
-        typer.Option(
-            "--max-false-abstention",
-            help="Maximum share of the correct answers that become abstentions, 0 to 1.",
-        ),
-    ] = 0.1,
-    license: Annotated[
-        str | None,
-        typer.Option(
-            "--license", help="License of the queries; the default is the license of the protocol."
-        ),
-    ] = None,
-    outside_share: Annotated[
-        float | None,
-        typer.Option(
-            "--outside-share",
-            min=0.0,
-            max=0.99,
-            help="Assumed share of photos that were taken where the gallery has no image; the "
-            "default is 0.1 with `--from-gallery`, otherwise 0.",
-            show_default=False,
-        ),
-    ] = None,
-    uncovered_radius_km: Annotated[
-        float,
-        typer.Option(
-            "--uncovered-radius-km",
-            min=25.0,
-            help="With `--from-gallery`: radius that is left out around an uncovered query.",
-        ),
-    ] = 50.0,
+    run: RunArgument = None,
+    from_gallery: FromGalleryOption = False,
+    bundle: BundleFolderOption = None,
+    max_false_abstention: MaxFalseAbstentionOption = 0.1,
+    license: QueryLicenseOption = None,
+    outside_share: OutsideShareOption = None,
+    uncovered_radius_km: UncoveredRadiusOption = 50.0,
     max_queries: MaxQueriesOption = None,
     ranker: RankerOption = None,
     out: OutOption = None,
