@@ -13,7 +13,7 @@ from evaluation import synthetic_runs
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.calibration import coverage_fit, fit
 from pinpoint.evaluation.calibration.calibration_set import read_calibration_set
-from pinpoint.evaluation.calibration.cross_fit import cross_fit, judge_queries, summarize
+from pinpoint.evaluation.calibration.cross_fit import cross_fit, score_queries, summarize
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
@@ -128,8 +128,8 @@ def test_stated_probability_equals_share_of_right_answers_in_the_mix(fitted, tmp
         synthetic_runs.make_queries(150, seed=42, supported=False),
     )
     run = read_run_manifest(test)
-    judged = judge_queries(read_calibration_set(test, run, "excluded"), fitted)
-    summary = summarize(judged, 0.25)
+    scored = score_queries(read_calibration_set(test, run, "excluded"), fitted)
+    summary = summarize(scored, 0.25)
     assert 0.84 <= summary["covered"]["coverage"]["0.9"] <= 0.97
     assert summary["covered"]["debiased_ece"] <= 0.1
     assert summary["mix"]["mean_probability_within_25_km"] == pytest.approx(
@@ -139,26 +139,26 @@ def test_stated_probability_equals_share_of_right_answers_in_the_mix(fitted, tmp
         summary["uncovered"]["mean_probability_within_25_km"]
         < 0.6 * summary["covered"]["mean_probability_within_25_km"]
     )
-    uncovered = ~judged.in_gallery
-    assert judged.p_not_in_gallery[uncovered].mean() > judged.p_not_in_gallery[~uncovered].mean()
+    uncovered = ~scored.in_gallery
+    assert scored.p_not_in_gallery[uncovered].mean() > scored.p_not_in_gallery[~uncovered].mean()
     points = summary["trade_off"]
     assert [p["withheld_uncovered"] for p in points] == sorted(
         p["withheld_uncovered"] for p in points
     )
     for point in points:
-        withheld = judged.abstention_score > point["threshold"]
+        withheld = scored.abstention_score > point["threshold"]
         assert point["withheld_uncovered"] == withheld[uncovered].sum() / uncovered.sum()
-        right = judged.correct & ~uncovered
+        right = scored.correct & ~uncovered
         assert point["withheld_correct"] == withheld[right].sum() / right.sum()
 
 
-def test_cross_fitting_judges_every_query_with_the_other_creators(run_folder):
+def test_cross_fitting_checks_every_query_with_the_other_creators(run_folder):
     run = read_run_manifest(run_folder)
     queries = read_calibration_set(run_folder, run, "excluded")
-    judged = cross_fit(queries, run, max_false_abstention=0.1, outside_share=0.25)
-    assert sorted(judged.creators) == sorted(queries.creators)
-    assert int(judged.in_gallery.sum()) == 300
-    assert 0.8 <= judged.region_holds["0.9"][judged.in_gallery].mean() <= 1.0
+    scored = cross_fit(queries, run, max_false_abstention=0.1, outside_share=0.25)
+    assert sorted(scored.creators) == sorted(queries.creators)
+    assert int(scored.in_gallery.sum()) == 300
+    assert 0.8 <= scored.region_holds["0.9"][scored.in_gallery].mean() <= 1.0
 
 
 def test_share_needs_uncovered_queries_and_a_range(run_folder, tmp_path):

@@ -297,7 +297,7 @@ def test_gallery_of_one_drive_keeps_its_images_and_says_so(harness, tmp_path):
     )
     assert report["queries"]["street"] == {"covered": 48, f"not asked: {TOO_FEW_IMAGES}": 48}
     assert "leaving out 50 km" in report["notes"][0]
-    assert "same drive" in report["holds_for"][0]
+    assert "same sequence" in report["holds_for"][0]
 
 
 def test_small_radius_is_refused(world, tmp_path):

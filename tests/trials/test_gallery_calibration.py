@@ -1,7 +1,7 @@
-"""A gallery calibrates itself: judged on labeled queries of a planet, and shown on real streets.
+"""A gallery calibrates itself: scored on labeled queries of a planet, and shown on real streets.
 
 The planet is another one than that of the shipped weights. Its galleries of three roles are one
-small gallery; its test queries, and those of regions without a gallery, judge the calibration.
+small gallery; its test queries, and those of regions without a gallery, check the calibration.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reference_tables import table
 
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.evaluation.calibration.calibration_set import CALIBRATION_ROLES, CalibrationSet
-from pinpoint.evaluation.calibration.cross_fit import judge_queries, summarize
+from pinpoint.evaluation.calibration.cross_fit import score_queries, summarize
 from pinpoint.evaluation.calibration.fit import fit_calibration
 from pinpoint.evaluation.run.rows import EXCLUDED, read_decision_features, read_rows
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER
@@ -75,7 +75,7 @@ def running_stack(bundle: str):
             lifecycle.erase_stack(stack.settings)
 
 
-def read_judges(folder: Path) -> CalibrationSet:
+def read_held_out(folder: Path) -> CalibrationSet:
     """The answered queries that no calibration was fitted on."""
     rows = [row for row in read_rows(folder) if row["strata"]["role"] not in CALIBRATION_ROLES]
     return CalibrationSet.of_rows(
@@ -103,7 +103,7 @@ def test_gallery_calibration_holds_for_labeled_queries():
         out = ("--out", labeled, "--no-unfiltered")
         stack.command("evaluate", "synthetic", "--images", planet, *roles, *out, *ranker)
         show_report(calibrated["report"])
-        summaries = judge(run, labeled)
+        summaries = check(run, labeled)
     today, stated = summaries[0.0], summaries[OUTSIDE_SHARE]
     for summary in summaries.values():
         assert 0.85 <= summary["covered"]["coverage"]["0.9"] <= 0.95
@@ -117,13 +117,13 @@ def test_gallery_calibration_holds_for_labeled_queries():
     assert stated["uncovered"]["abstention_rate"] >= 0.4
 
 
-def judge(run: Path, labeled: Path) -> dict[float, dict[str, Any]]:
+def check(run: Path, labeled: Path) -> dict[float, dict[str, Any]]:
     """Summaries on the labeled queries by the assumed share; prints them."""
-    queries = read_judges(labeled)
+    queries = read_held_out(labeled)
     summaries = {}
     for share in SHARES:
         calibration = fit_calibration(run, outside_share=share)
-        summaries[share] = summarize(judge_queries(queries, calibration), OUTSIDE_SHARE)
+        summaries[share] = summarize(score_queries(queries, calibration), OUTSIDE_SHARE)
     rows = [
         (
             f"{share:g}",

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pinpoint.cli import output, self_calibration
-from pinpoint.cli.evaluate import ConcurrencyOption, MaxQueriesOption, OutOption, RankerOption
+from pinpoint.cli.evaluate import (
+    ConcurrencyOption,
+    MaxQueriesOption,
+    OutOption,
+    RankerOption,
+    VerifyOption,
+)
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
@@ -18,91 +25,102 @@ from pinpoint.settings_file import load_settings
 app = typer.Typer()
 
 
+RunArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Folder of a finished run of `pinpoint evaluate`; not with `--from-gallery` or "
+        "`--verification`.",
+        show_default=False,
+    ),
+]
+FromGalleryOption = Annotated[
+    bool,
+    typer.Option(
+        "--from-gallery",
+        help="Use images of the gallery as queries, each without the images that belong to it; "
+        "no labels are needed.",
+    ),
+]
+BundleFolderOption = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Folder of the bundle; the default is the bundle of the run."),
+]
+MaxFalseAbstentionOption = Annotated[
+    float,
+    typer.Option(
+        "--max-false-abstention",
+        help="Maximum share of the correct answers that become abstentions, 0 to 1.",
+    ),
+]
+QueryLicenseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--license", help="License of the queries; the default is the license of the protocol."
+    ),
+]
+OutsideShareOption = Annotated[
+    float | None,
+    typer.Option(
+        "--outside-share",
+        min=0.0,
+        max=0.99,
+        help="Assumed share of photos that were taken where the gallery has no image, 0 to 1; the "
+        "default is 0.1 with `--from-gallery`, otherwise 0.",
+        show_default=False,
+    ),
+]
+UncoveredRadiusOption = Annotated[
+    float,
+    typer.Option(
+        "--uncovered-radius-km",
+        min=25.0,
+        help="With `--from-gallery`: radius in kilometers around an uncovered query; the images "
+        "inside are left out.",
+    ),
+]
+VerificationOption = Annotated[
+    bool,
+    typer.Option(
+        "--verification",
+        help="Measure from how many inliers a match of this gallery is verified, on pairs of its "
+        "images over 200 m apart.",
+    ),
+]
+FalseMatchRateOption = Annotated[
+    float,
+    typer.Option(
+        "--false-match-rate",
+        help="With `--verification`: maximum share of impostor pairs that are verified.",
+    ),
+]
+PairsOption = Annotated[
+    int, typer.Option("--pairs", help="With `--verification`: number of impostor pairs.")
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", help="With `--verification`: seed of the sample.", show_default=False),
+]
+
+
 @app.command()
 def calibrate(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder of a finished run of `pinpoint evaluate`; not with `--from-gallery` or "
-            "`--verification`.",
-            show_default=False,
-        ),
-    ] = None,
-    from_gallery: Annotated[
-        bool,
-        typer.Option(
-            "--from-gallery",
-            help="Use images of the gallery as queries, each without the images that belong to it; "
-            "no labels are needed.",
-        ),
-    ] = False,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(
-            "--bundle", help="Folder of the bundle; the default is the bundle of the run."
-        ),
-    ] = None,
-    max_false_abstention: Annotated[
-        float,
-        typer.Option(
-            "--max-false-abstention",
-            help="Maximum share of the correct answers that become abstentions, 0 to 1.",
-        ),
-    ] = 0.1,
-    license: Annotated[
-        str | None,
-        typer.Option(
-            "--license", help="License of the queries; the default is the license of the protocol."
-        ),
-    ] = None,
-    outside_share: Annotated[
-        float | None,
-        typer.Option(
-            "--outside-share",
-            min=0.0,
-            max=0.99,
-            help="Assumed share of photos that were taken where the gallery has no image; the "
-            "default is 0.1 with `--from-gallery`, otherwise 0.",
-            show_default=False,
-        ),
-    ] = None,
-    uncovered_radius_km: Annotated[
-        float,
-        typer.Option(
-            "--uncovered-radius-km",
-            min=25.0,
-            help="With `--from-gallery`: radius that is left out around an uncovered query.",
-        ),
-    ] = 50.0,
+    run: RunArgument = None,
+    from_gallery: FromGalleryOption = False,
+    bundle: BundleFolderOption = None,
+    max_false_abstention: MaxFalseAbstentionOption = 0.1,
+    license: QueryLicenseOption = None,
+    outside_share: OutsideShareOption = None,
+    uncovered_radius_km: UncoveredRadiusOption = 50.0,
     max_queries: MaxQueriesOption = None,
     ranker: RankerOption = None,
     out: OutOption = None,
+    verify: VerifyOption = 0,
     concurrency: ConcurrencyOption = 1,
-    verification: Annotated[
-        bool,
-        typer.Option(
-            "--verification",
-            help="Measure from how many inliers a match of this gallery is verified, on pairs of "
-            "its images over 200 m apart.",
-        ),
-    ] = False,
-    false_match_rate: Annotated[
-        float,
-        typer.Option(
-            "--false-match-rate",
-            help="With `--verification`: maximum share of impostor pairs that are verified.",
-        ),
-    ] = 0.001,
-    num_pairs: Annotated[
-        int, typer.Option("--pairs", help="With `--verification`: number of impostor pairs.")
-    ] = 10_000,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", help="With `--verification`: seed of the sample.", show_default=False
-        ),
-    ] = None,
+    verification: VerificationOption = False,
+    false_match_rate: FalseMatchRateOption = 0.001,
+    num_pairs: PairsOption = 20_000,
+    seed: SeedOption = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,11 +129,11 @@ def calibrate(  # noqa: PLR0913 - options of a command
     The queries are held-out photos with labels, or images of the gallery. With --verification,
     measure the threshold of geometric verification on the gallery instead.
     """
-    from pinpoint.evaluation.calibration.fit import fit_calibration
-
     session = Session.of(context, org=org, as_json=as_json)
     if [run is not None, from_gallery, verification].count(True) != 1:
         raise BadRequestError("give the folder of a run, `--from-gallery` or `--verification`")
+    if verify and not from_gallery:
+        raise BadRequestError("`--verify` is an option of `--from-gallery`")
     if verification:
         from pinpoint.cli.calibrate_verification import calibrate_gallery
 
@@ -128,18 +146,44 @@ def calibrate(  # noqa: PLR0913 - options of a command
             max_queries=max_queries or self_calibration.DEFAULT_QUERIES,
             uncovered_radius_km=uncovered_radius_km,
             concurrency=concurrency,
+            verify_candidates=verify,
         )
         run = self_calibration.ask_gallery(session, options)
-    calibration = fit_calibration(
-        run,
+    fit_options = _FitOptions(
+        bundle=bundle,
         license=license,
         max_false_abstention=max_false_abstention,
         outside_share=outside_share,
     )
-    path = _store_calibration(calibration, bundle)
+    _calibrate_run(session, run, fit_options, from_gallery=from_gallery)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FitOptions:
+    """Options of a fit on the rows of a run."""
+
+    bundle: Path | None
+    license: str | None
+    max_false_abstention: float
+    outside_share: float | None
+
+
+def _calibrate_run(
+    session: Session, run: Path, options: _FitOptions, *, from_gallery: bool
+) -> None:
+    """Fit the calibration of a run, store it in the bundle and print it."""
+    from pinpoint.evaluation.calibration.fit import fit_calibration
+
+    calibration = fit_calibration(
+        run,
+        license=options.license,
+        max_false_abstention=options.max_false_abstention,
+        outside_share=options.outside_share,
+    )
+    path = _store_calibration(calibration, options.bundle)
     report: dict[str, Any] = {}
     if from_gallery:
-        report = self_calibration.write_report(run, calibration, max_false_abstention)
+        report = self_calibration.write_report(run, calibration, options.max_false_abstention)
     if session.as_json:
         report_fields = {"report": report} if from_gallery else {}
         output.print_json({"file": str(path), **_to_dict(calibration), **report_fields})

@@ -78,7 +78,7 @@ def ask_gallery(session: Session, options: GalleryRunOptions) -> Path:
 def write_report(
     folder: Path, calibration: Calibration, max_false_abstention: float
 ) -> dict[str, Any]:
-    """Judge the calibration by cross-fitting; writes the report and its figure in the folder."""
+    """Check the calibration by cross-fitting; writes the report and its figure in the folder."""
     from pinpoint.evaluation.report.self_calibration import report_self_calibration
     from pinpoint.evaluation.run.run_manifest import read_run_manifest
 

@@ -1,7 +1,7 @@
-"""Judges calibrations on queries with a ground truth, and by cross-fitting on the fitted queries.
+"""Checks calibrations on queries with a ground truth, and by cross-fitting on the fitted queries.
 
-A calibration that is judged on the queries of its own fit looks too good. Cross-fitting splits the
-creators in two halves; each half is judged with the calibration of the other half.
+A calibration that is scored on the queries of its own fit looks too good. Cross-fitting splits the
+creators in two halves; each half is scored with the calibration of the other half.
 Letters: N queries.
 """
 
@@ -32,7 +32,7 @@ TRADE_OFF_SHARES: Final = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JudgedQueries:
+class ScoredQueries:
     """Stated probabilities and regions of N queries, and what was true."""
 
     kinds: tuple[str, ...]
@@ -48,10 +48,10 @@ class JudgedQueries:
     region_holds: Mapping[str, Flags]
     """Whether the credible region contains the ground truth, by its stated probability."""
 
-    def select(self, rows: Flags) -> JudgedQueries:
+    def select(self, rows: Flags) -> ScoredQueries:
         """A subset of the queries."""
         chosen = np.flatnonzero(rows).tolist()
-        return JudgedQueries(
+        return ScoredQueries(
             tuple(self.kinds[row] for row in chosen),
             tuple(self.creators[row] for row in chosen),
             self.in_gallery[rows],
@@ -64,7 +64,7 @@ class JudgedQueries:
         )
 
 
-def judge_queries(queries: CalibrationSet, calibration: Calibration) -> JudgedQueries:
+def score_queries(queries: CalibrationSet, calibration: Calibration) -> ScoredQueries:
     """Compute the posterior of each query as serving does, and compare it with the ground truth."""
     rows = []
     for features, position in zip(queries.features, queries.ground_truth, strict=True):
@@ -85,7 +85,7 @@ def judge_queries(queries: CalibrationSet, calibration: Calibration) -> JudgedQu
             )
         )
     columns = np.array(rows, dtype=np.float64).T
-    return JudgedQueries(
+    return ScoredQueries(
         kinds=tuple(features.kind or "unknown" for features in queries.features),
         creators=tuple(queries.creators),
         in_gallery=queries.in_gallery,
@@ -107,8 +107,8 @@ def cross_fit(
     *,
     max_false_abstention: float,
     outside_share: float,
-) -> JudgedQueries:
-    """Judge each half of the creators with a calibration that was fitted on the other half.
+) -> ScoredQueries:
+    """Check each half of the creators with a calibration that was fitted on the other half.
 
     Raises:
         BadRequestError: A half has too few creators.
@@ -124,19 +124,19 @@ def cross_fit(
             max_false_abstention=max_false_abstention,
             outside_share=outside_share,
         )
-        halves.append(judge_queries(queries.select(np.flatnonzero(folds == fold)), calibration))
+        halves.append(score_queries(queries.select(np.flatnonzero(folds == fold)), calibration))
     return _join(*halves)
 
 
-def summarize(judged: JudgedQueries, outside_share: float) -> dict[str, Any]:
-    """Figures of judged queries: in the gallery, not in it, and mixed at an assumed share.
+def summarize(scored: ScoredQueries, outside_share: float) -> dict[str, Any]:
+    """Figures of scored queries: in the gallery, not in it, and mixed at an assumed share.
 
     Args:
-        judged: N queries.
+        scored: N queries.
         outside_share: Share of the queries outside the gallery in the mix, in [0, 1).
     """
-    covered = judged.select(judged.in_gallery)
-    uncovered = judged.select(~judged.in_gallery)
+    covered = scored.select(scored.in_gallery)
+    uncovered = scored.select(~scored.in_gallery)
     summary: dict[str, Any] = {"covered": _summarize_covered(covered)}
     if len(uncovered.correct):
         summary["uncovered"] = {
@@ -145,39 +145,39 @@ def summarize(judged: JudgedQueries, outside_share: float) -> dict[str, Any]:
             "abstention_rate": float(uncovered.abstained.mean()),
             "correct": int(uncovered.correct.sum()),
         }
-        weights = coverage_fit.share_weights(judged.in_gallery, outside_share)
+        weights = coverage_fit.share_weights(scored.in_gallery, outside_share)
         summary["mix"] = {
             "outside_share": outside_share,
-            "accuracy_25_km": float(np.average(judged.correct, weights=weights)),
+            "accuracy_25_km": float(np.average(scored.correct, weights=weights)),
             "mean_probability_within_25_km": float(
-                np.average(judged.p_within_25_km, weights=weights)
+                np.average(scored.p_within_25_km, weights=weights)
             ),
         }
-        summary["trade_off"] = trade_off(judged)
+        summary["trade_off"] = trade_off(scored)
     return summary
 
 
-def trade_off(judged: JudgedQueries) -> list[dict[str, float]]:
+def trade_off(scored: ScoredQueries) -> list[dict[str, float]]:
     """Points of the curve of abstention: correct answers lost against uncovered ones withheld.
 
     Args:
-        judged: N queries, some of them outside the gallery and some answered correctly.
+        scored: N queries, some of them outside the gallery and some answered correctly.
     """
-    is_correct = judged.in_gallery & judged.correct
-    scores, outside = judged.abstention_score[is_correct], ~judged.in_gallery
+    is_correct = scored.in_gallery & scored.correct
+    scores, outside = scored.abstention_score[is_correct], ~scored.in_gallery
     points = []
     for share in TRADE_OFF_SHARES if is_correct.any() else ():
         threshold = float(np.quantile(scores, 1.0 - share))
-        withheld = judged.abstention_score > threshold
+        withheld = scored.abstention_score > threshold
         answered = outside & ~withheld
         points.append(
             {
                 "threshold": threshold,
                 "withheld_correct": float(withheld[is_correct].mean()),
-                "withheld_covered": float(withheld[judged.in_gallery].mean()),
+                "withheld_covered": float(withheld[scored.in_gallery].mean()),
                 "withheld_uncovered": float(withheld[outside].mean()),
                 "mean_probability_of_answered_uncovered": float(
-                    judged.p_within_25_km[answered].mean()
+                    scored.p_within_25_km[answered].mean()
                 )
                 if answered.any()
                 else 0.0,
@@ -186,7 +186,7 @@ def trade_off(judged: JudgedQueries) -> list[dict[str, float]]:
     return points
 
 
-def _summarize_covered(covered: JudgedQueries) -> dict[str, Any]:
+def _summarize_covered(covered: ScoredQueries) -> dict[str, Any]:
     """Figures of queries in the gallery, withheld answers included."""
     stated = reliability(covered.p_within_25_km, covered.correct, cluster_codes(covered.creators))
     return {
@@ -204,7 +204,7 @@ def _summarize_covered(covered: JudgedQueries) -> dict[str, Any]:
     }
 
 
-def _join(a: JudgedQueries, b: JudgedQueries) -> JudgedQueries:
+def _join(a: ScoredQueries, b: ScoredQueries) -> ScoredQueries:
     return replace(
         a,
         kinds=a.kinds + b.kinds,

@@ -12,9 +12,9 @@ import numpy as np
 
 from pinpoint.atomic_files import write_atomic
 from pinpoint.evaluation.calibration.calibration_set import CalibrationSet, read_calibration_set
-from pinpoint.evaluation.calibration.cross_fit import JudgedQueries, cross_fit, summarize
+from pinpoint.evaluation.calibration.cross_fit import ScoredQueries, cross_fit, summarize
 from pinpoint.evaluation.report.plotting import BLUE, GRAY, VERMILION, new_figure, save_figure
-from pinpoint.evaluation.run.leave_one_out import SCOPES, UNCOVERED
+from pinpoint.evaluation.run.leave_one_out import EXCLUSION_SCOPES, UNCOVERED
 from pinpoint.evaluation.run.rows import EXCLUDED, read_rows
 from pinpoint.metrics.calibration import reliability
 from pinpoint.metrics.intervals import cluster_codes
@@ -25,9 +25,9 @@ FIGURE_FILE: Final = "self-calibration.png"
 _SCOPE_TEXTS: Final[Mapping[str, str]] = {
     "creator": "all images of the query's creator and sequence were left out: photos by others",
     "sequence": "all images of the query's sequence were left out, but not its creator's others, "
-    "because few places have images of two creators: photos of another drive or walk",
+    "because few places have images of two creators: photos of another sequence",
     "capture": "only the panorama and the images taken within seconds were left out, because most "
-    "places have images of one sequence only: photos of the same drive or walk",
+    "places have images of one sequence only: photos of the same sequence",
 }
 """What was left out in each scope, and for which photos the calibration holds."""
 
@@ -40,7 +40,7 @@ def report_self_calibration(
     max_false_abstention: float,
     outside_share: float,
 ) -> dict[str, Any]:
-    """Judge a self-calibration by cross-fitting, and write `report.json` and a figure.
+    """Check a self-calibration by cross-fitting, and write `report.json` and a figure.
 
     Args:
         folder: Folder of the finished leave-one-out run.
@@ -53,7 +53,7 @@ def report_self_calibration(
         BadRequestError: There are too few queries for a fit on half of them.
     """
     queries = read_calibration_set(folder, run, EXCLUDED)
-    judged = cross_fit(
+    scored = cross_fit(
         queries, run, max_false_abstention=max_false_abstention, outside_share=outside_share
     )
     report = {
@@ -62,16 +62,16 @@ def report_self_calibration(
         "holds_for": _describe_scopes(run["settings"]["scopes"]),
         "notes": _warn(queries, calibration, run),
         "outside_share": outside_share,
-        "cross_fitted": summarize(judged, outside_share),
+        "cross_fitted": summarize(scored, outside_share),
         "by_kind": {
-            kind: summarize(judged.select(np.array(judged.kinds) == kind), outside_share)
-            for kind in sorted(set(judged.kinds))
+            kind: summarize(scored.select(np.array(scored.kinds) == kind), outside_share)
+            for kind in sorted(set(scored.kinds))
         },
         "note": calibration.note,
     }
     text = json.dumps(report, indent=1, ensure_ascii=False)
     write_atomic(folder / REPORT_FILE, text + "\n", durable=False)
-    _draw(judged, report, folder / FIGURE_FILE)
+    _draw(scored, report, folder / FIGURE_FILE)
     return report
 
 
@@ -96,7 +96,7 @@ def _describe_scopes(scopes: Mapping[str, str]) -> list[str]:
     return [
         f"{', '.join(sorted(source for source in scopes if scopes[source] == scope))}: "
         f"{_SCOPE_TEXTS[scope]}"
-        for scope in SCOPES
+        for scope in EXCLUSION_SCOPES
         if scope in scopes.values()
     ]
 
@@ -118,11 +118,11 @@ def _warn(queries: CalibrationSet, calibration: Calibration, run: Mapping[str, A
     return notes
 
 
-def _draw(judged: JudgedQueries, report: Mapping[str, Any], path: Path) -> None:
+def _draw(scored: ScoredQueries, report: Mapping[str, Any], path: Path) -> None:
     """Reliability of the probabilities of covered queries, and the trade-off of abstention."""
     figure = new_figure(10.0, 4.6)
     reliability_axes, trade_off_axes = figure.subplots(1, 2)
-    covered = judged.select(judged.in_gallery)
+    covered = scored.select(scored.in_gallery)
     stated = reliability(covered.p_within_25_km, covered.correct, cluster_codes(covered.creators))
     reliability_axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
     reliability_axes.plot(
@@ -132,7 +132,7 @@ def _draw(judged: JudgedQueries, report: Mapping[str, Any], path: Path) -> None:
         color=BLUE,
         label=f"covered queries, debiased ECE {stated.debiased_ece:.3f}, n = {stated.stated:,}",
     )
-    uncovered = judged.select(~judged.in_gallery)
+    uncovered = scored.select(~scored.in_gallery)
     if len(uncovered.correct):
         mean = float(uncovered.p_within_25_km.mean())
         label = f"uncovered queries: mean {mean:.2f}, n = {len(uncovered.correct):,}"

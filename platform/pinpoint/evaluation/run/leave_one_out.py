@@ -55,7 +55,7 @@ from pinpoint.search.context import SearchContext
 
 PROTOCOL: Final = "gallery"
 """Name of the protocol in the manifest of a run."""
-SCOPES: Final = ("creator", "sequence", "capture")
+EXCLUSION_SCOPES: Final = ("creator", "sequence", "capture")
 """Exclusion scopes, the strictest first; each contains the following ones. `capture` is the
 panorama and the images taken within seconds."""
 COVERED, UNCOVERED = "calibration", "null-train"
@@ -151,7 +151,7 @@ def choose_scopes(samples: Sequence[GallerySample]) -> dict[str, str]:
         samples: Sample of the gallery.
 
     Returns:
-        Name of the source → one of `SCOPES`.
+        Name of the source → one of `EXCLUSION_SCOPES`.
     """
     scopes = {}
     for source in sorted({sample.source for sample in samples}):
@@ -245,7 +245,7 @@ def _to_labeled(query: LeaveOneOutQuery) -> LabeledQuery:
 def _independent_unit(query: LeaveOneOutQuery) -> str | None:
     """Name of the group within which queries resemble each other; None if it is the query alone.
 
-    With few creators, the drives of one creator are the groups.
+    With few creators, the sequences of one creator are the groups.
     """
     sample = query.sample
     if query.scope == "creator":

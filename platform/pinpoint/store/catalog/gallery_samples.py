@@ -10,8 +10,9 @@ from sqlalchemy import Connection, text
 
 from pinpoint.records import SOURCE_KINDS, GallerySample, Point, SourceKind
 
-# Round n takes the n-th image of every stratum (source, sequence, cell), so that no drive and no
-# square dominates the sample. MD5 of id and seed is the random order: the same on every machine.
+# Round n takes the n-th image of every stratum (source, sequence, cell), so that no sequence
+# and no cell dominates the sample. MD5 of id and seed is the random order, the same on every
+# machine.
 _SAMPLE = text("""
     WITH live AS MATERIALIZED (
         SELECT i.id, i.source_id, i.source_kind, i.creator, i.sequence, i.cell_r5, i.cell_r7,
