@@ -225,11 +225,16 @@ def calibrated_point(
         no_match_logit=no_match_logit,
         max_similarity=float(similarity.max()),
         neighborhood_similarity=float(mass @ neighborhood),
+        neighborhood_coherence=0.0,
         gallery_density=float(mass @ density),
     )
     _, fit = posteriors.select_fit(features, calibration.strata, calibration.density_thresholds)
     mixture = posteriors.mixture(
-        features, fit, calibration.kernels_km, calibration.background_kernels_km
+        features,
+        fit,
+        calibration.kernels_km,
+        calibration.background_kernels_km,
+        calibration.coverage,
     )
     positions, weights = kernels.quadrature_nodes(mixture, NUM_NODES)
     expected_scores = kernels.expected_scores(positions, weights, refined, GEOSCORE_SCALE_KM)

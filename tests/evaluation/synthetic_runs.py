@@ -48,6 +48,7 @@ def make_queries(count, seed, *, supported=True):
             no_match_logit=None,
             max_similarity=round(float(similarity), 6),
             neighborhood_similarity=round(float(similarity) / 2, 6),
+            neighborhood_coherence=round(float(similarity) / 3 - 0.3, 6),
             gallery_density=round(float(rng.lognormal()), 4),
         )
         queries.append((features, ground_truth, f"author {seed}-{number // 3}"))

@@ -116,9 +116,9 @@ def test_strata_depend_on_kind_and_density_only(fitted):
 def likelihood_in_a_loop(theta, queries):
     """The formula of `search.posterior`, kernel by kernel."""
     heat, crowding, total = math.exp(theta[0]), theta[1], 0.0
-    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[11:]))
+    narrow, wide = (np.exp(part) / np.exp(part).sum() for part in (theta[2:6], theta[12:]))
     for features, ground_truth, _ in queries:
-        elsewhere = 1 / (1 + math.exp(-(theta[6:11] @ posteriors.decision_features(features))))
+        elsewhere = 1 / (1 + math.exp(-(theta[6:12] @ posteriors.decision_features(features))))
         raised = []
         for point, logit in zip(features.positions, features.logits, strict=True):
             around = haversine_m(np.array(features.positions), np.array(point)) / 25_000
@@ -140,16 +140,20 @@ def likelihood_in_a_loop(theta, queries):
 def test_log_likelihood_equals_loop_and_gradient_equals_differences():
     queries = synthetic_runs.make_queries(6, seed=2)
     queries[0] = (
-        replace(queries[0][0], positions=queries[0][0].positions[:3], logits=(0.1, 0.7, -2.0)),
+        replace(
+            queries[0][0],
+            positions=queries[0][0].positions[:3],
+            logits=(0.1, 0.7, -2.0),
+        ),
         *queries[0][1:],
     )
     table = posterior_fit.design_matrix(
         [features for features, _, _ in queries], np.array([t for _, t, _ in queries])
     )
-    theta = np.random.default_rng(0).normal(0, 0.5, 14)
+    theta = np.random.default_rng(0).normal(0, 0.5, 15)
     fast, slope = posterior_fit.log_likelihood(theta, table, table.features)
     assert fast == pytest.approx(likelihood_in_a_loop(theta, queries), rel=1e-9)
-    for place, step in enumerate(1e-5 * np.eye(14)):
+    for place, step in enumerate(1e-5 * np.eye(15)):
         rise = likelihood_in_a_loop(theta + step, queries) - likelihood_in_a_loop(
             theta - step, queries
         )

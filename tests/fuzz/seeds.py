@@ -109,6 +109,7 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
             organization_id=ORG_A,
             polygon=(Point(0.0, 0.0), Point(0.0, 9.0), Point(9.0, 9.0)),
             exclude_groups=("group-1",),
+            exclude_circle=Circle(center=Point(1.0, 179.9), radius_m=5_000.0),
         ),
     ]
     queries = [

@@ -157,7 +157,12 @@ class NumpyIndex:
         return sum(where is None or visible(p, where) for p in self.points)
 
 
-def visible(point, where) -> bool:
+def haversine_to(a, b) -> float:
+    """Meters on the sphere, as the circles of the index."""
+    return float(haversine_m(lat_lon([a]), lat_lon([b]))[0])
+
+
+def visible(point, where) -> bool:  # noqa: PLR0911 - one line for each condition
     """Whether a filter lets a point through."""
     if point.organization_id != where.organization_id:
         return False
@@ -172,6 +177,9 @@ def visible(point, where) -> bool:
     if where.captured_after is not None and point.captured_at < where.captured_after:
         return False
     if where.captured_before is not None and point.captured_at >= where.captured_before:
+        return False
+    area = where.exclude_circle
+    if area is not None and haversine_to(point.point, area.center) <= area.radius_m:
         return False
     return point.id not in where.exclude_ids and point.group not in where.exclude_groups
 
@@ -219,18 +227,21 @@ class DictReader:
         }
         return {id_: others for id_, others in copies.items() if others}
 
-    def evidence(self, candidates, *, contract, radius_m, per_kind, excluded=()):
+    def evidence(
+        self, candidates, *, contract, radius_m, per_kind, excluded=(), exclude_circle=None
+    ):
         self.database.log.append("evidence")
         assert contract == CONTRACT.digest
         rows = []
         for candidate in candidates:
             nearest_by_kind = [
-                self._near(candidate, k, radius_m, excluded)[:per_kind] for k in SOURCE_KINDS
+                self._near(candidate, k, radius_m, excluded, exclude_circle)[:per_kind]
+                for k in SOURCE_KINDS
             ]
             rows += sorted(chain(*nearest_by_kind), key=lambda row: (row.distance_m, row.tie_key))
         return rows
 
-    def _near(self, candidate, kind, radius_m, excluded):
+    def _near(self, candidate, kind, radius_m, excluded, circle):
         at = np.array([candidate.point.lat, candidate.point.lon])
         away = haversine_m(lat_lon([p.point for p in self.points]), at)
         # As the database: by distance on the sphere, ties by content, then by id.
@@ -241,7 +252,10 @@ class DictReader:
                 # Places of this gallery are symmetric: the last digits are rounding errors.
                 key=lambda row: (round(row[1], 6), row[0].content_key, row[0].id.int),
             )
-            if p.kind == kind and distance_m <= radius_m and p.id not in excluded
+            if p.kind == kind
+            and distance_m <= radius_m
+            and p.id not in excluded
+            and (circle is None or haversine_to(p.point, circle.center) > circle.radius_m)
         ]
         return [
             Evidence(

@@ -143,6 +143,26 @@ def test_exclusions_answer_equals_gallery_before_ingest(harness, ask, tmp_path):
     assert added_ids["near_duplicate_cosine"] & shown_ids(only_itself)
 
 
+def test_excluded_circle_answer_equals_gallery_without_its_images(harness, ask, tmp_path):
+    org = harness.organization()
+    far = [(f"far{n}.jpg", 9 + n % 3, saved(view(n, n + 50)), "", "") for n in range(12)]
+    ingest(harness, org, tmp_path / "far", far)
+    before = ask(org)
+    near_ids = set(ingest(harness, org, tmp_path / "near", unrelated_photos("near", 24)).values())
+
+    # Places 0 to 3 are within 7 km of 40.03, -3; places 9 to 11 are further than 16 km.
+    circle = Circle(center=Point(40.03, -3.0), radius_m=10_000.0)
+    assert comparable(ask(org, Exclusions(circle=circle))) == comparable(before)
+    assert near_ids & shown_ids(ask(org))
+    # A circle that cuts the evidence of a candidate, too.
+    small = Circle(center=Point(40.0, -3.0), radius_m=60.0)
+    shown = shown_ids(ask(org, Exclusions(circle=small)))
+    with harness.database.read(org) as catalog:
+        points = [image.point for image in catalog.images(sorted(shown)).values()]
+    assert all(in_memory.haversine_to(point, small.center) > small.radius_m for point in points)
+    assert shown & near_ids
+
+
 def test_ids_by_returns_rows_of_own_organization_only(harness, tmp_path):
     ours, theirs = harness.organization(), harness.organization("birch")
     photos = [*unrelated_photos("a", 4, creator="max"), *unrelated_photos("b", 4, sequence="tour")]
@@ -184,10 +204,13 @@ def test_exclusions_answer_equals_reduced_gallery(seed):
     middle = points[0].point
     circle = rng.choice([None, Circle(center=middle, radius_m=30_000 * rng.random())])
     limits = SearchFilter(circle=circle, source_kinds=rng.choice([(), ("photo",)]))
+    area = rng.choice([None, Circle(center=middle, radius_m=40_000 * rng.random())])
     kept = [
         p
         for p in points
-        if p.id not in ids and (cosine is None or float(p.vectors["image"] @ vector) < cosine)
+        if p.id not in ids
+        and (cosine is None or float(p.vectors["image"] @ vector) < cosine)
+        and (area is None or in_memory.haversine_to(p.point, area.center) > area.radius_m)
     ]
 
     def locate(gallery, exclusions):
@@ -202,7 +225,7 @@ def test_exclusions_answer_equals_reduced_gallery(seed):
             exclusions=exclusions,
         )
 
-    exclusions = Exclusions(ids=tuple(sorted(ids)), near_duplicate_cosine=cosine)
+    exclusions = Exclusions(ids=tuple(sorted(ids)), near_duplicate_cosine=cosine, circle=area)
     assert comparable(locate(points, exclusions)) == comparable(locate(kept, None))
     if ids or len(kept) < len(points):
         gone = {p.id for p in points} - {p.id for p in kept}

@@ -57,6 +57,10 @@ def matches(p, where: IndexFilter) -> bool:
         and (where.captured_before is None or (t is not None and t < where.captured_before))
         and p.id not in where.exclude_ids
         and p.group not in where.exclude_groups
+        and (
+            where.exclude_circle is None
+            or great_circle_m(p.point, where.exclude_circle.center) > where.exclude_circle.radius_m
+        )
     )
 
 
@@ -81,6 +85,11 @@ SHAPES = {
         "captured_before": START + timedelta(hours=50),
     },
     "not these ids": {"exclude_ids": tuple(identity(n) for n in range(50))},
+    "not this circle": {"exclude_circle": Circle(center=Point(45, 7), radius_m=3_000_000)},
+    "not this circle over the antimeridian": {
+        "exclude_circle": Circle(center=Point(5, 179.9999), radius_m=2_000_000),
+        "source_kinds": ("photo",),
+    },
     "not these groups": {"exclude_groups": ("group-1", "group-2")},
     "box": box(-30, -20, 40, 60),
     "box over the antimeridian": box(-60, 150, 60, -150),

@@ -8,7 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 from geographiclib.geodesic import Geodesic
 
-from pinpoint.records import SOURCE_KINDS, Candidate, Point
+from pinpoint.geo.distance import haversine_m
+from pinpoint.geo.points import lat_lon
+from pinpoint.records import SOURCE_KINDS, Candidate, Circle, Point
 from pinpoint.store.catalog import neighbors
 from tenant_isolation.rows import CONTRACT, organizations, put
 
@@ -34,6 +36,16 @@ def random_points(rng, center, count):
 
 def meters(a, b):
     return Geodesic.WGS84.Inverse(a.lat, a.lon, b.lat, b.lon)["s12"]
+
+
+def sphere_meters(a, b):
+    return float(haversine_m(lat_lon([a]), lat_lon([b]))[0])
+
+
+def evidence_rows(connection, candidates, organization_id, *, exclude_circle=None, **limits):
+    """The evidence of candidates, by the statement of the catalog reader."""
+    parameters = neighbors.evidence_parameters(candidates, organization_id, **limits)
+    return neighbors.fetch_evidence_rows(connection, candidates, parameters, exclude_circle)
 
 
 def compute_evidence(rows, candidate, org, kind):
@@ -83,7 +95,7 @@ def test_evidence_matches_brute_force(owner, as_api, where):
         for rank, row in enumerate(rng.sample(live, 12))
     ]
     with as_api.begin(ours[0], read_only=True) as unit:
-        evidence = neighbors.fetch_evidence_rows(
+        evidence = evidence_rows(
             unit.connection,
             candidates,
             ours[0],
@@ -92,7 +104,7 @@ def test_evidence_matches_brute_force(owner, as_api, where):
             per_kind=PER_KIND,
         )
         # Whatever organization a bug would name, the views show the context's only.
-        assert not neighbors.fetch_evidence_rows(
+        assert not evidence_rows(
             unit.connection,
             candidates,
             theirs[0],
@@ -100,6 +112,24 @@ def test_evidence_matches_brute_force(owner, as_api, where):
             radius_m=RADIUS_M,
             per_kind=PER_KIND,
         )
+        # A circle around a candidate leaves less evidence, and other images take its slots.
+        circle = Circle(center=candidates[0].point, radius_m=200.0)
+        outside = evidence_rows(
+            unit.connection,
+            candidates,
+            ours[0],
+            exclude_circle=circle,
+            contract=CONTRACT,
+            radius_m=RADIUS_M,
+            per_kind=PER_KIND,
+        )
+    rows_outside = [row for row in rows if sphere_meters(row[4], circle.center) > 200.0]
+    for candidate in candidates:
+        for kind in SOURCE_KINDS:
+            got = [r for r in outside if (r.candidate_id, r.source_kind) == (candidate.id, kind)]
+            expected = compute_evidence(rows_outside, candidate, ours[0], kind)
+            assert_same_evidence(got, expected, candidate)
+    assert 0 < len(outside) < len(evidence)
     assert [row_.candidate_id for row_ in evidence] == sorted(
         (row_.candidate_id for row_ in evidence), key=[c.id for c in candidates].index
     )
@@ -161,9 +191,7 @@ def test_evidence_with_one_radius_equals_density_adapted_radii(owner, as_api):
     with as_api.begin(org, read_only=True) as unit:
         options = {"contract": CONTRACT, "per_kind": PER_KIND}
         every = {
-            radius_m: neighbors.fetch_evidence_rows(
-                unit.connection, candidates, org, radius_m=radius_m, **options
-            )
+            radius_m: evidence_rows(unit.connection, candidates, org, radius_m=radius_m, **options)
             for radius_m in steps_m
         }
     used = set()
@@ -198,7 +226,7 @@ def test_evidence_with_equal_distances_is_ordered_by_id(owner, as_api):
         rank=0,
     )
     with as_api.begin(org, read_only=True) as unit:
-        evidence = neighbors.fetch_evidence_rows(
+        evidence = evidence_rows(
             unit.connection, [candidate], org, contract=CONTRACT, radius_m=250, per_kind=6
         )
     assert [image_id.id for image_id in evidence] == ids[:6]

@@ -1,4 +1,4 @@
-"""`pinpoint calibrate`: fits the calibration of a bundle on a run with held-out photos."""
+"""`pinpoint calibrate`: fits the calibration of a bundle, on held-out photos or on the gallery."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pinpoint.cli import output
+from pinpoint.cli import output, self_calibration
+from pinpoint.cli.evaluate import ConcurrencyOption, MaxQueriesOption, OutOption, RankerOption
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
@@ -23,10 +24,19 @@ def calibrate(  # noqa: PLR0913 - options of a command
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder of a finished run of `pinpoint evaluate`; not with --verification.",
+            help="Folder of a finished run of `pinpoint evaluate`; not with `--from-gallery` or "
+            "`--verification`.",
             show_default=False,
         ),
     ] = None,
+    from_gallery: Annotated[
+        bool,
+        typer.Option(
+            "--from-gallery",
+            help="Use images of the gallery as queries, each without the images that belong to it; "
+            "no labels are needed.",
+        ),
+    ] = False,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -46,6 +56,29 @@ def calibrate(  # noqa: PLR0913 - options of a command
             "--license", help="License of the queries; the default is the license of the protocol."
         ),
     ] = None,
+    outside_share: Annotated[
+        float | None,
+        typer.Option(
+            "--outside-share",
+            min=0.0,
+            max=0.99,
+            help="Assumed share of photos that were taken where the gallery has no image; the "
+            "default is 0.1 with `--from-gallery`, otherwise 0.",
+            show_default=False,
+        ),
+    ] = None,
+    uncovered_radius_km: Annotated[
+        float,
+        typer.Option(
+            "--uncovered-radius-km",
+            min=25.0,
+            help="With `--from-gallery`: radius that is left out around an uncovered query.",
+        ),
+    ] = 50.0,
+    max_queries: MaxQueriesOption = None,
+    ranker: RankerOption = None,
+    out: OutOption = None,
+    concurrency: ConcurrencyOption = 1,
     verification: Annotated[
         bool,
         typer.Option(
@@ -58,55 +91,76 @@ def calibrate(  # noqa: PLR0913 - options of a command
         float,
         typer.Option(
             "--false-match-rate",
-            help="With --verification: maximum share of impostor pairs that are verified.",
+            help="With `--verification`: maximum share of impostor pairs that are verified.",
         ),
     ] = 0.001,
-    pairs: Annotated[
-        int, typer.Option("--pairs", help="With --verification: number of impostor pairs.")
+    num_pairs: Annotated[
+        int, typer.Option("--pairs", help="With `--verification`: number of impostor pairs.")
     ] = 10_000,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="With --verification: seed of the sample.")
+        int | None,
+        typer.Option(
+            "--seed", help="With `--verification`: seed of the sample.", show_default=False
+        ),
     ] = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit probabilities, regions and abstention on held-out photos and store them in the bundle.
+    """Fit probabilities, regions and abstention and store them in the bundle.
 
-    With --verification: measure the threshold of geometric verification on this gallery.
+    The queries are held-out photos with labels, or images of the gallery. With --verification,
+    measure the threshold of geometric verification on the gallery instead.
     """
+    from pinpoint.evaluation.calibration.fit import fit_calibration
+
     session = Session.of(context, org=org, as_json=as_json)
-    if verification == (run is not None):
-        raise typer.BadParameter("give either the folder of a run or --verification")
-    if run is None:
+    if [run is not None, from_gallery, verification].count(True) != 1:
+        raise BadRequestError("give the folder of a run, `--from-gallery` or `--verification`")
+    if verification:
         from pinpoint.cli.calibrate_verification import calibrate_gallery
-        from pinpoint.evaluation.calibration.verification_threshold import SEED, ThresholdOptions
 
-        options = ThresholdOptions(
-            false_match_rate=false_match_rate,
-            num_pairs=pairs,
-            seed=SEED if seed is None else seed,
-        )
-        calibrate_gallery(session, options)
+        calibrate_gallery(session, false_match_rate, num_pairs, seed)
         return
-    _calibrate_run(session, run, bundle, max_false_abstention, license)
+    if run is None:
+        options = self_calibration.GalleryRunOptions(
+            out=out,
+            ranker=ranker,
+            max_queries=max_queries or self_calibration.DEFAULT_QUERIES,
+            uncovered_radius_km=uncovered_radius_km,
+            concurrency=concurrency,
+        )
+        run = self_calibration.ask_gallery(session, options)
+    calibration = fit_calibration(
+        run,
+        license=license,
+        max_false_abstention=max_false_abstention,
+        outside_share=outside_share,
+    )
+    path = _store_calibration(calibration, bundle)
+    report: dict[str, Any] = {}
+    if from_gallery:
+        report = self_calibration.write_report(run, calibration, max_false_abstention)
+    if session.as_json:
+        report_fields = {"report": report} if from_gallery else {}
+        output.print_json({"file": str(path), **_to_dict(calibration), **report_fields})
+        return
+    _print_calibration(path, calibration)
+    if from_gallery:
+        self_calibration.print_report(run, report)
 
 
-def _calibrate_run(
-    session: Session,
-    run: Path,
-    bundle: Path | None,
-    max_false_abstention: float,
-    license: str | None,
-) -> None:
-    """Fit the calibration of a run and store it in the bundle."""
-    from pinpoint.evaluation.calibration.fit import fit_calibration as fit
+def _store_calibration(calibration: Calibration, bundle: Path | None) -> Path:
+    """Write a calibration into its bundle; returns the file.
+
+    Raises:
+        BadRequestError: The folder contains another bundle.
+    """
     from pinpoint.nets.bundle.bundles import read_bundle
     from pinpoint.nets.bundle.calibrations import write_calibration
     from pinpoint.nets.bundle.digests import digest, public_contract
 
     settings = load_settings()
     rendition_px = settings.media.rendition_px
-    calibration = fit(run, license=license, max_false_abstention=max_false_abstention)
     folder = _find_bundle_folder(calibration.contract_digest, bundle, settings)
     contract = read_bundle(folder).contract
     if digest(contract, rendition_px) != calibration.contract_digest:
@@ -116,11 +170,7 @@ def _calibrate_run(
         )
     # Checked before it is written: a bundle with an invalid calibration cannot be loaded at all.
     public_contract(contract, rendition_px, {calibration.ranker: calibration})
-    path = write_calibration(folder, calibration)
-    if session.as_json:
-        output.print_json({"file": str(path), **_to_dict(calibration)})
-        return
-    _print_calibration(path, calibration)
+    return write_calibration(folder, calibration)
 
 
 def _find_bundle_folder(contract: str, bundle: Path | None, settings: Settings) -> Path:
@@ -169,6 +219,12 @@ def _to_dict(calibration: Calibration) -> dict[str, Any]:
             "false_abstention_rate": calibration.abstention.false_abstention_rate,
             "abstention_rate_in_gallery": calibration.abstention.abstention_rate_in_gallery,
             "abstention_rate_not_in_gallery": calibration.abstention.abstention_rate_not_in_gallery,
+        },
+        "coverage": None
+        if calibration.coverage is None
+        else {
+            "outside_share": calibration.coverage.outside_share,
+            "num_queries": calibration.coverage.num_queries,
         },
         "note": calibration.note,
     }

@@ -11,6 +11,7 @@ from pinpoint.cli.session import Session
 from pinpoint.evaluation.calibration.impostor_pairs import sample_gallery_images
 from pinpoint.evaluation.calibration.verification_threshold import (
     NUM_IMAGES,
+    SEED,
     ThresholdOptions,
     calibrate_verification,
 )
@@ -22,8 +23,13 @@ _STAGE_LABELS: Final = {"features": "reading images", "pairs": "matching imposto
 _LISTED_STRUCTURES: Final = 10
 
 
-def calibrate_gallery(session: Session, options: ThresholdOptions) -> None:
+def calibrate_gallery(
+    session: Session, false_match_rate: float, num_pairs: int, seed: int | None
+) -> None:
     """Measure the threshold of the organization's gallery, write it into the home and print it."""
+    options = ThresholdOptions(
+        false_match_rate=false_match_rate, num_pairs=num_pairs, seed=SEED if seed is None else seed
+    )
     bar, task = output.open_progress_bar(_STAGE_LABELS["features"])
 
     def show_progress(stage: str, completed: int, total: int, /) -> None:

@@ -89,7 +89,8 @@ MaxQueriesOption = Annotated[
     typer.Option(
         "--max-queries",
         min=1,
-        help="Maximum number of queries; the first ones of the labels are used.",
+        help="Maximum number of queries; the first ones of the labels are used. A calibration on "
+        "the gallery draws 2,000 by default, and half as many uncovered ones.",
     ),
 ]
 VerifyOption = Annotated[

@@ -4,7 +4,16 @@ With K candidates of logits l at positions p (refined positions if the reranker 
 
     p_outside = sigmoid(b · features)                      probability of "near no candidate"
     w_k       = (1 - p_outside) softmax(l / T + c log n)_k    n: candidates around this one
-    density   = Σ_k w_k Σ_s a_s vMF(p_k, r_s) + p_outside Σ_s d_s (mean_k vMF(p_k, R_s))
+    covered   = Σ_k w_k Σ_s a_s vMF(p_k, r_s) + p_outside Σ_s d_s (mean_k vMF(p_k, R_s))
+
+With a coverage model, the photo may also be from where the gallery has no image:
+
+    p_not     = sigmoid(g · features)                      probability of "not in the gallery"
+    density   = (1 - p_not) covered + p_not Σ_s e_s (mean_k vMF(p_k, R_s))
+
+The intercept of g contains the assumed share of such photos among all queries, π. A logistic
+regression on classes of equal weight gives the log of the likelihood ratio; its intercept moves by
+log(π / (1 - π)) (prior probability shift; Saerens, Latinne and Decaestecker 2002).
 
 All parameters are fitted per stratum on held-out queries (`evaluation.calibration`). A stratum is
 known when the query arrives: its source kind, and the gallery's density around the candidates. The
@@ -23,7 +32,7 @@ import numpy as np
 from pinpoint.arrays import Floats
 from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.kernels import Mixture
-from pinpoint.records import QueryFeatures, StratumFit
+from pinpoint.records import AbstentionRule, CoverageModel, QueryFeatures, StratumFit
 
 FEATURE_NAMES: Final = (
     "intercept",
@@ -31,6 +40,7 @@ FEATURE_NAMES: Final = (
     "neighborhood_similarity",
     "agreement",
     "no_match_log_odds",
+    "neighborhood_coherence",
 )
 """Features of the log-odds, in order."""
 ALL_QUERIES: Final = "all"
@@ -59,6 +69,7 @@ def decision_features(query: QueryFeatures) -> Floats:
             query.neighborhood_similarity,
             agreement,
             no_match_log_odds,
+            query.neighborhood_coherence,
         ]
     )
 
@@ -84,12 +95,28 @@ def mixture(
     fit: StratumFit,
     kernels_km: Sequence[float],
     background_kernels_km: Sequence[float],
+    coverage: CoverageModel | None = None,
 ) -> Mixture:
-    """The posterior without its lightest thousandth."""
+    """The posterior without its lightest thousandth.
+
+    Args:
+        query: Features of the query.
+        fit: Parameters of its stratum, for a photo in the gallery.
+        kernels_km: Radii of the kernels around candidates.
+        background_kernels_km: Radii of the background kernels.
+        coverage: Probability that the photo is not in the gallery; None takes 0.
+    """
     points, count = np.array(query.positions), len(query.positions)
     mass, p_outside = masses(query, fit)
+    background = p_outside * np.array(fit.background_kernel_weights)
+    if coverage is not None:
+        p_not = probability(coverage.coefficients, query)
+        mass = (1.0 - p_not) * mass
+        background = (1.0 - p_not) * background + p_not * np.array(
+            coverage.background_kernel_weights
+        )
     narrow = np.outer(mass, fit.kernel_weights)
-    wide = np.outer(np.full(count, p_outside / count), fit.background_kernel_weights)
+    wide = np.outer(np.full(count, 1.0 / count), background)
     weights = np.concatenate([narrow.ravel(), wide.ravel()])
     radii = [*kernels_km] * count + [*background_kernels_km] * count
     centers = [np.repeat(points, len(kernels_km), axis=0)]
@@ -103,11 +130,18 @@ def mixture(
 
 
 def masses(query: QueryFeatures, fit: StratumFit) -> tuple[Floats, float]:
-    """Probability of each candidate, `[K]`, and of "near no candidate"."""
+    """Probability of each candidate, `[K]`, and of "near none", if the photo is in the gallery."""
     p_outside = probability(fit.outside_candidates_coefficients, query)
     tempered = np.array(query.logits) / fit.temperature
     tempered += fit.candidate_density_exponent * log_candidate_density(query)
     return (1.0 - p_outside) * softmax(tempered), p_outside
+
+
+def abstention_score(query: QueryFeatures, fit: StratumFit, rule: AbstentionRule) -> float:
+    """The probability that the abstention rule compares with its threshold."""
+    if rule.not_in_gallery_coefficients is None:
+        return masses(query, fit)[1]
+    return probability(rule.not_in_gallery_coefficients, query)
 
 
 def log_candidate_density(query: QueryFeatures) -> Floats:

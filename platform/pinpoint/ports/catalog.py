@@ -11,7 +11,9 @@ from pinpoint.records import (
     Batch,
     BatchItem,
     Candidate,
+    Circle,
     Evidence,
+    GallerySample,
     Image,
     ImageFilter,
     ImageLabel,
@@ -114,11 +116,12 @@ class CatalogReader(Protocol):
         radius_m: float,
         per_kind: int,
         excluded: Collection[UUID] = (),
+        exclude_circle: Circle | None = None,
     ) -> list[Evidence]:
         """Neighbors of all candidates in one statement: up to `per_kind` of each kind.
 
-        Ordered by candidate, nearest first, ties by content. `excluded` images do not count toward
-        `per_kind`.
+        Ordered by candidate, nearest first, ties by content. `excluded` images and those inside
+        `exclude_circle` do not count toward `per_kind`.
         """
         ...
 
@@ -126,6 +129,24 @@ class CatalogReader(Protocol):
         self, *, hashes: Sequence[str], creators: Sequence[str], sequences: Sequence[str]
     ) -> list[UUID]:
         """Images with one of these hashes (SHA-256, hex), creators or sequences, in no order."""
+        ...
+
+    def sample_images(
+        self,
+        *,
+        per_kind: int,
+        seed: int,
+        source_kinds: Sequence[SourceKind] = (),
+        source_ids: Sequence[UUID] = (),
+    ) -> list[GallerySample]:
+        """Draw up to `per_kind` indexed images of each kind; the same ones for the same seed.
+
+        The strata (source, sequence and cell) take turns.
+        """
+        ...
+
+    def same_capture_ids(self, image_id: UUID, seconds: float) -> list[UUID]:
+        """Ids of the image, of its panorama, and of its neighbors in time, in order."""
         ...
 
 

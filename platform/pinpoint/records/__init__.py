@@ -25,7 +25,13 @@ from pinpoint.records.answer import (
     SimilarGroup,
     SimilarResult,
 )
-from pinpoint.records.calibration import AbstentionRule, Calibration, QueryFeatures, StratumFit
+from pinpoint.records.calibration import (
+    AbstentionRule,
+    Calibration,
+    CoverageModel,
+    QueryFeatures,
+    StratumFit,
+)
 from pinpoint.records.catalog import (
     ApiKey,
     Batch,
@@ -65,6 +71,7 @@ from pinpoint.records.field_layers import (
     update_layers,
     values_agree,
 )
+from pinpoint.records.gallery_samples import GallerySample
 from pinpoint.records.index import (
     SCORE_DIGITS,
     Box,
@@ -202,6 +209,7 @@ __all__ = [
     "ChannelScore",
     "PendingDeletion",
     "MetadataOverride",
+    "GallerySample",
     "Hit",
     "Image",
     "ImageFilter",
@@ -236,6 +244,7 @@ __all__ = [
     "DecodedImage",
     "ReembedReport",
     "RejectionCount",
+    "CoverageModel",
     "CredibleDisc",
     "Rejected",
     "Scope",

@@ -70,6 +70,8 @@ class Exclusions:
     sequences: tuple[str, ...] = ()
     near_duplicate_cosine: float | None = None
     """Rows with at least this cosine to the photo; None excludes none."""
+    circle: Circle | None = None
+    """Rows inside it are excluded: the gallery then has no image near its center."""
 
     def __post_init__(self) -> None:
         cosine = self.near_duplicate_cosine

@@ -55,6 +55,21 @@ class AbstentionRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoverageModel:
+    """Probability that the gallery does not cover a photo, at an assumed share of such photos."""
+
+    outside_share: float
+    """Assumed share of the queries that are not in the gallery, in (0, 1)."""
+    coefficients: tuple[float, ...]
+    """Logistic regression of "the gallery has no image within 25 km" against "it has one", with the
+    same features; the intercept contains the assumed share."""
+    background_kernel_weights: tuple[float, ...]
+    """Mixture weights of the background kernels for such photos; they sum to 1."""
+    num_queries: int
+    """Number of queries outside the gallery that it was fitted on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Fit on held-out queries, for one ranker with one bundle."""
 
@@ -73,6 +88,8 @@ class Calibration:
     strata: Mapping[str, StratumFit]
     """`all`, and, if enough creators are known, `photo`, `photo, dense` and so on."""
     abstention: AbstentionRule
+    coverage: CoverageModel | None = None
+    """None if the probabilities are those of photos in the gallery."""
     search_settings: Mapping[str, Any]
     """Settings of the search for the calibration queries."""
     source_kinds: tuple[str, ...]
@@ -102,6 +119,10 @@ class QueryFeatures:
     """Cosine of the most similar candidate."""
     neighborhood_similarity: float
     """Mean cosine of a candidate and its evidence, weighted by the candidates' weights."""
+    neighborhood_coherence: float
+    """Mean cosine of the query to the images around the heaviest candidate, minus their mean cosine
+    to each other; 0 with fewer than two images. A photo of the place differs from its images no
+    more than they differ among themselves."""
     gallery_density: float
     """Gallery images per km² around the candidates."""
     verified: bool | None = None

@@ -83,6 +83,8 @@ class IndexFilter:
     match."""
     exclude_ids: tuple[UUID, ...] = ()
     exclude_groups: tuple[str, ...] = ()
+    exclude_circle: Circle | None = None
+    """Images inside it do not match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,8 +54,8 @@ class Posterior:
     p_outside_candidates: float
     """Probability that it was taken near none of the candidates."""
     p_not_in_gallery: float | None
-    """Probability that the gallery has no image within 25 km, as opposed to a correct answer; None
-    if not fitted."""
+    """Probability that the gallery has no image within 25 km; None if not fitted. Without a
+    coverage model, as opposed to a correct answer."""
     credible_discs: tuple[CredibleDisc, ...]
     credible_regions: tuple[CredibleRegion, ...]
     names: tuple[PlaceName, ...]

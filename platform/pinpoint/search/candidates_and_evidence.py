@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import numpy as np
@@ -243,9 +243,8 @@ def count_gallery_images(
     search_filter: SearchFilter, context: SearchContext, exclusions: Exclusions | None = None
 ) -> int:
     """Number of gallery images that pass the filter and are not excluded."""
+    exclusions = exclusions or Exclusions()
     where = retrieve.to_index_filter(
-        context.organization_id,
-        search_filter,
-        exclude_ids=() if exclusions is None else exclusions.ids,
+        context.organization_id, search_filter, exclude_ids=exclusions.ids
     )
-    return context.index.count(where)
+    return context.index.count(replace(where, exclude_circle=exclusions.circle))

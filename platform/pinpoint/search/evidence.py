@@ -17,7 +17,7 @@ import numpy as np
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ports import CatalogReader
-from pinpoint.records import Candidate, Evidence, Exclusions, SearchFilter, Vector
+from pinpoint.records import Candidate, Circle, Evidence, Exclusions, SearchFilter, Vector
 from pinpoint.search.context import EvidenceSettings
 from pinpoint.vector_math import cosine_similarity
 
@@ -62,7 +62,7 @@ def fetch_evidence(
         candidates: Candidates to find evidence for.
         query: Query vector, filter, and the distance and number of photos.
         reader: Catalog rows of the organization.
-        exclusions: Rows that are neither evidence nor use its slots; by ids and cosine.
+        exclusions: Rows that are neither evidence nor use its slots; by ids, cosine and circle.
 
     Returns:
         One entry for every candidate, empty if there are no images near it.
@@ -71,10 +71,11 @@ def fetch_evidence(
         return {candidate.id: () for candidate in candidates}
     excluded = set() if exclusions is None else set(exclusions.ids)
     cosine = None if exclusions is None else exclusions.near_duplicate_cosine
-    rows = _read_distinct(candidates, query, reader, excluded)
+    circle = None if exclusions is None else exclusions.circle
+    rows = _read_distinct(candidates, query, reader, excluded, circle)
     while near_duplicates := _find_near_duplicates(rows, query.vector, cosine):
         excluded |= near_duplicates
-        rows = _read_distinct(candidates, query, reader, excluded)
+        rows = _read_distinct(candidates, query, reader, excluded, circle)
     evidence_by_candidate: dict[UUID, list[Evidence]] = defaultdict(list)
     for row in rows:
         if row.id != row.candidate_id and _passes_filter(row, query.search_filter):
@@ -87,6 +88,7 @@ def _read_distinct(
     query: EvidenceQuery,
     reader: CatalogReader,
     excluded: Collection[UUID],
+    exclude_circle: Circle | None,
 ) -> list[Evidence]:
     """Evidence that contains images of identical bytes once for each candidate.
 
@@ -101,6 +103,7 @@ def _read_distinct(
             radius_m=query.settings.radius_m,
             per_kind=slots,
             excluded=excluded,
+            exclude_circle=exclude_circle,
         )
         copies = _find_copies(rows, candidates, query.search_filter)
         if not copies and slots == per_kind:

@@ -15,7 +15,9 @@ import numpy as np
 
 from pinpoint.arrays import Floats
 from pinpoint.geo import hdr, kernels, posteriors
+from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.gazetteer import most_probable_places
+from pinpoint.geo.points import lat_lon
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
     CalibratedResult,
@@ -127,6 +129,7 @@ def query_features(
         no_match_logit=no_match_logit,
         max_similarity=max(entry.candidate.score for entry in ranked),
         neighborhood_similarity=_neighborhood_similarity(ranked),
+        neighborhood_coherence=neighborhood_coherence(ranked),
         gallery_density=_gallery_density(ranked),
         verified=any(verification.verified for verification in compared) if compared else None,
         max_inliers=max((verification.inliers for verification in compared), default=None),
@@ -207,19 +210,22 @@ def compute_posterior(
         features, calibration.strata, calibration.density_thresholds
     )
     mixture = posteriors.mixture(
-        features, fit, calibration.kernels_km, calibration.background_kernels_km
+        features,
+        fit,
+        calibration.kernels_km,
+        calibration.background_kernels_km,
+        calibration.coverage,
     )
     nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
     answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
     abstention = calibration.abstention
     candidate_masses, p_outside_candidates = posteriors.masses(features, fit)
-    coefficients = abstention.not_in_gallery_coefficients
-    p_not_in_gallery = (
-        None if coefficients is None else posteriors.probability(coefficients, features)
-    )
-    abstention_probability = (
-        p_outside_candidates if abstention.signal == "outside_candidates" else p_not_in_gallery
-    )
+    doubt = posteriors.abstention_score(features, fit, abstention)
+    p_not_in_gallery = None if abstention.signal == "outside_candidates" else doubt
+    if calibration.coverage is not None:
+        p_not_in_gallery = posteriors.probability(calibration.coverage.coefficients, features)
+        candidate_masses = (1.0 - p_not_in_gallery) * candidate_masses
+        p_outside_candidates = 1.0 - float(candidate_masses.sum())
     return Posterior(
         stratum=stratum,
         point=Point(lat=float(answer[0]), lon=float(answer[1])),
@@ -229,9 +235,7 @@ def compute_posterior(
         credible_discs=_credible_discs(mixture, answer, fit.credible_disc_levels),
         credible_regions=_credible_regions(mixture, nodes, fit.credible_region_levels),
         names=_place_names(features, candidate_masses),
-        abstention_reason=abstention.signal
-        if abstention_probability is not None and abstention_probability > abstention.threshold
-        else None,
+        abstention_reason=abstention.signal if doubt > abstention.threshold else None,
     )
 
 
@@ -292,6 +296,40 @@ def _neighborhood_similarity(ranked: Sequence[RankedCandidate]) -> float:
     means = [float(np.mean([entry.candidate.score, *entry.similarities])) for entry in ranked]
     weights = [entry.weight for entry in ranked]
     return round(float(np.average(means, weights=weights)), _DIGITS)
+
+
+def neighborhood_coherence(ranked: Sequence[RankedCandidate]) -> float:
+    """How much more the query resembles the images of a place than they resemble each other.
+
+    The images are the evidence of the heaviest candidate and of the candidates within 25 km of it.
+
+    Args:
+        ranked: `[K]`, in any order, at least one.
+
+    Returns:
+        Mean cosine of the query to the M images, minus their mean cosine over all pairs; 0 with
+        fewer than two images.
+    """
+    heaviest = max(ranked, key=lambda entry: (entry.weight, -entry.candidate.rank))
+    distances_m = haversine_m(
+        lat_lon([entry.candidate.point for entry in ranked]),
+        lat_lon([heaviest.candidate.point]),
+    )
+    vectors, similarities = {}, {}
+    for entry, distance_m in zip(ranked, distances_m.tolist(), strict=True):
+        if distance_m <= posteriors.AGREEMENT_RADIUS_M:
+            for photo, similarity in zip(entry.evidence, entry.similarities, strict=True):
+                vectors[photo.id] = photo.vector
+                similarities[photo.id] = similarity
+    if len(vectors) < 2:
+        return 0.0
+    units = np.stack([vectors[id_] for id_ in sorted(vectors)]).astype(np.float64)
+    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), _MIN_WEIGHT)
+    count = len(units)
+    total = units.sum(axis=0)
+    mutual = (float(total @ total) - float(np.square(units).sum())) / (count * (count - 1))
+    mean = float(np.mean([similarities[id_] for id_ in sorted(similarities)]))
+    return round(mean - mutual, _DIGITS)
 
 
 def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:

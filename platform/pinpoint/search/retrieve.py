@@ -201,7 +201,8 @@ def _search_excluding(
 
 def _with_larger_limit(query: IndexQuery, factor: int, exclusions: Exclusions) -> IndexQuery:
     limit = max(query.limit, min(query.limit * factor, _MAX_HITS))
-    return replace(query, limit=limit, filter=replace(query.filter, exclude_ids=exclusions.ids))
+    where = replace(query.filter, exclude_ids=exclusions.ids, exclude_circle=exclusions.circle)
+    return replace(query, limit=limit, filter=where)
 
 
 def _find_near_duplicates(

@@ -35,5 +35,7 @@ def answers_within(bench: BenchRun, name: str, km: float) -> np.ndarray:
 
 def _place(of: QueryFeatures, fitted: Calibration, km: float) -> np.ndarray:
     _, fit = posteriors.select_fit(of, fitted.strata, fitted.density_thresholds)
-    belief = posteriors.mixture(of, fit, fitted.kernels_km, fitted.background_kernels_km)
+    belief = posteriors.mixture(
+        of, fit, fitted.kernels_km, fitted.background_kernels_km, fitted.coverage
+    )
     return select_most_probable_point(of, belief, km)

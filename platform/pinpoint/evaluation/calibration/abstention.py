@@ -21,7 +21,7 @@ from pinpoint.evaluation.calibration import posterior_fit
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.geolocation import CITY_KM
-from pinpoint.records import AbstentionRule, QueryFeatures, StratumFit
+from pinpoint.records import AbstentionRule, CoverageModel, QueryFeatures, StratumFit
 from pinpoint.search import posterior
 
 MAX_FALSE_ABSTENTION: Final = 0.1
@@ -41,6 +41,7 @@ def fit_threshold(
     ground_truth: NDArray[np.float64],
     in_gallery: Flags,
     max_false_abstention: float,
+    coverage: CoverageModel | None,
 ) -> AbstentionRule:
     """Fit the score and the threshold above which an answer is withheld, with its effect.
 
@@ -50,9 +51,10 @@ def fit_threshold(
         ground_truth: Ground truths, `[N, 2]` degrees.
         in_gallery: Whether the labels do not mark the query as outside the gallery, `[N]`.
         max_false_abstention: Maximum share of the correct answers that is withheld.
+        coverage: Coverage model, if the posterior has one.
     """
     not_in_gallery = ~in_gallery
-    correct = in_gallery & _is_answer_correct(queries, fits, ground_truth)
+    correct = in_gallery & are_answers_correct(queries, fits, ground_truth, coverage)
     if int(correct.sum()) < MIN_CORRECT:
         correct = in_gallery
     coefficients: tuple[float, ...] | None = None
@@ -87,14 +89,17 @@ def fit_threshold(
     )
 
 
-def _is_answer_correct(
-    queries: Sequence[QueryFeatures], fits: Sequence[StratumFit], ground_truth: NDArray[np.float64]
+def are_answers_correct(
+    queries: Sequence[QueryFeatures],
+    fits: Sequence[StratumFit],
+    ground_truth: NDArray[np.float64],
+    coverage: CoverageModel | None,
 ) -> Flags:
     """Whether the answer, withheld or not, is within 25 km of the ground truth, `[N]`."""
     answers = []
     for query, fit in zip(queries, fits, strict=True):
         mixture = posteriors.mixture(
-            query, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM
+            query, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM, coverage
         )
         nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
         answers.append(posterior.select_best_point(query, mixture, nodes, None))

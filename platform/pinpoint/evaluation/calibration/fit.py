@@ -1,72 +1,51 @@
 """Calibrates a ranker on the stored rows of a run's calibration split.
 
-Steps: fit temperature, kernels and background mass (`posterior_fit`); compute split-conformal
+Steps: fit temperature, kernels and background mass (`posterior_fit`); fit the probability of "not
+in the gallery" (`coverage_fit`), if a share of such queries is assumed; compute split-conformal
 levels per stratum with one photo per creator; fit the abstention threshold (`abstention`).
-Queries that are not in the gallery are used for the abstention threshold only.
-Levels also count queries that are abstained on.
+Levels concern the queries in the gallery, also those that are abstained on. The recalibration of
+the stated probabilities weights the queries that are not in the gallery by their assumed share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pinpoint import __version__
-from pinpoint.arrays import Flags, Floats
+from pinpoint.arrays import Floats
 from pinpoint.errors import BadRequestError
-from pinpoint.evaluation.calibration import abstention, posterior_fit
+from pinpoint.evaluation.calibration import abstention, coverage_fit, posterior_fit
+from pinpoint.evaluation.calibration.calibration_set import (
+    CALIBRATION_SEED,
+    CalibrationSet,
+    read_calibration_set,
+)
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
-from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED, read_decision_features, read_rows
+from pinpoint.evaluation.run import leave_one_out
+from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.conformal import conformal_level, sample_one_per_creator
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
-from pinpoint.records import Calibration, QueryFeatures, StratumFit
+from pinpoint.records import Calibration, CoverageModel, QueryFeatures, StratumFit
 from pinpoint.search import posterior
 
-CALIBRATION_ROLES: Final = ("calibration", "null-train")
-"""Roles of a planet's queries that are used for fitting; all other queries are for tests."""
+DEFAULT_OUTSIDE_SHARE: Final = 0.1
+"""Assumed share of photos that were taken where the gallery has no image."""
 MIN_CREATORS: Final = 10
 """With fewer creators, a coverage of 90 % cannot be guaranteed."""
 MIN_CREATORS_PER_STRATUM: Final = 100
 """A stratum with fewer creators gets no parameters of its own."""
 MIN_LEVEL: Final = 2e-3
 """Minimum mass of a region: two of a posterior's quadrature nodes."""
-CALIBRATION_SEED: Final = 20261121
-_FEATURE_NAMES: Final = {feature.name for feature in fields(QueryFeatures)}
 _SETTINGS_WITHOUT_EFFECT: Final = ("max_citations", "optimize_for_radius_km")
 """Search settings that do not change the posterior."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CalibrationSet:
-    """N answered queries of the calibration split."""
-
-    features: Sequence[QueryFeatures]
-    ground_truth: Floats
-    """`[N, 2]`."""
-    creators: Sequence[str | None]
-    in_gallery: Flags
-    """`[N]`: the labels do not mark the query as outside the gallery."""
-
-    def select(self, rows: NDArray[np.intp]) -> CalibrationSet:
-        """A subset of the queries."""
-        return CalibrationSet(
-            [self.features[row] for row in rows],
-            self.ground_truth[rows],
-            [self.creators[row] for row in rows],
-            self.in_gallery[rows],
-        )
-
-    def count_creators(self) -> int:
-        """Number of creators; a photo without a creator counts as a separate creator."""
-        return len(sample_one_per_creator(self.creators, CALIBRATION_SEED))
 
 
 def fit_calibration(
@@ -74,6 +53,7 @@ def fit_calibration(
     *,
     license: str | None = None,
     max_false_abstention: float = abstention.MAX_FALSE_ABSTENTION,
+    outside_share: float | None = None,
 ) -> Calibration:
     """Fit a calibration on a finished run.
 
@@ -81,6 +61,9 @@ def fit_calibration(
         folder: Folder of the run. The arm with exclusions is used if the run has one.
         license: License of the queries; by default that of the protocol.
         max_false_abstention: Maximum share of the correct answers that may be withheld, in (0, 1).
+        outside_share: Assumed share of the queries that are not in the gallery, in [0, 1); at 0 the
+            probabilities are those of photos in the gallery. By default 0 for labeled photos, and
+            `DEFAULT_OUTSIDE_SHARE` for a leave-one-out run.
 
     Raises:
         BadRequestError: The run is missing or unfinished, its ranker states no probabilities, or
@@ -91,17 +74,43 @@ def fit_calibration(
         raise BadRequestError(
             "the ranker top1 puts all mass on one candidate and cannot be calibrated"
         )
+    arm = EXCLUDED if run["settings"]["exclude"] else UNFILTERED
+    queries = read_calibration_set(folder, run, arm)
+    if outside_share is None:
+        outside_share = DEFAULT_OUTSIDE_SHARE if is_gallery_run(run) else 0.0
+    return fit_queries(
+        queries,
+        run,
+        license=license,
+        max_false_abstention=max_false_abstention,
+        outside_share=outside_share,
+    )
+
+
+def is_gallery_run(run: Mapping[str, Any]) -> bool:
+    """Whether the queries of a run are images of the gallery."""
+    return bool(run["protocol"] == leave_one_out.PROTOCOL)
+
+
+def fit_queries(
+    queries: CalibrationSet,
+    run: Mapping[str, Any],
+    *,
+    license: str | None = None,
+    max_false_abstention: float = abstention.MAX_FALSE_ABSTENTION,
+    outside_share: float = 0.0,
+) -> Calibration:
+    """Fit a calibration on queries of a run; arguments and errors as `fit_calibration`."""
     if not 0 < max_false_abstention < 1:
         raise BadRequestError(
             f"the share of withheld answers must be in (0, 1), not {max_false_abstention}"
         )
-    arm = EXCLUDED if run["settings"]["exclude"] else UNFILTERED
-    queries = _read_calibration_set(folder, run, arm)
-    in_gallery = _select_in_gallery(queries, folder)
+    in_gallery = _select_in_gallery(queries)
     density_thresholds = _density_thresholds(in_gallery)
-    strata = _fit_strata(in_gallery, density_thresholds)
-    num_creators = in_gallery.count_creators()
-    protocol = PROTOCOLS[run["protocol"]]
+    coverage = coverage_fit.fit_coverage(
+        queries.features, queries.ground_truth, queries.in_gallery, outside_share
+    )
+    strata = _fit_strata(queries, density_thresholds, coverage)
     return Calibration(
         ranker=run["settings"]["ranker"],
         contract_digest=run["gallery"]["bundle_digest"],
@@ -120,27 +129,55 @@ def fit_calibration(
             queries.ground_truth,
             queries.in_gallery,
             max_false_abstention,
+            coverage,
         ),
+        coverage=coverage,
         search_settings={
             name: value
             for name, value in run["settings"]["search"].items()
             if name not in _SETTINGS_WITHOUT_EFFECT
         },
         source_kinds=tuple(run["settings"]["source_kinds"]),
-        data=_describe_data(run, arm, queries),
-        num_creators=num_creators,
-        license=license or protocol.license,
-        note=(
-            f"Fitted on {len(in_gallery.features)} queries by {num_creators} creators "
-            f"({protocol.title}). Probabilities and regions are valid for similar queries, on a "
-            "similar gallery, taken where the gallery has images. Queries with a withheld answer "
-            "are included."
-        ),
+        data=_describe_data(run, queries),
+        num_creators=in_gallery.count_creators(),
+        license=license or _license_of(run),
+        note=_describe_guarantee(run, in_gallery, coverage),
         code_version=__version__,
     )
 
 
-def _select_in_gallery(queries: CalibrationSet, folder: Path) -> CalibrationSet:
+def _license_of(run: Mapping[str, Any]) -> str:
+    if is_gallery_run(run):
+        return "the licenses of the gallery's images"
+    return PROTOCOLS[run["protocol"]].license
+
+
+def _describe_guarantee(
+    run: Mapping[str, Any], in_gallery: CalibrationSet, coverage: CoverageModel | None
+) -> str:
+    """The note of the calibration: what it was fitted on and what it holds for."""
+    num_queries, num_creators = len(in_gallery.features), in_gallery.count_creators()
+    if is_gallery_run(run):
+        text = (
+            f"Fitted on {num_queries} images of the gallery itself, each located without the "
+            f"images that belong to it ({num_creators} independent groups). Probabilities and "
+            "regions are valid for photos like those of the gallery, taken where it has images."
+        )
+    else:
+        text = (
+            f"Fitted on {num_queries} queries by {num_creators} creators "
+            f"({PROTOCOLS[run['protocol']].title}). Probabilities and regions are valid for "
+            "similar queries, on a similar gallery, taken where the gallery has images."
+        )
+    if coverage is not None:
+        text += (
+            f" Probabilities assume that {coverage.outside_share:.0%} of the photos were taken "
+            "where the gallery has no image."
+        )
+    return f"{text} Queries with a withheld answer are included."
+
+
+def _select_in_gallery(queries: CalibrationSet) -> CalibrationSet:
     """The queries in the gallery.
 
     Raises:
@@ -150,48 +187,10 @@ def _select_in_gallery(queries: CalibrationSet, folder: Path) -> CalibrationSet:
     num_creators = in_gallery.count_creators()
     if num_creators < MIN_CREATORS:
         raise BadRequestError(
-            f"the calibration split of {folder} has answers to queries of {num_creators} creators; "
+            f"the calibration split has answers to queries of {num_creators} creators; "
             f"at least {MIN_CREATORS} are needed, and some hundreds are recommended"
         )
     return in_gallery
-
-
-def _read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> CalibrationSet:
-    """The answered queries of the calibration split.
-
-    Raises:
-        BadRequestError: The run is unfinished, was made by a version without calibrations, or has
-            no answered query.
-    """
-    answered, rows = [], 0
-    for row in read_rows(folder):
-        rows += 1
-        answer = row["arms"].get(arm)
-        if (
-            answer is None
-            or row["strata"].get("role", CALIBRATION_ROLES[0]) not in CALIBRATION_ROLES
-        ):
-            continue
-        if "features" not in answer or set(answer["features"] or _FEATURE_NAMES) != _FEATURE_NAMES:
-            raise BadRequestError(
-                f"{folder} was made by an earlier version: evaluate again in a new folder"
-            )
-        if answer["features"] is not None:
-            answered.append((read_decision_features(answer["features"]), row))
-    if rows < run["labels"]["evaluated"]:
-        raise BadRequestError(
-            f"{folder} has {rows} of {run['labels']['evaluated']} rows: finish the run first"
-        )
-    if not answered:
-        raise BadRequestError(
-            f"{folder} has no answered query of the calibration split (role {CALIBRATION_ROLES[0]})"
-        )
-    return CalibrationSet(
-        [features for features, _ in answered],
-        np.array([(row["lat"], row["lon"]) for _, row in answered]),
-        [row["creator"] for _, row in answered],
-        np.array([row["strata"].get("covered") != "false" for _, row in answered]),
-    )
 
 
 def _density_thresholds(queries: CalibrationSet) -> dict[str, float]:
@@ -208,7 +207,9 @@ def _density_thresholds(queries: CalibrationSet) -> dict[str, float]:
 
 
 def _fit_strata(
-    queries: CalibrationSet, density_thresholds: Mapping[str, float]
+    queries: CalibrationSet,
+    density_thresholds: Mapping[str, float],
+    coverage: CoverageModel | None,
 ) -> dict[str, StratumFit]:
     """Fit every stratum with enough creators, and `all`; wide strata are priors of narrow ones."""
     table = posterior_fit.design_matrix(queries.features, queries.ground_truth)
@@ -223,18 +224,23 @@ def _fit_strata(
     fitted: dict[str, posterior_fit.PosteriorParameters] = {}
     strata = {}
     for name in sorted(narrowness, key=lambda name: (narrowness[name], name)):
-        rows = np.flatnonzero([name in stratum_names for stratum_names in query_strata])
-        subset = queries.select(rows)
-        if fitted and subset.count_creators() < MIN_CREATORS_PER_STRATUM:
+        in_stratum = np.array([name in stratum_names for stratum_names in query_strata])
+        rows = np.flatnonzero(in_stratum & queries.in_gallery)
+        in_gallery = queries.select(rows)
+        if fitted and in_gallery.count_creators() < MIN_CREATORS_PER_STRATUM:
             continue
         wider = fitted.get(name.split(", ")[0], fitted.get(posteriors.ALL_QUERIES))
         fitted[name] = posterior_fit.fit_posterior(table.rows(rows), wider)
-        strata[name] = _add_conformal_levels(fitted[name], subset)
+        outside = queries.select(np.flatnonzero(in_stratum & ~queries.in_gallery))
+        strata[name] = _add_conformal_levels(fitted[name], in_gallery, outside, coverage)
     return strata
 
 
 def _add_conformal_levels(
-    fitted: posterior_fit.PosteriorParameters, queries: CalibrationSet
+    fitted: posterior_fit.PosteriorParameters,
+    in_gallery: CalibrationSet,
+    outside: CalibrationSet,
+    coverage: CoverageModel | None,
 ) -> StratumFit:
     """Parameters of a stratum with the conformal levels that give its regions their coverage."""
     without_levels = StratumFit(
@@ -246,16 +252,10 @@ def _add_conformal_levels(
         credible_region_levels={},
         credible_disc_levels={},
         probability_within_km={},
-        num_queries=len(queries.features),
-        num_creators=queries.count_creators(),
+        num_queries=len(in_gallery.features),
+        num_creators=in_gallery.count_creators(),
     )
-    sample = queries.select(sample_one_per_creator(queries.creators, CALIBRATION_SEED))
-    scores = np.array(
-        [
-            nonconformity_scores(features, without_levels, position)
-            for features, position in zip(sample.features, sample.ground_truth, strict=True)
-        ]
-    )
+    scores = _score_queries(in_gallery, without_levels, coverage)
     by_region, by_radius = (
         {
             share: _bounded_conformal_level(column, float(share))
@@ -263,8 +263,16 @@ def _add_conformal_levels(
         }
         for column in scores.T[:2]
     )
+    covered = np.ones(len(scores), dtype=np.bool_)
+    if coverage is not None and outside.features:
+        outside_scores = _score_queries(outside, without_levels, coverage)
+        covered = np.arange(len(scores) + len(outside_scores)) < len(scores)
+        scores = np.concatenate([scores, outside_scores])
+    weights = coverage_fit.share_weights(
+        covered, 0.0 if coverage is None else coverage.outside_share
+    )
     within = {
-        f"{km:g}": posterior_fit.recalibrate(mass, scores[:, 2] <= km)
+        f"{km:g}": posterior_fit.recalibrate(mass, scores[:, 2] <= km, weights)
         for km, mass in zip(THRESHOLDS_KM, scores.T[3:], strict=True)
     }
     return replace(
@@ -275,13 +283,29 @@ def _add_conformal_levels(
     )
 
 
+def _score_queries(
+    queries: CalibrationSet, fit: StratumFit, coverage: CoverageModel | None
+) -> Floats:
+    """Nonconformity scores of one query of each creator, `[N, 3 + number of thresholds]`."""
+    sample = queries.select(sample_one_per_creator(queries.creators, CALIBRATION_SEED))
+    return np.array(
+        [
+            nonconformity_scores(features, fit, position, coverage)
+            for features, position in zip(sample.features, sample.ground_truth, strict=True)
+        ]
+    )
+
+
 def _bounded_conformal_level(scores: Floats, share: float) -> float:
     """Conformal level, clipped to the range from `MIN_LEVEL` to 1."""
     return min(1.0, max(MIN_LEVEL, conformal_level(scores, share)))
 
 
 def nonconformity_scores(
-    features: QueryFeatures, fit: StratumFit, ground_truth: Floats
+    features: QueryFeatures,
+    fit: StratumFit,
+    ground_truth: Floats,
+    coverage: CoverageModel | None = None,
 ) -> list[float]:
     """Scores for the conformal levels and the recalibration of probabilities.
 
@@ -289,6 +313,7 @@ def nonconformity_scores(
         features: Features of the query.
         fit: Parameters of its stratum; levels are ignored.
         ground_truth: Ground truth, `[2]` degrees.
+        coverage: Coverage model, if the posterior has one.
 
     Returns:
         Mass of the smallest highest-density region that contains the ground truth; mass of the
@@ -296,7 +321,7 @@ def nonconformity_scores(
         each of `THRESHOLDS_KM` of the answer.
     """
     mixture = posteriors.mixture(
-        features, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM
+        features, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM, coverage
     )
     positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
     ground_truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
@@ -315,13 +340,13 @@ def nonconformity_scores(
     ]
 
 
-def _describe_data(run: Mapping[str, Any], arm: str, queries: CalibrationSet) -> dict[str, str]:
+def _describe_data(run: Mapping[str, Any], queries: CalibrationSet) -> dict[str, str]:
     planet = run["planet"] or {}
     return {
         "protocol": run["protocol"],
         "labels": run["labels"]["digest"],
         "planet": str(planet.get("digest", "")),
-        "arm": arm,
+        "arm": EXCLUDED if run["settings"]["exclude"] else UNFILTERED,
         "queries_in_gallery": str(int(queries.in_gallery.sum())),
         "queries_not_in_gallery": str(int((~queries.in_gallery).sum())),
         "gallery_images": str(run["gallery"]["images"]),

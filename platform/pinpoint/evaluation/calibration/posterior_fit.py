@@ -257,7 +257,7 @@ def _unpack_parameters(theta: Floats, mean: Floats, std: Floats) -> PosteriorPar
     )
 
 
-def recalibrate(stated: Floats, correct: NDArray[np.bool_]) -> tuple[float, float]:
+def recalibrate(stated: Floats, correct: NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
     """Offset and slope of the log-odds that calibrate stated probabilities.
 
     Source: Platt 1999; regularized towards the identity, and the slope is positive.
@@ -265,6 +265,7 @@ def recalibrate(stated: Floats, correct: NDArray[np.bool_]) -> tuple[float, floa
     Args:
         stated: Probabilities, `[N]` in [0, 1].
         correct: Whether each event occurred, `[N]`.
+        weights: Weight of each query, `[N]`, mean 1.
     """
     from scipy.optimize import minimize
 
@@ -272,7 +273,7 @@ def recalibrate(stated: Floats, correct: NDArray[np.bool_]) -> tuple[float, floa
     signed = np.where(correct, 1.0, -1.0)
 
     def loss(theta: Floats) -> float:
-        value = np.logaddexp(0.0, -signed * (theta[0] + np.exp(theta[1]) * odds)).sum()
+        value = weights @ np.logaddexp(0.0, -signed * (theta[0] + np.exp(theta[1]) * odds))
         return float(value + _PRIOR_WEIGHT * theta @ theta) / len(odds)
 
     result = minimize(loss, np.zeros(2), method="L-BFGS-B").x

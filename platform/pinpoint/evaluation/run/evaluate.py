@@ -133,8 +133,8 @@ def evaluate(
         labeled,
         queries,
         filters={name: " or ".join(values) for name, values in _stratum_filters(config).items()},
-        gallery=_describe_gallery(config, components),
-        settings=_describe_settings(config, components),
+        gallery=describe_gallery(config, components),
+        settings=describe_settings(config, components),
         planet=planet,
     )
     run_manifest.write_or_check(folder, run)
@@ -253,7 +253,7 @@ def _check_config(config: RunConfig, components: EvaluationComponents) -> None:
         )
 
 
-def _describe_gallery(config: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
+def describe_gallery(config: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
     """Identity of the gallery; an index of another bundle is rejected before the first query."""
     contract = components.encoder.contract
     info = consistency.require_same_model(components.index, contract)
@@ -268,7 +268,8 @@ def _describe_gallery(config: RunConfig, components: EvaluationComponents) -> di
     }
 
 
-def _describe_settings(config: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
+def describe_settings(config: RunConfig, components: EvaluationComponents) -> dict[str, Any]:
+    """Ranker, filter, exclusions and search settings of a run."""
     reranker = components.reranker if config.ranker == pipeline.RERANK else None
     return {
         "ranker": config.ranker,

@@ -132,6 +132,28 @@ def build_manifest(
     }
 
 
+def build_gallery_manifest(
+    protocol: str,
+    queries: Sequence[LabeledQuery],
+    *,
+    gallery: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Manifest of a run whose queries are images of the gallery; arguments as `build_manifest`."""
+    return {
+        "version": __version__,
+        "protocol": protocol,
+        "labels": {
+            "digest": digest_labels(queries),
+            "queries": len(queries),
+            "evaluated": len(queries),
+        },
+        "gallery": dict(gallery),
+        "settings": dict(settings),
+        "planet": None,
+    }
+
+
 def write_or_check(folder: Path, run: Mapping[str, Any]) -> None:
     """Write the manifest to the folder, or check that the folder contains this run.
 

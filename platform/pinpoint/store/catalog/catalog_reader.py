@@ -14,6 +14,7 @@ from pinpoint.records import (
     Batch,
     BatchItem,
     Candidate,
+    Circle,
     Evidence,
     Image,
     ImageFilter,
@@ -24,6 +25,7 @@ from pinpoint.records import (
     SourceKind,
 )
 from pinpoint.store.catalog import image_listing, neighbors
+from pinpoint.store.catalog.gallery_samples import GallerySampleReader
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_source
 from pinpoint.store.db.tables import (
@@ -71,7 +73,7 @@ def _as_id(text: str) -> UUID | None:
         return None
 
 
-class Reader:
+class Reader(GallerySampleReader):
     """Implements `ports.CatalogReader` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork) -> None:
@@ -357,16 +359,19 @@ class Reader:
         radius_m: float,
         per_kind: int,
         excluded: Collection[UUID] = (),
+        exclude_circle: Circle | None = None,
     ) -> list[Evidence]:
         """Neighbors of all candidates in one statement: up to `per_kind` of each kind."""
-        return neighbors.fetch_evidence_rows(
-            self._connection,
+        parameters = neighbors.evidence_parameters(
             candidates,
             self._organization_id,
             contract=contract,
             radius_m=radius_m,
             per_kind=per_kind,
             excluded=excluded,
+        )
+        return neighbors.fetch_evidence_rows(
+            self._connection, candidates, parameters, exclude_circle
         )
 
     def ids_by(

@@ -9,16 +9,16 @@ same rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from pinpoint.geo.points import bearing_deg, lat_lon
-from pinpoint.records import SOURCE_KINDS, Candidate, Evidence, Image, Point, SourceKind
+from pinpoint.records import SOURCE_KINDS, Candidate, Circle, Evidence, Image, Point, SourceKind
 from pinpoint.store.db.rows import content_key, dedup_group, unpack_vector
 
 _AROUND = text("""
@@ -48,27 +48,29 @@ _NEAREST = """
                  WHERE ST_DWithin(i.geog, {here}, :radius_m)
                    AND i.organization_id = :organization_id AND i.source_kind = '{kind}'
                    AND i.state = 'indexed' AND i.id <> c.id
-                   AND i.id <> ALL (CAST(:excluded AS uuid[]))
+                   AND i.id <> ALL (CAST(:excluded AS uuid[])){excluded_area}
                  ORDER BY i.geog <-> {here}
                  FETCH FIRST (:per_kind) ROWS WITH TIES) AS t
               ORDER BY t.sphere_m, t.sha256, t.cubemap_face COLLATE "C" NULLS FIRST, t.id
               LIMIT :per_kind)"""
 
+# On the sphere, as the circles of the index.
+_OUTSIDE_CIRCLE = """
+                   AND NOT ST_DWithin(
+                       i.geog,
+                       ST_SetSRID(ST_MakePoint(:circle_lon, :circle_lat), 4326)::geography,
+                       :circle_radius_m, false)"""
+
 # LATERAL makes one side of `<->` constant in each loop. A photo is often near several candidates,
 # so it is returned once, with all of them: reading rows is most of the work.
-EVIDENCE = text(
-    """
+_EVIDENCE = """
     WITH near AS (
         SELECT n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at,
                n.lat, n.lon, array_agg(c.rank) AS ranks, array_agg(n.distance_m) AS distances_m,
                n.sha256, n.cubemap_face
           FROM unnest(CAST(:ids AS uuid[]), CAST(:lats AS float8[]), CAST(:lons AS float8[]))
                WITH ORDINALITY AS c(id, lat, lon, rank)
-          CROSS JOIN LATERAL ("""
-    + "\n            UNION ALL".join(
-        _NEAREST.format(here=_CANDIDATE_POINT, kind=kind) for kind in SOURCE_KINDS
-    )
-    + """) n
+          CROSS JOIN LATERAL ({nearest}) n
          GROUP BY n.id, n.source_id, n.source_kind, n.panorama_id, n.sequence, n.captured_at,
                   n.lat, n.lon, n.sha256, n.cubemap_face)
     SELECT near.*, e.vector
@@ -77,7 +79,20 @@ EVIDENCE = text(
         ON e.image_id = near.id AND e.contract = :contract AND e.channel = 'image'
      ORDER BY near.sha256, near.cubemap_face COLLATE "C" NULLS FIRST, near.id
 """
-)
+
+
+def _evidence_statement(excluded_area: str) -> TextClause:
+    """The statement with one branch for each kind, all with the same condition."""
+    nearest = "\n            UNION ALL".join(
+        _NEAREST.format(here=_CANDIDATE_POINT, kind=kind, excluded_area=excluded_area)
+        for kind in SOURCE_KINDS
+    )
+    return text(_EVIDENCE.format(nearest=nearest))
+
+
+EVIDENCE = _evidence_statement("")
+EVIDENCE_OUTSIDE_CIRCLE = _evidence_statement(_OUTSIDE_CIRCLE)
+"""Only for evaluation; serving keeps a statement without the condition."""
 
 
 def neighbors_of(
@@ -108,27 +123,29 @@ def neighbors_of(
 def fetch_evidence_rows(
     connection: Connection,
     candidates: Sequence[Candidate],
-    organization_id: UUID,
-    *,
-    contract: str,
-    radius_m: float,
-    per_kind: int,
-    excluded: Collection[UUID] = (),
+    parameters: Mapping[str, object],
+    exclude_circle: Circle | None,
 ) -> list[Evidence]:
-    """Neighbors of all candidates in one read: by candidate, nearest first, ties by content."""
-    if not candidates or per_kind == 0:
+    """Neighbors of all candidates in one round trip: by candidate, nearest first, ties by content.
+
+    Args:
+        connection: Open transaction.
+        candidates: Candidates, as in the parameters.
+        parameters: Result of `evidence_parameters`.
+        exclude_circle: Images inside it are no evidence.
+    """
+    if not candidates or parameters["per_kind"] == 0:
         return []
-    rows = connection.execute(
-        EVIDENCE,
-        evidence_parameters(
-            candidates,
-            organization_id,
-            contract=contract,
-            radius_m=radius_m,
-            per_kind=per_kind,
-            excluded=excluded,
-        ),
-    ).all()
+    statement = EVIDENCE
+    if exclude_circle is not None:
+        statement = EVIDENCE_OUTSIDE_CIRCLE
+        parameters = {
+            **parameters,
+            "circle_lat": exclude_circle.center.lat,
+            "circle_lon": exclude_circle.center.lon,
+            "circle_radius_m": exclude_circle.radius_m,
+        }
+    rows = connection.execute(statement, parameters).all()
     return _to_evidence(rows, candidates)
 
 

@@ -95,6 +95,8 @@ def to_edge_filter(plan: FilterExpr) -> edge.Filter:
         must_not.append(
             edge.FieldCondition("dedup_group", match=edge.MatchAny(list(plan.not_groups)))
         )
+    if plan.not_circle is not None:
+        must_not.append(_to_edge_condition(plan.not_circle))
     return edge.Filter(
         must=[_to_edge_condition(condition) for condition in plan.must], must_not=must_not
     )

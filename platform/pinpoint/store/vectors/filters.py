@@ -67,11 +67,12 @@ Condition = MatchAny | BoxCondition | CircleCondition | PolygonCondition | TimeR
 
 @dataclass(frozen=True, slots=True)
 class FilterExpr:
-    """Conjunction of `must` that excludes the ids `not_ids` and the groups `not_groups`."""
+    """Conjunction of `must` that excludes ids, groups and the inside of a circle."""
 
     must: tuple[Condition, ...]
     not_ids: tuple[UUID, ...]
     not_groups: tuple[str, ...]
+    not_circle: CircleCondition | None
 
 
 def build_filter(where: IndexFilter) -> FilterExpr:
@@ -103,7 +104,12 @@ def build_filter(where: IndexFilter) -> FilterExpr:
         must.append(_to_polygon(where.polygon))
     if where.captured_after is not None or where.captured_before is not None:
         must.append(TimeRange(to_iso(where.captured_after), to_iso(where.captured_before)))
-    return FilterExpr(tuple(must), tuple(where.exclude_ids), tuple(where.exclude_groups))
+    return FilterExpr(
+        must=tuple(must),
+        not_ids=tuple(where.exclude_ids),
+        not_groups=tuple(where.exclude_groups),
+        not_circle=None if where.exclude_circle is None else _to_circle(where.exclude_circle),
+    )
 
 
 def split_by_partition(where: IndexFilter) -> tuple[tuple[IndexFilter, ...], bool]:
@@ -111,7 +117,7 @@ def split_by_partition(where: IndexFilter) -> tuple[tuple[IndexFilter, ...], boo
 
     The partitions contain all matches; the second value is true if they contain nothing else. The
     engines know the size of a partition without reading its points. Exclusions by id or group
-    concern few images and are ignored here.
+    concern few images and are ignored here; an excluded circle may contain most of them.
     """
     owner = IndexFilter(organization_id=where.organization_id)
     other_conditions = (
@@ -121,6 +127,7 @@ def split_by_partition(where: IndexFilter) -> tuple[tuple[IndexFilter, ...], boo
         where.polygon,
         where.captured_after,
         where.captured_before,
+        where.exclude_circle,
     )
     complete = not any(other_conditions)
     if not where.source_kinds:

@@ -94,6 +94,8 @@ def to_qdrant_filter(plan: FilterExpr) -> m.Filter:
     if plan.not_groups:
         groups = m.MatchAny(any=list(plan.not_groups))
         must_not.append(m.FieldCondition(key="dedup_group", match=groups))
+    if plan.not_circle is not None:
+        must_not.append(_to_qdrant_condition(plan.not_circle))
     return m.Filter(
         must=[_to_qdrant_condition(condition) for condition in plan.must], must_not=must_not or None
     )

@@ -1,0 +1,154 @@
+"""`pinpoint calibrate --from-gallery`: a calibration on leave-one-out queries from the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pinpoint.cli import output
+from pinpoint.cli.session import Session
+from pinpoint.errors import BadRequestError
+from pinpoint.records import Calibration
+
+DEFAULT_QUERIES: Final = 2_000
+"""Covered queries, divided among the source kinds; half as many uncovered ones are added."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GalleryRunOptions:
+    """Options of the leave-one-out run, as given on the command line."""
+
+    out: Path | None
+    ranker: str | None
+    max_queries: int
+    uncovered_radius_km: float
+    concurrency: int
+
+
+def ask_gallery(session: Session, options: GalleryRunOptions) -> Path:
+    """Ask the leave-one-out queries that have no row yet; returns the folder of the run.
+
+    Raises:
+        BadRequestError: The bundle of the index cannot store a calibration.
+    """
+    from pinpoint.evaluation.run.evaluate import EvaluationComponents, RunConfig
+    from pinpoint.evaluation.run.leave_one_out import LeaveOneOutConfig, run_leave_one_out
+    from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME
+
+    with session.services("api") as services:
+        encoder = services.encoder
+        if encoder.contract.name == DESCRIPTOR_NAME:
+            raise BadRequestError(
+                "the descriptor has no folder, so it cannot store a calibration; "
+                "`pinpoint bundles activate` switches to another bundle"
+            )
+        ranker = options.ranker or ("vote" if encoder.reranker is None else "rerank")
+        folder = options.out or Path(f"self-calibration-{encoder.contract.name}-{ranker}")
+        organization_id = services.api_keys.caller_for(session.organization).organization_id
+        components = EvaluationComponents(
+            decoder=services.decoder,
+            encoder=encoder,
+            reranker=encoder.reranker,
+            index=services.index,
+            database=services.database,
+            search=services.settings.search,
+            max_bytes=services.settings.media.max_bytes,
+        )
+        bar, task = output.open_progress_bar("leave-one-out queries")
+        with bar:
+            run_leave_one_out(
+                folder,
+                options=LeaveOneOutConfig(
+                    max_queries=options.max_queries,
+                    max_uncovered=options.max_queries // 2,
+                    uncovered_radius_km=options.uncovered_radius_km,
+                ),
+                config=RunConfig(organization_id=organization_id, images=Path(), ranker=ranker),
+                components=components,
+                concurrency=options.concurrency,
+                on_progress=lambda completed, total: bar.update(
+                    task, completed=completed, total=total
+                ),
+            )
+    return folder
+
+
+def write_report(
+    folder: Path, calibration: Calibration, max_false_abstention: float
+) -> dict[str, Any]:
+    """Judge the calibration by cross-fitting; writes the report and its figure in the folder."""
+    from pinpoint.evaluation.report.self_calibration import report_self_calibration
+    from pinpoint.evaluation.run.run_manifest import read_run_manifest
+
+    coverage = calibration.coverage
+    return report_self_calibration(
+        folder,
+        read_run_manifest(folder),
+        calibration,
+        max_false_abstention=max_false_abstention,
+        outside_share=0.0 if coverage is None else coverage.outside_share,
+    )
+
+
+def print_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Print the report of a self-calibration as tables and sentences."""
+    output.print_table(
+        "leave-one-out queries",
+        ("source kind", "queries", ">number"),
+        [
+            (kind, name, number)
+            for kind, counts in report["queries"].items()
+            for name, number in counts.items()
+        ],
+    )
+    rows = [_format_row("all", report["cross_fitted"])]
+    rows += [_format_row(kind, summary) for kind, summary in report["by_kind"].items()]
+    output.print_table(
+        "cross-fitted: each half of the creators with the other half's fit",
+        (
+            "source kind",
+            ">right within 25 km",
+            ">stated P(25 km)",
+            ">debiased ECE",
+            ">90 % regions hold",
+            ">uncovered: stated P(25 km)",
+            ">correct withheld",
+            ">uncovered withheld",
+        ),
+        rows,
+    )
+    points = report["cross_fitted"].get("trade_off", ())
+    if points:
+        output.print_table(
+            "abstention: correct answers lost against uncovered photos withheld",
+            (">correct withheld", ">uncovered withheld", ">stated P(25 km) of the others"),
+            [
+                (
+                    f"{point['withheld_correct']:.1%}",
+                    f"{point['withheld_uncovered']:.1%}",
+                    f"{point['mean_probability_of_answered_uncovered']:.3f}",
+                )
+                for point in points
+            ],
+        )
+    output.print_line(f"assumed share of photos outside the gallery: {report['outside_share']:.0%}")
+    for line in (*report["holds_for"], *report["notes"]):
+        output.print_line(line)
+    output.print_line(f"report: {folder / 'report.json'}, {folder / 'self-calibration.png'}")
+
+
+def _format_row(name: str, summary: Mapping[str, Any]) -> tuple[str, ...]:
+    covered, uncovered = summary["covered"], summary.get("uncovered")
+    false_abstention = covered["false_abstention_rate"]
+    return (
+        name,
+        f"{covered['accuracy_25_km']:.1%}",
+        f"{covered['mean_probability_within_25_km']:.3f}",
+        f"{covered['debiased_ece']:.3f}",
+        f"{covered['coverage']['0.9']:.1%}",
+        "–" if uncovered is None else f"{uncovered['mean_probability_within_25_km']:.3f}",
+        "–" if false_abstention is None else f"{false_abstention:.1%}",
+        "–" if uncovered is None else f"{uncovered['abstention_rate']:.1%}",
+    )
