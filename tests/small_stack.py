@@ -30,6 +30,7 @@ from pinpoint.search.pipeline import locate
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.rows import unpack_vector
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from registration import register_folder
 from stack_fixtures import write_photos
 
@@ -79,6 +80,7 @@ class SmallStack:
         self.organization_id = self.worker.api_keys.create_organization("acme").id
 
     def _answers(self) -> bool:
+        assert isinstance(self.worker.index, RemoteIndex)
         try:
             self.worker.index.ping()
         except IndexUnavailableError:

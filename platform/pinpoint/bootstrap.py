@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -118,10 +118,24 @@ class EncoderHandle:
         self.warm()
         return self._loaded_encoder.encode(images, kind)
 
+    def encode_channels(
+        self, images: Sequence[Pixels], kind: SourceKind | None = None
+    ) -> Mapping[str, Vector]:
+        """Encode images to unit vectors `[B, D]` by channel."""
+        self.warm()
+        return self._loaded_encoder.encode_channels(images, kind)
+
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
         """Encode one query photo to a vector `[D]`."""
         self.warm()
         return self._loaded_encoder.encode_query(image, kind)
+
+    def encode_query_channels(
+        self, image: Pixels, kind: SourceKind | None = None
+    ) -> Mapping[str, Vector]:
+        """Encode one query photo to a vector `[D]` by channel."""
+        self.warm()
+        return self._loaded_encoder.encode_query_channels(image, kind)
 
     def encode_positions(self, positions: NDArray[np.float64]) -> Vector:
         """Encode positions `[B, 2]` (lat, lon in degrees) to unit vectors `[B, D]`."""

@@ -149,6 +149,15 @@ class SearchSettings(BaseSettings):
             "if the bundle has a location tower; 0 disables this channel.",
         ),
     ] = 0.1667
+    raw_channel_fraction: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of the candidates retrieved by the tower's own features, "
+            "if the bundle stores them; 0 disables this channel.",
+        ),
+    ] = 0.1667
     dedupe_m: Annotated[
         float,
         Field(ge=0, description="Minimum distance between two candidates of one group, meters."),

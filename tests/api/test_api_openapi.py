@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-
-from api import memory
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def test_wrong_method_returns_405_with_allowed_methods(api):
         for path, methods in {
             "/v1/sources": "GET, POST",
             "/v1/batches": "GET, POST",
-            f"/v1/images/{memory.uuid4()}": "DELETE, GET, PATCH",
+            f"/v1/images/{uuid4()}": "DELETE, GET, PATCH",
             "/v1/sources/walk": "DELETE, GET",
             "/v1/locate": "POST",
         }.items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ def measure(say: Say) -> dict[str, object]:
         places once (`encode_once_s`), `places`, `threads`, `calls` of each, and `same_answers`:
         whether both named the same places, to 1e-4 in the probability, at every call of theirs.
     """
-    theirs, net, places = reference(), build_geoclip(read_geoclip()), gallery_coordinates()
+    theirs: Any = reference()
+    net, places = build_geoclip(read_geoclip()), gallery_coordinates()
     say("geoclip: encoding the places once")
     began = perf_counter()
     gallery = CoordinateGallery(

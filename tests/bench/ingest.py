@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -119,11 +121,13 @@ def measure(ready: Prepared, repetitions: int, say: Say) -> dict[str, object]:
         chunks, batch = _register_files(ready)
         for number, chunk in enumerate(chunks):
             part = ready.files[number * _CHUNK : (number + 1) * _CHUNK]
-            sides = {"ingest": lambda c=chunk: ingest_items(c, WORKER, ready.parts)}
+            sides: dict[str, Callable[[], object]] = {
+                "ingest": partial(ingest_items, chunk, WORKER, ready.parts)
+            }
             pixels = _decode(ready, part)
-            sides["encode"] = lambda p=pixels: _encode(ready, p)
-            sides["decode"] = lambda f=part: _decode(ready, f)
-            sides["decode_encode"] = lambda f=part: _decode_encode(ready, f)
+            sides["encode"] = partial(_encode, ready, pixels)
+            sides["decode"] = partial(_decode, ready, part)
+            sides["decode_encode"] = partial(_decode_encode, ready, part)
             turn = number % len(sides)
             for name in [*sides][turn:] + [*sides][:turn]:
                 gc.collect()
@@ -176,7 +180,7 @@ def _check_counts(ready: Prepared, batch_id: UUID) -> None:
 def _encode(ready: Prepared, pixels: list[Pixels]) -> None:
     """Only the tower, in batches as large as the flow's."""
     for start in range(0, len(pixels), SLICE):
-        ready.parts.encoder.encode(pixels[start : start + SLICE], "street")
+        ready.parts.encoder.encode_channels(pixels[start : start + SLICE], "street")
 
 
 def _decode(ready: Prepared, files: list[Path]) -> list[Pixels]:
@@ -192,7 +196,7 @@ def _decode_encode(ready: Prepared, files: list[Path]) -> None:
     parts = ready.parts
     items = [_make_item(path) for path in files]
     for batch in read_items(items, parts.decoder, parts.blobs, threads=parts.threads):
-        parts.encoder.encode(
+        parts.encoder.encode_channels(
             [_require_decoded(reading).faces[0].pixels for _, reading in batch], "street"
         )
 
@@ -207,7 +211,7 @@ def _make_item(path: Path) -> ClaimedItem:
         uri=path.as_uri(),
         metadata_override=_OVERRIDE,
         attempts=1,
-        arrival=1,
+        ingest_seq=1,
     )
 
 

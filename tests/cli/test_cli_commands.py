@@ -7,7 +7,7 @@ import json
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -243,7 +243,7 @@ def test_client_locate_accepts_filters_as_python_values(api, search_calls):
             datetime=(datetime(2026, 1, 1, tzinfo=UTC), None),
             top=None,
         )
-        client.similar(image_id=memory.uuid4(), include_self=True)
+        client.similar(image_id=uuid4(), include_self=True)
     limits = search_calls[0]["limits"]
     assert (limits.source_kinds, limits.box.north) == (("photo", "street"), 4.0)
     assert limits.polygon[1].lon == 3.0

@@ -174,8 +174,8 @@ def test_creator_is_read_from_file_name(tmp_path: Path) -> None:
     labeled = read("im2gps", write(tmp_path / "m.csv", "IMG_ID,LAT,LON", rows))
     assert [q.creator for q in labeled.queries] == ["78841376@N00", "5@N08", None, None]
     creators = ["secret_78841376@N00", "5@N08", "anna", ""]
-    rows = [(name, creator, 1, 120) for name, creator in zip(names, creators, strict=True)]
-    labeled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", rows))
+    named_rows = [(name, creator, 1, 120) for name, creator in zip(names, creators, strict=True)]
+    labeled = read("im2gps", write(tmp_path / "n.csv", "IMG_ID,AUTHOR,LAT,LON", named_rows))
     assert [q.creator for q in labeled.queries] == ["78841376@N00", "5@N08", "anna", None]
     (note,) = (note for note in labeled.notes if "creators" in note)
     assert note.startswith("1 creators were taken from the file name")

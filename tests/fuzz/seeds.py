@@ -7,6 +7,7 @@ run.
 from __future__ import annotations
 
 import random
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -170,7 +171,7 @@ def twist(data: bytes, most: int, seed: int) -> bytes | None:
     return frame if len(frame) <= most else None
 
 
-def _twisted(value: object, rng: random.Random, *, top: bool = False) -> object:
+def _twisted(value: Any, rng: random.Random, *, top: bool = False) -> Any:
     """The same tree with one leaf or one branch replaced."""
     if not top and rng.random() < 0.15:
         return rng.choice(_HOSTILE)

@@ -89,7 +89,7 @@ def test_ingest_items_database_outage_retries_release_until_it_succeeds(
         give_back(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.time, "sleep", pauses.append)
+        patch.setattr("pinpoint.ingest.pipeline.time.sleep", pauses.append)
         patch.setattr(harness.index, "upsert", fail_upsert)
         patch.setattr(harness.repository, "release_unprocessed", fail_release_twice)
         with pytest.raises(IndexUnavailableError):

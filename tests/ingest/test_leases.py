@@ -55,9 +55,9 @@ class SlowEncoder:
     def __init__(self, encoder, while_it_works):
         self.contract, self._encoder, self._meanwhile = encoder.contract, encoder, while_it_works
 
-    def encode(self, images, kind=None):
+    def encode_channels(self, images, kind=None):
         self._meanwhile()
-        return self._encoder.encode(images, kind)
+        return self._encoder.encode_channels(images, kind)
 
 
 def test_lease_heartbeat_keeps_lease_of_long_chunk(harness, register_batch):

@@ -15,7 +15,7 @@ from pinpoint.bootstrap import EncoderHandle
 from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.stored_images import MODIFIED_SINCE_INDEXING, RateLimiter
-from pinpoint.records import Embedded
+from pinpoint.records import IMAGE_CHANNEL, Embedded
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.store.db.rows import unpack_vector
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
@@ -213,7 +213,8 @@ def test_reembed_images_existing_vector_is_kept(harness, tiny_parts, reembed_que
     (image_id,) = missing_ids(reembed_queue, tiny_parts)
     contract, (file,) = tiny_parts.encoder.contract, reembed_queue.files([image_id])
     vector = np.full(contract.dims["image"], 0.25, dtype=np.float32)
-    embedded = Embedded(image_id=image_id, sha256=file.images[0].sha256, vector=vector)
+    sha256 = file.images[0].sha256
+    embedded = Embedded(image_id=image_id, sha256=sha256, vectors={IMAGE_CHANNEL: vector})
     harness.repository.save_vectors(contract.digest, [embedded])
     pipeline.reembed_images([image_id], tiny_parts, reembed_queue)
     assert np.array_equal(stored_vectors(harness, contract)[image_id], vector)

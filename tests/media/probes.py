@@ -194,20 +194,23 @@ PROBES: dict[str, Callable[..., Any]] = {
         *(loosen, keep_capabilities, share_nothing, mount_folder, set_up_ring, load_bpf),
         *(start_thread, import_module),
     )
-} | {
-    "stat": lambda path: str(os.stat(path).st_size),
-    "unlink": os.unlink,
-    "rename": lambda path: os.rename(path, path + ".moved"),
-    "truncate": lambda path: os.truncate(path, 0),
-    "chmod": lambda path: os.chmod(path, 0o644),
-    "link": lambda path: os.symlink(path, path + ".link"),
-    "make_folder": lambda path: os.mkdir(path + ".folder"),
-    "make_pair": lambda: [one.close() for one in socket.socketpair()],
-    "make_pipe": lambda: [os.close(fd) for fd in os.pipe()],
-    "make_memory_file": lambda: os.close(os.memfd_create("x")),
-    "duplicate": lambda: os.close(os.dup(0)),
-    "change_folder": lambda path: os.chdir(os.path.dirname(path)),
 }
+PROBES.update(
+    {
+        "stat": lambda path: str(os.stat(path).st_size),
+        "unlink": os.unlink,
+        "rename": lambda path: os.rename(path, path + ".moved"),
+        "truncate": lambda path: os.truncate(path, 0),
+        "chmod": lambda path: os.chmod(path, 0o644),
+        "link": lambda path: os.symlink(path, path + ".link"),
+        "make_folder": lambda path: os.mkdir(path + ".folder"),
+        "make_pair": lambda: [one.close() for one in socket.socketpair()],
+        "make_pipe": lambda: [os.close(fd) for fd in os.pipe()],
+        "make_memory_file": lambda: os.close(os.memfd_create("x")),
+        "duplicate": lambda: os.close(os.dup(0)),
+        "change_folder": lambda path: os.chdir(os.path.dirname(path)),
+    }
+)
 
 
 def checked(result: int) -> int:

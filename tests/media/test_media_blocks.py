@@ -38,10 +38,7 @@ def capture_of(decoder: ChildDecoder, data: bytes) -> CaptureMetadata:
 
 
 def in_paris(lat: float | None, lon: float | None) -> bool:
-    return (lat, lon) == (
-        pytest.approx(PARIS_LAT, abs=1e-5),
-        pytest.approx(PARIS_LON, abs=1e-5),
-    )
+    return [lat, lon] == pytest.approx([PARIS_LAT, PARIS_LON], abs=1e-5)
 
 
 # --- F9: several EXIF segments, several XMP packets ----------------------------------------------

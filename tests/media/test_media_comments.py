@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from media.pictures import noise, photo, saved
 from pinpoint.media.checks import RejectedFileError
@@ -36,7 +36,7 @@ def test_read_comments_one_segment_splits_lines(tmp_path: Path) -> None:
 
 def test_read_comments_several_segments_equal_pillow(tmp_path: Path) -> None:
     data = with_comments(photo(), b"latitude: 1.5", b"longitude: -2", b"views: 3")
-    with Image.open(BytesIO(data)) as image:
+    with JpegImageFile(BytesIO(data)) as image:
         pillow_comments = [content.decode() for name, content in image.applist if name == "COM"]
         assert image.info["comment"] == b"views: 3"
     assert (
@@ -108,7 +108,7 @@ def test_read_comments_real_files_equal_pillow(tmp_path: Path) -> None:
             comments_read = read_comments(path, SETTINGS)
         except RejectedFileError:
             continue
-        with Image.open(path) as image:
+        with JpegImageFile(path) as image:
             pillow_comments = [content for name, content in image.applist if name == "COM"]
         assert bool(comments_read) == any(
             content.strip(b"\x00 \r\n") for content in pillow_comments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def names(root: Path, paths: object) -> list[str]:
+def names(root: Path, paths: Iterable[Path]) -> list[str]:
     return [path.relative_to(root).as_posix() for path in paths]
 
 
@@ -140,7 +141,8 @@ def test_read_manifest_bad_row_is_rejected_and_next_row_read(
 
 def test_read_manifest_path_spellings_give_one_external_id(tree: Path) -> None:
     manifest_rows = read_rows(tree / "m.csv", "file\nb.jpg\n./b.jpg\na/../b.jpg\na\\z.JPG\n")
-    assert [row.external_id for row in manifest_rows] == ["b.jpg", "b.jpg", "b.jpg", "a/z.JPG"]
+    ids = [row.external_id for row in manifest_rows if isinstance(row, ManifestRow)]
+    assert ids == ["b.jpg", "b.jpg", "b.jpg", "a/z.JPG"]
 
 
 def test_read_manifest_unreadable_file_raises(tree: Path) -> None:

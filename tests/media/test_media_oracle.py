@@ -73,7 +73,7 @@ def read_file(path: Path) -> RawMetadata:
 def parse_number(value: object) -> float | None:
     """Numbers of exiftool; it writes `undef` and `inf` for parts over 0."""
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
@@ -120,18 +120,18 @@ def describe_difference(field: str, metadata: RawMetadata, exiftool_tags: dict) 
         ours, theirs = metadata.captured_at, exiftool_time(exiftool_tags)
         return "" if ours == theirs else f"{ours} and {theirs}"
     if field == "position":
-        theirs = exiftool_position(exiftool_tags)
-        if metadata.lat is None or metadata.lon is None or theirs is None:
-            both_none = theirs is None and (metadata.lat is None or metadata.lon is None)
-            return "" if both_none else f"{metadata.lat}, {metadata.lon} and {theirs}"
-        distance_deg = max(abs(metadata.lat - theirs[0]), abs(metadata.lon - theirs[1]))
-        return "" if distance_deg < 1e-6 else f"{metadata.lat}, {metadata.lon} and {theirs}"
+        position = exiftool_position(exiftool_tags)
+        if metadata.lat is None or metadata.lon is None or position is None:
+            both_none = position is None and (metadata.lat is None or metadata.lon is None)
+            return "" if both_none else f"{metadata.lat}, {metadata.lon} and {position}"
+        distance_deg = max(abs(metadata.lat - position[0]), abs(metadata.lon - position[1]))
+        return "" if distance_deg < 1e-6 else f"{metadata.lat}, {metadata.lon} and {position}"
     tag = {"heading": "GPS:GPSImgDirection", "altitude": "Composite:GPSAltitude"}[field]
-    ours = metadata.heading_deg if field == "heading" else metadata.altitude_m
-    theirs = parse_number(exiftool_tags.get(tag))
-    if ours is None or theirs is None:
-        return "" if ours is theirs else f"{ours} and {theirs}"
-    return "" if abs(ours - theirs) < 1e-6 else f"{ours} and {theirs}"
+    number = metadata.heading_deg if field == "heading" else metadata.altitude_m
+    expected = parse_number(exiftool_tags.get(tag))
+    if number is None or expected is None:
+        return "" if number is expected else f"{number} and {expected}"
+    return "" if abs(number - expected) < 1e-6 else f"{number} and {expected}"
 
 
 def test_read_raw_metadata_seeded_files_equal_exiftool_or_listed_difference(readings: list) -> None:

@@ -363,4 +363,6 @@ def test_decoder_returns_time_source_and_warnings(decoder: ChildDecoder) -> None
         "the satellite clock does not fit any time zone: GPSTimeStamp 1970-01-01 00:00:00 UTC; "
         "DateTimeOriginal 2022-10-30 20:30:00 comes first",
     )
-    assert decoder.read("a.jpg", photo(), query=True).capture.warnings == ()
+    query = decoder.read("a.jpg", photo(), query=True)
+    assert isinstance(query, DecodedImage)
+    assert query.capture.warnings == ()

@@ -67,10 +67,13 @@ def reference() -> torch.nn.Module:
     # A package of our name for its folder: imports between its modules work, __init__ is not run.
     package.__path__ = [str(package_folder() / "model")]
     transformers, pandas = ModuleType("transformers"), ModuleType("pandas")
-    transformers.CLIPModel = _Tower
-    transformers.CLIPConfig = transformers.CLIPImageProcessor = lambda **_: None
-    transformers.AutoProcessor = None
-    pandas.read_csv = _Table
+    vars(transformers).update(
+        CLIPModel=_Tower,
+        CLIPConfig=lambda **_: None,
+        CLIPImageProcessor=lambda **_: None,
+        AutoProcessor=None,
+    )
+    vars(pandas).update(read_csv=_Table)
     replacements = {_NAME: package, "transformers": transformers, "pandas": pandas}
     before = {name: sys.modules.get(name) for name in replacements}
     sys.modules.update(replacements)

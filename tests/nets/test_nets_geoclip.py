@@ -62,6 +62,7 @@ def unpacked(tmp_path):
 def grid_and_random_positions(count, seed=0):
     """Poles, antimeridian and equator, then random positions, uniform over the sphere."""
     rng = np.random.default_rng(seed)
+    edges: list[tuple[float, float]]
     edges = [(lat, lon) for lat in (90, -90) for lon in (-180, -90, 0, 0.001, 180)]
     edges += [(lat, lon) for lat in range(-90, 91, 5) for lon in (-180, 180)]
     edges += [(0.0, lon) for lon in range(-180, 181, 10)]

@@ -80,7 +80,8 @@ def test_sigmoid_contrastive_without_positives_has_zero_loss_and_gradient(shape)
     left.requires_grad_(True)
     temperature = Temperature()
     none = torch.zeros(shape, dtype=torch.bool)
-    loss = sigmoid_contrastive(left, right, *temperature(), none, weights)
+    scale, bias = temperature()
+    loss = sigmoid_contrastive(left, right, scale, bias, none, weights)
     assert loss.item() == 0.0
     loss.backward()
     for parameter in (left, temperature.log_scale, temperature.bias):
@@ -259,9 +260,8 @@ def test_embedder_networks_overfit_one_batch():
     losses = []
     for _ in range(400):
         optimizer.zero_grad()
-        loss = sigmoid_contrastive(
-            heads(features, kinds), tower(positions), *temperature(), targets
-        )
+        scale, bias = temperature()
+        loss = sigmoid_contrastive(heads(features, kinds), tower(positions), scale, bias, targets)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -12,12 +12,14 @@ import torch
 
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle, read_bundle
 from pinpoint.nets.bundle.calibrations import write_calibration
+from pinpoint.nets.bundle.specs import HeadsSpec
 from pinpoint.nets.reranker.bundle_reranker import write_reranked
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, SearchSettings
 from pinpoint.synthetic.presets import GENERATOR, PRESETS, preset_digest
 from pinpoint.training.reranker.config import read_reranker_config
+from trials.embedder import channel_slots
 from trials.embedder.tables import make_table
 from trials.rerank.ship_reranker import ship
 
@@ -34,6 +36,7 @@ def test_shipped_bundle_is_small_and_matches_recipe(tmp_path):
     assert contract.note == RECIPE["note"]
     assert str(contract.tower) == RECIPE["tower"]
     assert contract.heads.training.steps == RECIPE["schedule"]["steps"]
+    assert isinstance(contract.heads.image, HeadsSpec)
     assert contract.heads.image.kinds == ("photo", "street")
     # Another version of the planet needs another bundle and new tables.
     assert f"{GENERATOR}, preset bench" in contract.note
@@ -91,6 +94,25 @@ def test_shipped_bundle_serves_image_and_gps_channels(tmp_path):
     images = list(np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8))
     alone = [encoder.encode_query(image, "photo") for image in images]
     assert np.allclose(encoder.encode(images, "photo"), alone, atol=1e-5)
+
+
+def test_results_channel_table_matches_bench_embedder(tmp_path):
+    (block,) = re.findall(
+        r"<!-- table: channels -->\n(.*?)<!-- end of table -->", RESULTS, re.DOTALL
+    )
+    made, documented = (
+        [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+        for text in (
+            channel_slots.make_table(
+                "tiny", find_bundle("world-tiny", tmp_path), say=lambda text: None
+            ),
+            block,
+        )
+    )
+    assert made[0] == documented[0]
+    row_names = [(line[0], line[2]) for line in made]
+    assert row_names == [(line[0], line[2]) for line in documented]
+    assert f"preset `bench`, seed 7, digest `{preset_digest(PRESETS['bench'], 7)}`" in block
 
 
 def test_results_table_matches_bench_embedder(tmp_path):

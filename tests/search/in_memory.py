@@ -72,8 +72,8 @@ class PixelEncoder:
         flat = image.astype(np.float64).ravel() - 127.5
         return (flat / np.linalg.norm(flat)).astype(np.float32)
 
-    def encode(self, images, kind=None):
-        return np.stack([self.encode_query(image, kind) for image in images])
+    def encode_query_channels(self, image, kind=None):
+        return {"image": self.encode_query(image, kind)}
 
 
 class PixelDecoder:
@@ -148,7 +148,7 @@ class NumpyIndex:
             )
             for p in seen
         ]
-        return sorted(hits, key=lambda h: (-h.score, h.id))[: query.limit]
+        return sorted(hits, key=lambda h: (-h.score, h.tie_key))[: query.limit]
 
     def fetch(self, ids, *, vectors=False):
         return [p for p in self.points if p.id in ids]
@@ -238,19 +238,19 @@ class DictReader:
                 self._near(candidate, k, radius_m, excluded, exclude_circle)[:per_kind]
                 for k in SOURCE_KINDS
             ]
-            rows += sorted(chain(*nearest_by_kind), key=lambda row: (row.distance_m, row.id.int))
+            rows += sorted(chain(*nearest_by_kind), key=lambda row: (row.distance_m, row.tie_key))
         return rows
 
     def _near(self, candidate, kind, radius_m, excluded, circle):
         at = np.array([candidate.point.lat, candidate.point.lon])
         away = haversine_m(lat_lon([p.point for p in self.points]), at)
-        # As the database: by distance on the sphere, ties by id.
+        # As the database: by distance on the sphere, ties by content, then by id.
         near = [
             p
             for p, distance_m in sorted(
                 zip(self.points, away.tolist(), strict=True),
                 # Places of this gallery are symmetric: the last digits are rounding errors.
-                key=lambda row: (round(row[1], 6), row[0].id.int),
+                key=lambda row: (round(row[1], 6), row[0].content_key, row[0].id.int),
             )
             if p.kind == kind
             and distance_m <= radius_m

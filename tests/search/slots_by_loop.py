@@ -9,16 +9,21 @@ import numpy as np
 from pinpoint.geo.distance import haversine_m
 
 
-def slots_by_loop(image, gps, slots, dedupe_m) -> set[UUID]:
-    """Ids of the hits that get a slot, in three rounds over all hits.
+def slots_by_loop(image, gps, slots, dedupe_m, raw=None) -> set[UUID]:
+    """Ids of the hits that get a slot, in rounds over all hits.
 
-    `image` and `gps` are lists of hits for each kind; `gps` is None if it was not searched.
+    `image`, `gps` and `raw` are lists of hits for each kind; the last two are None if they were not
+    searched.
     """
     selected = []
-    rounds = [(image, slots.candidates)]
+    gps_quota = 0 if gps is None else slots.gps_quota
+    raw_quota = 0 if raw is None else slots.raw_quota
+    rounds = [(image, slots.candidates - gps_quota - raw_quota)]
     if gps is not None:
-        first = slots.candidates - slots.gps_quota
-        rounds = [(image, first), (gps, slots.candidates), (image, slots.candidates)]
+        rounds.append((gps, slots.candidates - raw_quota))
+    if raw is not None:
+        rounds.append((raw, slots.candidates))
+    rounds.append((image, slots.candidates))
     for answers, until in rounds:
         new_by_kind = []
         for hits in answers:

@@ -116,7 +116,7 @@ def locate_all(stack, reranker, vectors, nets):
 def rerank_together(net, batches_of_one, batches):
     """Output of the network for each query when it scores whole batches."""
     names = [field.name for field in dataclasses.fields(RerankBatch)]
-    outputs = [None] * len(batches_of_one)
+    outputs: list[RerankTensors | None] = [None] * len(batches_of_one)
     for batch in batches:
         joined = RerankBatch(
             **{n: torch.cat([getattr(batches_of_one[i], n) for i in batch]) for n in names}

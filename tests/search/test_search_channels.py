@@ -1,10 +1,11 @@
-"""Two channels in one request: which hits become candidates, and their rank in each channel."""
+"""Several channels in one request: which hits become candidates, and their rank in each."""
 
 from __future__ import annotations
 
 import dataclasses
 import random
 from dataclasses import dataclass, field
+from itertools import product
 from uuid import UUID
 
 import numpy as np
@@ -15,7 +16,7 @@ from pinpoint.cli.locate import show_answer
 from pinpoint.geo.points import destination, lat_lon, unit_xyz
 from pinpoint.records import Exclusions, Hit, Point, SearchFilter
 from pinpoint.search import pipeline, retrieve
-from pinpoint.search.candidate_slots import CandidateSlots
+from pinpoint.search.candidate_slots import CandidateSlots, divide_slots
 from pinpoint.settings import SearchSettings
 from search.in_memory import (
     CONTRACT,
@@ -33,6 +34,7 @@ from search.slots_by_loop import slots_by_loop
 SETTINGS = SearchSettings(candidates=12, oversampling=2)
 KINDS = ("photo", "street")
 BOTH = dataclasses.replace(CONTRACT, dims={**CONTRACT.dims, "gps": CONTRACT.dims["image"]})
+ALL = dataclasses.replace(BOTH, dims={**BOTH.dims, "raw": BOTH.dims["image"] // 3})
 WAVES = np.random.default_rng(5).normal(0, 1, (3, BOTH.dims["gps"]))
 
 
@@ -69,13 +71,27 @@ def index(points):
     return CountingIndex(points)
 
 
-def ask(index, vector, gps=True, settings=SETTINGS, **options):
-    context = search_context(index, contract=BOTH if gps else CONTRACT, settings=settings)
+def ask(index, vector, gps=True, settings=SETTINGS, contract=None, **options):
+    contract = contract or (BOTH if gps else CONTRACT)
+    context = search_context(index, contract=contract, settings=settings)
     limits = options.pop("limits", SearchFilter())
     candidates, _ = retrieve.retrieve_candidates(
         vector, limits, context, snapshot=index.info(), **options
     )
     return candidates
+
+
+def raw_vector(vector):
+    """A raw vector of another width: every third value of an image vector."""
+    kept = vector[::3].astype(np.float64)
+    return (kept / np.linalg.norm(kept)).astype(np.float32)
+
+
+def with_raw_vectors(points):
+    return [
+        dataclasses.replace(p, vectors={**p.vectors, "raw": raw_vector(p.vectors["image"])})
+        for p in points
+    ]
 
 
 def mixed_query(points, seen, where):
@@ -118,11 +134,16 @@ def test_merge_channels_equals_loop(seed):
         ]
 
     limit = rng.randint(1, 16)
-    slots = CandidateSlots(candidates=limit, gps_quota=rng.randint(0, limit))
-    for image, gps in ((answers(), answers()), (answers(), None)):
+    gps_quota = rng.randint(0, limit)
+    slots = CandidateSlots(
+        candidates=limit, gps_quota=gps_quota, raw_quota=rng.randint(0, limit - gps_quota)
+    )
+    for searches_gps, searches_raw in product((True, False), repeat=2):
+        image = answers()
+        gps, raw = answers() if searches_gps else None, answers() if searches_raw else None
         dedupe_m = rng.choice([0.0, 25.0])
-        merged = retrieve.merge_channels(image, gps, slots=slots, dedupe_m=dedupe_m)
-        assert {hit.id for hit in merged} == slots_by_loop(image, gps, slots, dedupe_m)
+        merged = retrieve.merge_channels(image, gps, raw, slots=slots, dedupe_m=dedupe_m)
+        assert {hit.id for hit in merged} == slots_by_loop(image, gps, slots, dedupe_m, raw)
         assert len({hit.id for hit in merged}) == len(merged) <= limit
         assert merged == retrieve.sort_hits(merged)
 
@@ -191,6 +212,85 @@ def test_gps_channel_fraction_of_one_fills_rest_from_images(index, points):
     )
     assert all(candidate.channels["gps"].rank is not None for candidate in candidates)
     assert len(candidates) == 12
+
+
+def best_by_channel(points, channel, vector):
+    """Hits of both kinds, as the index returns them for 12 candidates with oversampling 2."""
+    return [
+        [
+            Hit(
+                id=p.id,
+                score=round(float(p.vectors[channel] @ vector), 6),
+                version=1,
+                source_id=p.source_id,
+                kind=kind,
+                point=p.point,
+                captured_at=None,
+                group=p.group,
+            )
+            for p in sorted(
+                (p for p in points if p.kind == kind),
+                key=lambda p: (-round(float(p.vectors[channel] @ vector), 6), p.id),
+            )[:24]
+        ]
+        for kind in KINDS
+    ]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_retrieve_three_channels_divides_slots_as_the_paper(points, place):
+    """12 candidates: 8 of `image`, 2 of `gps`, 2 of `raw`, from one request."""
+    rows = with_raw_vectors([p for p in points if p.organization_id == US])
+    vector, index = mixed_query(points, place, rows[8 * 7].point), CountingIndex(rows)
+    other = raw_vector(PixelEncoder().encode_query(view_pixels(place + 1, 70)))
+    settings = SETTINGS.model_copy(update={"dedupe_m": 0.0})
+    candidates = ask(index, vector, contract=ALL, settings=settings, raw_vector=other)
+    (queries,) = index.requests
+    assert [(q.channel, q.filter.source_kinds) for q in queries] == [
+        (channel, (kind,)) for channel in ("image", "gps", "raw") for kind in KINDS
+    ]
+    slots = CandidateSlots(candidates=12, gps_quota=2, raw_quota=2)
+    image, gps, raw = (
+        best_by_channel(rows, channel, query)
+        for channel, query in (("image", vector), ("gps", vector), ("raw", other))
+    )
+    expected = slots_by_loop(image, gps, slots, dedupe_m=0.0, raw=raw)
+    assert {candidate.id for candidate in candidates} == expected
+    assert len(candidates) == 12
+    by_id = {p.id: p for p in rows}
+    by_raw = [candidate for candidate in candidates if "raw" in candidate.channels]
+    assert len(by_raw) >= 2
+    for candidate in candidates:
+        score = float(by_id[candidate.id].vectors["image"] @ vector)
+        assert candidate.channels["image"].score == pytest.approx(score, abs=2e-6)
+    for candidate in by_raw:
+        score = float(by_id[candidate.id].vectors["raw"] @ other)
+        assert candidate.channels["raw"].score == pytest.approx(score, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("contract", "fraction", "has_vector"), [(BOTH, 0.5, True), (ALL, 0.0, True), (ALL, 0.5, False)]
+)
+def test_retrieve_unused_raw_channel_changes_nothing(points, contract, fraction, has_vector):
+    """No channel in the bundle, no quota or no vector: the request and its result are as before."""
+    rows = with_raw_vectors(points)
+    vector, index = mixed_query(points, 3, points[8 * 7].point), CountingIndex(rows)
+    settings = SETTINGS.model_copy(update={"raw_channel_fraction": fraction})
+    other = raw_vector(vector) if has_vector else None
+    candidates = ask(index, vector, contract=contract, settings=settings, raw_vector=other)
+    assert {query.channel for queries in index.requests for query in queries} == {"image", "gps"}
+    assert candidates == ask(NumpyIndex(points), vector)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "fractions", "quotas"),
+    [(12, (1 / 6, 1 / 6), (2, 2)), (48, (0.1667, 0.1667), (8, 8)), (10, (1.0, 0.5), (10, 0))],
+)
+def test_divide_slots_gives_each_channel_its_quota(candidates, fractions, quotas):
+    gps, raw = fractions
+    settings = SearchSettings(gps_channel_fraction=gps, raw_channel_fraction=raw)
+    assert divide_slots(settings, candidates, ALL) == CandidateSlots(candidates, *quotas)
+    assert divide_slots(settings, candidates, BOTH) == CandidateSlots(candidates, quotas[0])
 
 
 def test_retrieve_image_deleted_before_fetch_is_dropped(index, points):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -41,7 +42,7 @@ class Stack:
 
     def __init__(self, points):
         self.points = points
-        self.ports = {
+        self.ports: dict[str, Any] = {
             "decoder": PixelDecoder(),
             "encoder": PixelEncoder(),
             "index": NumpyIndex(points),
@@ -161,9 +162,9 @@ def test_locate_invalid_photo_is_rejected_with_reason(stack):
     with pytest.raises(BadPhotoError, match=r"q\.raw: not pixels") as caught:
         stack.locate(b"hello")
     assert caught.value.reason == "undecodable"
-    with pytest.raises(TooLargeError, match="too big") as caught:
+    with pytest.raises(TooLargeError, match="too big") as too_large:
         stack.similar(b"huge")
-    assert caught.value.reason == "too_many_pixels"
+    assert too_large.value.reason == "too_many_pixels"
 
 
 def test_locate_index_of_another_bundle_is_rejected(stack):

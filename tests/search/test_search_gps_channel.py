@@ -1,4 +1,7 @@
-"""The channel `gps` on real components: stored, indexed, moved, rebuilt and searched."""
+"""The channel `gps` on real components: stored, indexed, moved, rebuilt and searched.
+
+Every test runs with the channels `image` and `gps`, and again with the channel `raw` added.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,11 @@ import torch
 from sqlalchemy import text
 
 from media.pictures import saved
-from nets.towers import timm_bundle
+from nets.joint_bundles import random_joint_bundle
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.ingest import pipeline as ingest_pipeline
 from pinpoint.ingest import reconcile
-from pinpoint.nets.bundle.bundles import read_bundle
-from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
-from pinpoint.nets.embedder.heads import KindHeads
-from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
-from pinpoint.nets.embedder.location import LocationTower
 from pinpoint.records import ImageUpdate, Point, SearchFilter
 from pinpoint.search import pipeline
 from pinpoint.settings import SearchSettings
@@ -29,20 +27,13 @@ from pinpoint.store.vectors.rebuild_source import RebuildSource
 from search.synthetic_views import view
 from stack_fixtures import ServiceHarness
 
-DIM = 24
 CITIES = [(48.85, 2.35), (-33.9, 151.2), (64.1, -21.9), (-54.8, -68.3)]
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("bundles")
-    tower = read_bundle(timm_bundle(folder / "bare"))
-    torch.manual_seed(3)
-    heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=16, dim=DIM))
-    location = LocationTower(LocationSpec(hidden=16, dim=DIM))
-    metadata = {"name": "tiny-space", "license": "CC0", "note": "Random weights."}
-    networks = JointNetworks(heads=heads, location=location)
-    return write_joint_embedding(folder / "tiny", tower=tower, networks=networks, **metadata)
+@pytest.fixture(scope="module", params=[False, True], ids=["image-gps", "image-gps-raw"])
+def bundle(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "tiny"
+    return random_joint_bundle(folder, raw_channel=request.param)
 
 
 @pytest.fixture
@@ -90,14 +81,14 @@ def stored_vectors(harness, image_id):
 
 
 def check_vectors(harness, image_id, lat, lon):
-    """Check that both stores have the image vector and the vector of exactly this position."""
+    """Check that both stores have all vectors of the image, and that of exactly this position."""
     alone = harness.encoder.encode_positions(np.array([[lat, lon]]))[0]
-    contract = harness.encoder.contract.digest
+    contract, channels = harness.encoder.contract.digest, set(harness.encoder.contract.dims)
     rows = stored_vectors(harness, image_id)
-    assert set(rows) == {(contract, "image"), (contract, "gps")}
+    assert set(rows) == {(contract, channel) for channel in channels}
     np.testing.assert_allclose(rows[contract, "gps"], alone, atol=1e-3)
     (point,) = harness.index.fetch([image_id], vectors=True)
-    assert set(point.vectors) == {"image", "gps"}
+    assert set(point.vectors) == channels
     for channel, vector in point.vectors.items():
         stored = rows[contract, channel].astype(np.float32)
         np.testing.assert_allclose(vector, stored / np.linalg.norm(stored), atol=1e-6)
@@ -118,7 +109,8 @@ def test_ingest_stores_image_and_gps_vectors(harness, tmp_path):
     assert len(ids) == len(rows)
     for name, _, lat, lon in rows:
         check_vectors(harness, ids[name], lat, lon)
-    assert harness.scalar("SELECT count(*) FROM embeddings") == 2 * len(rows)
+    channels = len(harness.encoder.contract.dims)
+    assert harness.scalar("SELECT count(*) FROM embeddings") == channels * len(rows)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == len(rows)
 
 
@@ -164,13 +156,15 @@ def test_ingest_crash_before_index_is_repaired_with_both_vectors(harness, tmp_pa
     ids = ingest(harness, org, tmp_path / "photo", rows)
     monkeypatch.undo()
     contract = harness.encoder.contract.digest
-    assert harness.scalar("SELECT count(*) FROM embeddings") == len(rows)
+    channels = len(harness.encoder.contract.dims)
+    assert harness.scalar("SELECT count(*) FROM embeddings") == (channels - 1) * len(rows)
     # An existing GPS vector does not list an image twice.
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
                 "INSERT INTO embeddings (image_id, contract, channel, organization_id, vector)"
                 " SELECT image_id, contract, 'gps', organization_id, vector FROM embeddings"
+                " WHERE channel = 'image'"
             )
         )
     lost = harness.repository.unindexed_images(contract, 100)
@@ -180,7 +174,7 @@ def test_ingest_crash_before_index_is_repaired_with_both_vectors(harness, tmp_pa
         check_vectors(harness, ids[name], lat, lon)
 
 
-def test_rebuild_contains_both_channels(harness, tmp_path):
+def test_rebuild_contains_all_channels(harness, tmp_path):
     org = harness.organization()
     ids = ingest(harness, org, tmp_path / "photo", images_in_cities())
     source = RebuildSource(harness.owner, lambda: harness.encoder.contract)
@@ -192,7 +186,7 @@ def test_rebuild_contains_both_channels(harness, tmp_path):
         for image_id in ids.values():
             (old,) = harness.index.fetch([image_id], vectors=True)
             (new,) = built.fetch([image_id], vectors=True)
-            assert set(new.vectors) == {"image", "gps"}
+            assert set(new.vectors) == set(harness.encoder.contract.dims)
             for channel in new.vectors:
                 np.testing.assert_array_equal(new.vectors[channel], old.vectors[channel])
         drift = reconcile.reconcile_index_rows(

@@ -22,6 +22,7 @@ from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.nets.bundle.specs import RerankerSpec
 from pinpoint.nets.reranker import bundle_reranker
 from pinpoint.nets.reranker.bundle_reranker import BundleReranker, load_reranker, write_reranked
+from pinpoint.nets.reranker.inputs import row_dtype
 from pinpoint.nets.reranker.network import RerankerNetwork
 from pinpoint.records import SearchFilter
 from pinpoint.search import pipeline
@@ -182,7 +183,7 @@ def test_rerank_is_independent_of_gallery_order_and_padding(stack, reranker):
     assert outputs_of(locate(mixed, reranker)) == first
     # A larger number of slots than candidates is padding.
     reranker._shape = dataclasses.replace(reranker._shape, candidates=40)
-    reranker._row_dtype = bundle_reranker.row_dtype(reranker._shape)
+    reranker._row_dtype = row_dtype(reranker._shape)
     wide = outputs_of(locate(stack, reranker))
     assert [row[0] for row in wide] == [row[0] for row in first]
     assert [row[1] for row in wide] == pytest.approx([row[1] for row in first], abs=1e-4)

@@ -247,7 +247,7 @@ def test_flush_loop_continues_after_a_full_disk(monkeypatch):
             self.unflushed = 0
 
     index, now = Full(), [100.0]
-    monkeypatch.setattr(engine_process.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("pinpoint.stack.index.engine_process.time.monotonic", lambda: now[0])
     flushing = engine_process._PeriodicFlush(index)
     tried = []
     for _ in range(30):

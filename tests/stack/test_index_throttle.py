@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from functools import partial
 
 import psutil
 
@@ -69,7 +70,7 @@ def test_wait_until_idle_needs_three_idle_checks_or_the_timeout(monkeypatch):
 
 def test_yield_if_busy_sleeps_only_with_waiting_queries(monkeypatch):
     slept = []
-    monkeypatch.setattr(throttle.time, "sleep", slept.append)
+    monkeypatch.setattr("pinpoint.stack.index.throttle.time.sleep", slept.append)
     for waited_s in (0.0, 10 * throttle.MAX_QUERY_WAIT_S):
-        yield_if_busy(lambda waited_s=waited_s: waited_s)
+        yield_if_busy(partial(float, waited_s))
     assert slept == [throttle.BUILD_PAUSE_S]

@@ -12,7 +12,7 @@ from pinpoint.errors import ConflictError, NotFoundError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.originals import Originals
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.records import Embedded, ImageUpdate, IndexFilter, NewItem
+from pinpoint.records import IMAGE_CHANNEL, Embedded, ImageUpdate, IndexFilter, NewItem
 from registration import register_folder
 from stack_fixtures import ServiceHarness, jpeg, write_photos
 
@@ -157,7 +157,9 @@ def test_save_vectors_of_replaced_bytes_finishes_no_item(harness, tmp_path):
         )
         vector = harness.encoder.encode([reading.faces[0].pixels])[0]
         return Embedded(
-            image_id=stored_item.images[0].id, sha256=reading.capture.sha256, vector=vector
+            image_id=stored_item.images[0].id,
+            sha256=reading.capture.sha256,
+            vectors={IMAGE_CHANNEL: vector},
         )
 
     def states():

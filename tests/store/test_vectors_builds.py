@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-import qdrant_edge as edge
 
 from index_gallery import ORG_A, SPEC, START, FolderSource, gallery, identity
 from pinpoint.errors import BadBundleError, IndexUnavailableError
@@ -16,66 +15,6 @@ from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.store.vectors.qdrant import QdrantIndex
 
 WIDE = {"image": 1_024}
-
-
-def test_edge_build_without_partition_key_answers_the_same(tmp_path):
-    """Points of an earlier version have no field `partition_key`; new points have it."""
-    index = EdgeIndex(tmp_path / "build")
-    index.ensure(SPEC)
-    points = gallery(300)
-    index.upsert(points[:200])
-    filters = [
-        IndexFilter(organization_id=ORG_A, source_kinds=kinds)
-        for kinds in ((), ("photo",), ("street",), ("photo", "street"))
-    ]
-    queries = [
-        IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=300)
-        for where in filters
-    ]
-    before = index.search(queries)
-    delete_partition_key = edge.UpdateOperation.delete_payload(
-        [point.id for point in points[:200]], ["partition_key"]
-    )
-    index._require_shard().update(delete_partition_key)
-    assert [len(hits) for hits in index.search(queries)][1:] == [0, 0, 0], (
-        "queries filter by the field"
-    )
-    index.close()
-    reopened = EdgeIndex(tmp_path / "build")
-    assert reopened.search(queries) == before
-    reopened.upsert(points[200:])
-    expected_counts = [
-        sum(
-            point.organization_id == ORG_A and point.kind in (where.source_kinds or (point.kind,))
-            for point in points
-        )
-        for where in filters
-    ]
-    assert [reopened.count(where) for where in filters] == expected_counts
-    assert [len(hits) for hits in reopened.search(queries)] == expected_counts
-    reopened.close()
-
-
-@pytest.mark.filterwarnings("ignore:Local mode performs exact")
-def test_qdrant_collection_without_partition_key_answers_the_same():
-    """A server reports its payload indexes; the in-memory engine reports none."""
-    index = QdrantIndex(":memory:")
-    index.ensure(SPEC)
-    points = gallery(60)
-    index.upsert(points)
-    where = IndexFilter(organization_id=ORG_A, source_kinds=("street",))
-    query = IndexQuery(channel="image", vector=points[7].vectors["image"], filter=where, limit=60)
-    hits_found = [hit.id for hit in index.search([query])[0]]
-    assert index.count(where) == len(hits_found) > 0
-    with index._alias.open_client() as client:
-        client.delete_payload(
-            index._alias.live_collection(), ["partition_key"], [str(point.id) for point in points]
-        )
-    assert index.count(where) == 0, "queries filter by the field"
-    index._alias.local = False
-    assert [hit.id for hit in index.search([query])[0]] == hits_found
-    assert index.count(where) == len(hits_found)
-    index.close()
 
 
 def test_estimate_partitions_equals_count(tmp_path):

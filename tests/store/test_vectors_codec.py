@@ -69,8 +69,8 @@ def test_codec_vectors_round_trip_bit_exact(values):
 
 
 def test_encode_lossless_vectors_uses_half_precision():
-    half = np.ones((100, 512), np.float32) / 4
-    full = half + 1e-5
+    half = np.full((100, 512), 0.25, dtype=np.float32)
+    full = (half + 1e-5).astype(np.float32)
     assert len(codec.encode({}, [half])) < 0.6 * len(codec.encode({}, [full]))
 
 

@@ -110,7 +110,9 @@ def test_qdrant_search_during_alias_switches_answers_only_its_contract(tmp_path)
     where = IndexFilter(organization_id=ORG_A)
     query = IndexQuery(channel="image", vector=vector, filter=where, limit=5)
     contracts, stop = (SPEC.contract, "contract-b"), threading.Event()
-    answered_contracts, refused_contracts, wrong_answers = set(), [], []
+    answered_contracts: set[str] = set()
+    refused_contracts: list[str] = []
+    wrong_answers: list[object] = []
 
     def search_repeatedly():
         while not stop.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,7 @@ BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
 CORRECTION = {"lat": 1.0, "lon": 2.0}
 
 # Route → requests with an id of another organization: kind of id, and the request.
-FOREIGN = {
+FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/locate"): [
         ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
         (

@@ -6,11 +6,14 @@ import uuid
 
 import pytest
 
+from pinpoint.search.candidates_and_evidence import encode_photo_channels
 from pinpoint.settings import MediaSettings
 from pinpoint.synthetic.dataset import make_planet
 from pinpoint.training.core.samples import ManifestSource, read_samples
 from pinpoint.training.reranker import examples as examples_module
 from pinpoint.training.reranker import train_reranker
+from pinpoint.training.reranker.examples import cache_examples, split_table
+from pinpoint.training.reranker.objective import reranker_batch_loss
 from stack_fixtures import ServiceHarness
 from training.reranker_runs import example_gallery, run_training, write_config
 
@@ -63,7 +66,7 @@ def reranked(world, planet, tmp_path_factory):
     config = write_config(planet, folder)
     into = folder / "bundles" / "ranked"
     with pytest.MonkeyPatch.context() as patch:
-        calls, encode_photo = [], examples_module.encode_photo
+        calls, encode_photo = [], encode_photo_channels
 
         def interrupt_encoding(*args, **options):
             calls.append(1)
@@ -71,12 +74,12 @@ def reranked(world, planet, tmp_path_factory):
                 raise KeyboardInterrupt
             return encode_photo(*args, **options)
 
-        patch.setattr(examples_module, "encode_photo", interrupt_encoding)
+        patch.setattr(examples_module, "encode_photo_channels", interrupt_encoding)
         with pytest.raises(KeyboardInterrupt):
             run_training(world, config, folder / "run", into)
     steps = []
     with pytest.MonkeyPatch.context() as patch:
-        batch_loss = train_reranker.reranker_batch_loss
+        batch_loss = reranker_batch_loss
 
         def interrupt_training(net, examples, rows, step, config):
             steps.append(step)
@@ -101,8 +104,8 @@ def examples(world, planet, reranked):
         for part, queries_config in enumerate(config.queries)
         for query in train_reranker._read_queries(part, queries_config)
     ]
-    table = train_reranker.split_table(queries, config.split.h3_resolution)
-    cached = train_reranker.cache_examples(
+    table = split_table(queries, config.split.h3_resolution)
+    cached = cache_examples(
         folder / "run" / "examples", queries, table, example_gallery(world, config)
     )
     return queries, cached

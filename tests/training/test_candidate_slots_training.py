@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, SOURCE_KINDS, Hit, Poin
 from pinpoint.search.candidate_slots import CandidateSlots
 from pinpoint.training.reranker.config import AugmentationConfig
 from pinpoint.training.reranker.objective import augment, collate
-from pinpoint.training.reranker.slots import cosines, reassign_slots, select_slots
+from pinpoint.training.reranker.slots import channel_scores, reassign_slots, select_slots
 from search.slots_by_loop import slots_by_loop
 
 MAX_CANDIDATES, DIM, PER_KIND = 20, 6, 2
@@ -25,8 +26,11 @@ NOTHING = AugmentationConfig(
 )
 
 
+_CHANNEL_SETS = np.array([flags for flags in product((0, 1), repeat=3) if any(flags)])
+
+
 def random_rows(queries=40, seed=4):
-    """Random example rows of hits from one or both channels, and the vectors of their images."""
+    """Random example rows of hits from some of the channels, and the vectors of their images."""
     rng = np.random.default_rng(seed)
     ids = [uuid.UUID(int=number + 1) for number in range(30)]
     vectors = {
@@ -42,7 +46,8 @@ def random_rows(queries=40, seed=4):
         row["present"][:count] = True
         row["id"][:count] = [ids[n].bytes for n in rng.permutation(30)[:count]]
         row["kind"][:count] = rng.random(count) < rng.random()
-        row["in_channel"][:count] = np.array([(1, 0), (0, 1), (1, 1)])[rng.integers(0, 3, count)]
+        row["in_channel"][:count] = _CHANNEL_SETS[rng.integers(0, len(_CHANNEL_SETS), count)]
+        row["raw_score"][:count] = np.where(row["in_channel"][:count, 2], rng.random(count), 0.0)
         row["evidence_distance_m"], row["evidence_present"] = (
             rng.random((MAX_CANDIDATES, 2 * PER_KIND)),
             True,
@@ -50,10 +55,10 @@ def random_rows(queries=40, seed=4):
     return rows, EmbeddingTable.of(vectors, DIM, np.float32)
 
 
-def selected_by_loop(row, alike, slots):
-    """Ids that `slots_by_loop` selects from the hits of the two channels."""
+def selected_by_loop(row, row_scores, slots):
+    """Ids that `slots_by_loop` selects from the hits of the three channels."""
     channels = []
-    for channel, scores in enumerate(alike):
+    for channel, scores in enumerate(row_scores.T):
         hits = [
             Hit(
                 id=uuid.UUID(bytes=bytes(row["id"][slot]).ljust(16, b"\0")),
@@ -68,19 +73,26 @@ def selected_by_loop(row, alike, slots):
             for slot in np.flatnonzero(row["present"] & row["in_channel"][:, channel])
         ]
         channels.append([[hit for hit in hits if hit.kind == kind] for kind in SOURCE_KINDS])
-    image, gps = channels
-    selected = slots_by_loop(image, gps if slots.gps_quota else None, slots, dedupe_m=0.0)
+    image, gps, raw = channels
+    selected = slots_by_loop(
+        image,
+        gps if slots.gps_quota else None,
+        slots,
+        dedupe_m=0.0,
+        raw=raw if slots.raw_quota else None,
+    )
     return {image_id.bytes.rstrip(b"\0") for image_id in selected}
 
 
 def test_reassign_slots_agrees_with_search():
     rows, photos = random_rows()
-    alike = cosines(rows, photos)
-    for slots in (CandidateSlots(8, 2), CandidateSlots(12, 0), CandidateSlots(5, 4)):
-        chosen = reassign_slots(rows, rows["present"], alike, slots)
+    scores = channel_scores(rows, photos)
+    for quotas in ((8, 2), (12, 0), (5, 4), (8, 2, 2), (12, 0, 4), (5, 2, 3), (6, 0, 6)):
+        slots = CandidateSlots(*quotas)
+        chosen = reassign_slots(rows, rows["present"], scores, slots)
         assert (chosen.sum(1) <= slots.candidates).all()
-        for row, selected, *scores in zip(rows, chosen, *alike, strict=True):
-            assert set(row["id"][selected].tolist()) == selected_by_loop(row, scores, slots)
+        for row, selected, row_scores in zip(rows, chosen, scores, strict=True):
+            assert set(row["id"][selected].tolist()) == selected_by_loop(row, row_scores, slots)
 
 
 def test_select_slots_keeps_chosen_candidates_in_order():
@@ -92,7 +104,7 @@ def test_select_slots_keeps_chosen_candidates_in_order():
     for row, selected, result in zip(rows, chosen, found, strict=True):
         count = int(selected.sum())
         assert result["present"].tolist() == [True] * count + [False] * (7 - count)
-        for name in ("id", "kind", "in_channel", "evidence_distance_m"):
+        for name in ("id", "kind", "in_channel", "raw_score", "evidence_distance_m"):
             assert result[name][:count].tolist() == row[name][selected].tolist()
         assert not result["evidence_present"][count:].any()
         assert result["query"].tolist() == row["query"].tolist()

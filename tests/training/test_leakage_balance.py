@@ -17,7 +17,7 @@ from pinpoint.records import SOURCE_KINDS, Candidate, Exclusions, Point, SearchF
 from pinpoint.search import evidence, exclusion_filter
 from pinpoint.search.context import EvidenceSettings
 from pinpoint.training.reranker import examples as examples_of
-from pinpoint.training.reranker import train_reranker
+from pinpoint.training.reranker.examples import cache_examples, split_table
 from pinpoint.training.reranker.leakage_balance import LOCALITY_RADIUS_M, balance_exclusions
 from training.reranker_runs import example_gallery
 
@@ -228,8 +228,8 @@ def test_cache_examples_writes_balanced_rows(
         return calls[-1][1]
 
     monkeypatch.setattr(examples_of, "balance_exclusions", recording)
-    table, even = train_reranker.split_table(queries, 3), example_gallery(world, reranked[0])
-    found = train_reranker.cache_examples(tmp_path / "even", queries, table, even)
+    table, even = split_table(queries, 3), example_gallery(world, reranked[0])
+    found = cache_examples(tmp_path / "even", queries, table, even)
     assert len(calls) == len(queries)
     for row, (before, (left, near)) in zip(found.rows, calls, strict=True):
         assert len(left) < before
@@ -241,6 +241,6 @@ def test_cache_examples_writes_balanced_rows(
             for slot, at in np.argwhere(row["evidence_present"])
         }
     as_served = replace(even, balanced=False)
-    whole = train_reranker.cache_examples(tmp_path / "whole", queries, table, as_served)
+    whole = cache_examples(tmp_path / "whole", queries, table, as_served)
     assert len(calls) == len(queries), "without `balanced` nothing is balanced"
     assert whole.rows["present"].sum() > found.rows["present"].sum()

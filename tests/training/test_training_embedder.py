@@ -17,6 +17,7 @@ from nets.towers import timm_bundle
 from pinpoint.errors import BadRequestError
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import read_bundle
+from pinpoint.nets.bundle.specs import feature_width
 from pinpoint.nets.embedder.joint_embedding import load_location
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
@@ -82,6 +83,22 @@ def test_trained_bundle_serves_kinds_and_positions(trained, home):
     places = torch.tensor([[0.0, 180.0], [0.0, -180.0]], dtype=torch.float64)
     seam = load_location(read_bundle(bundle))(places)
     assert torch.allclose(seam[0], seam[1], atol=1e-5)
+
+
+def test_train_embedder_with_raw_channel_writes_same_weights(trained, home, planet, tmp_path):
+    """The run that has ended is resumed at its last step, because training is the same."""
+    folder, _ = trained
+    settings = Settings(services=ServiceSettings(home=home), encoder=EncoderSettings(device="cpu"))
+    decoder = ChildDecoder(settings.media, children=1)
+    changes = (("dim = 24", "dim = 24\nraw_channel = true"),)
+    config = read_config(write_config(planet, tmp_path, "whole", steps=STEPS, changes=changes))
+    assert config.networks.raw_channel
+    into = tmp_path / "bundle"
+    train_embedder(config, folder / "whole", settings=settings, decoder=decoder, into=into)
+    decoder.close()
+    with_raw, without = (read_bundle(path).contract for path in (into, home / "bundles" / "whole"))
+    assert with_raw.dims == {**without.dims, "raw": feature_width(without.heads.image)}
+    assert with_raw.heads.weights.sha256 == without.heads.weights.sha256
 
 
 def test_train_embedder_into_existing_bundle_is_refused(trained, home, planet):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.training.core import loop
 from pinpoint.training.core.checkpoints import CHECKPOINT, resume_checkpoint
-from pinpoint.training.core.configs import EmbedderConfig, read_config
+from pinpoint.training.core.configs import EmbedderConfig, ManifestSourceConfig, read_config
 from pinpoint.training.core.loop import LoopContext
 from pinpoint.training.core.sampling import BatchSampler
 from pinpoint.training.embedder.features import Features
@@ -24,7 +25,7 @@ WIDTH = 24
 
 
 def config(**changes):
-    plain = {
+    plain: dict[str, Any] = {
         "name": "tried",
         "license": "CC0",
         "note": "Of a test.",
@@ -283,7 +284,9 @@ def test_read_config_with_invalid_values_is_refused(tmp_path):
             read_config(path)
     path.write_text(good)
     read = read_config(path)
-    assert read.sources[0].manifest == tmp_path / "deep" / "m.csv"
+    (source,) = read.sources
+    assert isinstance(source, ManifestSourceConfig)
+    assert source.manifest == tmp_path / "deep" / "m.csv"
     moved = tmp_path / "elsewhere.toml"
     moved.write_text(good.replace("deep", "other"))
     assert read_config(moved).digest() == read.digest(), "the digest does not cover folders"

@@ -17,7 +17,7 @@ import torch
 from pinpoint.nets.bundle.contract import TowerSpec
 from pinpoint.nets.towers.backbone import Tower, _open_clip_network, suggested_preprocess
 from pinpoint.settings import MediaSettings
-from pinpoint.training.core.configs import read_config
+from pinpoint.training.core.configs import ManifestSourceConfig, read_config
 from pinpoint.training.core.samples import ManifestSource, read_samples
 from pinpoint.training.embedder.objective import Networks
 
@@ -57,7 +57,8 @@ def test_paper_config_networks_fit_tower(tower):
     assert side_px == SIDE_PX
     features = tower(torch.empty(2, 3, side_px, side_px, device="meta"))
     assert features.shape == (2, WIDTH)
-    kinds = tuple(sorted(one.kind for one in config.sources))
+    sources = [one for one in config.sources if isinstance(one, ManifestSourceConfig)]
+    kinds = tuple(sorted(one.kind for one in sources))
     heads = Networks(config, kinds, features.shape[1]).heads
     assert heads(torch.zeros(features.shape), kinds).shape == (2, config.networks.dim)
 
@@ -92,7 +93,11 @@ def test_public_data_page_program_writes_manifests_of_config(page, tmp_path):
     (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
     config = read_config(tmp_path / CONFIG.name)
-    sources = [ManifestSource(manifest=one.manifest, kind=one.kind) for one in config.sources]
+    sources = [
+        ManifestSource(manifest=source.manifest, kind=source.kind)
+        for source in config.sources
+        if isinstance(source, ManifestSourceConfig)
+    ]
     gathered = read_samples(sources, MediaSettings())
     assert (gathered.rows, gathered.rejected) == (3, {})
     columns = ("files", "kinds", "lat", "lon", "creators", "sequences")

@@ -31,6 +31,7 @@ from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.training.reranker import train_reranker
 from pinpoint.training.reranker.config import read_reranker_config
+from pinpoint.training.reranker.examples import cache_examples, split_table
 from pinpoint.training.reranker.objective import collate
 from training.reranker_runs import TEXT, example_gallery, run_training
 
@@ -99,9 +100,9 @@ def test_cache_examples_exclude_query_creator_and_near_duplicates(world, example
 def test_cache_examples_is_independent_of_concurrency(world, examples, reranked, tmp_path):
     config = reranked[0]
     asked, found = examples
-    table = train_reranker.split_table(asked, config.split.h3_resolution)
+    table = split_table(asked, config.split.h3_resolution)
     several = replace(example_gallery(world, config), concurrency=3)
-    again = train_reranker.cache_examples(tmp_path / "examples", asked, table, several)
+    again = cache_examples(tmp_path / "examples", asked, table, several)
     assert again.rows.tobytes() == found.rows.tobytes()
     assert again.photos.image.tobytes() == found.photos.image.tobytes()
 

@@ -68,7 +68,9 @@ def locate(calibrated, planet, world, kind="photo", **changes):
     context = SearchContext(
         organization_id=world[1],
         decoder=components.decoder,
-        encoder=SimpleNamespace(contract=contract, encode_query=encoder.encode_query),
+        encoder=SimpleNamespace(
+            contract=contract, encode_query_channels=encoder.encode_query_channels
+        ),
         index=components.index,
         database=components.database,
         settings=components.search,

@@ -166,7 +166,7 @@ def test_reranker_metrics_agree_with_loop(reranked, examples):
     net = open_net(made)
     rows = np.arange(len(found.rows))
     metrics = compute_reranker_metrics(evaluate_reranker(net, found, rows, config))
-    hits = {"top1": 0, "oracle": 0, "vote": 0, "rerank": 0}
+    hits = dict.fromkeys(("top1", "oracle", "vote", "rerank"), 0)
     with torch.no_grad():
         for row in rows:
             shown = collate(found, rows[row : row + 1])
@@ -178,10 +178,10 @@ def test_reranker_metrics_agree_with_loop(reranked, examples):
                 if there
             ]
             scores = net(shown.inputs).logits[0].numpy()
-            hits["top1"] += away[0] < 25
-            hits["oracle"] += min(away) < 25
-            hits["vote"] += away[int(found.rows["vote_choice"][row])] < 25
-            hits["rerank"] += away[int(scores.argmax())] < 25
+            hits["top1"] += bool(away[0] < 25)
+            hits["oracle"] += bool(min(away) < 25)
+            hits["vote"] += bool(away[int(found.rows["vote_choice"][row])] < 25)
+            hits["rerank"] += bool(away[int(scores.argmax())] < 25)
     for name, count in hits.items():
         assert metrics[f"{name} all@25km"] == pytest.approx(count / len(rows))
     assert metrics["queries not_in_gallery"] == 4

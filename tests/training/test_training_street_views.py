@@ -79,7 +79,8 @@ class Views:
     def found(self, vectors, rows):
         """For faces with another panorama nearby: whether the best hit of another one is near."""
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        away_m, foreign = (matrix[np.ix_(rows, rows)] for matrix in (self.away_m, self.foreign))
+        cells = np.ix_(rows, rows)
+        away_m, foreign = self.away_m[cells], self.foreign[cells]
         is_query = ((away_m <= NEAR_M) & foreign).any(axis=1)
         best = np.where(foreign, vectors @ vectors.T, -np.inf).argmax(axis=1)
         return (away_m[np.arange(len(rows)), best] <= NEAR_M)[is_query]

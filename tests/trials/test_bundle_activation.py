@@ -29,6 +29,7 @@ from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexFilter, SearchFilter
 from pinpoint.search.context import SearchContext
 from pinpoint.search.pipeline import locate_encoded
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from stack_fixtures import write_photos
 from trials.rebuild.load import follow
 from trials.rebuild.rows import CHANGING, STILL, load
@@ -48,8 +49,8 @@ class SyntheticGallery:
         self.ids, self.old, self.new = loaded.ids, old, new
         turn = np.random.default_rng(5).standard_normal((old.dims["image"], new.dims["image"]))
         self.vectors = {old.digest: loaded.clustered.vectors.astype(np.float16).astype("f4")}
-        self.asked = {old.digest: loaded.asked}
-        for digest_of in (self.vectors, self.asked):
+        self.queries = {old.digest: loaded.queries}
+        for digest_of in (self.vectors, self.queries):
             rows = digest_of[old.digest] @ turn.astype("f4")
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
             digest_of[new.digest] = rows.astype(np.float16).astype("f4")
@@ -73,7 +74,7 @@ class SyntheticGallery:
 
     def wrong(self, digest, query_number, answer):
         """Candidates whose score is not the cosine of query and candidate in one embedding."""
-        query = self.asked[digest][query_number]
+        query = self.queries[digest][query_number]
         return [
             one.candidate.id
             for one in answer.ranked
@@ -116,7 +117,7 @@ class QueryLoad:
 
         def ask(encoder):
             return locate_encoded(
-                self.gallery.asked[encoder.contract.digest][query_number],
+                self.gallery.queries[encoder.contract.digest][query_number],
                 SearchFilter(),
                 SearchContext(
                     organization_id=owner,
@@ -153,10 +154,10 @@ class QueryLoad:
 
     def builds(self):
         """Build → contracts of its answers, from both clients."""
-        found = {}
+        contracts = {}
         for build_, digest, *_ in [*self.answers, *self.over_http]:
-            found.setdefault(build_, set()).add(digest)
-        return found
+            contracts.setdefault(build_, set()).add(digest)
+        return contracts
 
 
 def say(text):
@@ -190,8 +191,8 @@ def photos(folder: Path, first: int) -> Path:
 def settled(stack):
     """Wait until the worker has done all there is."""
     until = time.monotonic() + 120
-    asked = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
-    while stack.sql(asked) != [(0,)]:
+    statement = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
+    while stack.sql(statement) != [(0,)]:
         assert time.monotonic() < until, "files have no verdict"
         time.sleep(0.2)
 
@@ -205,6 +206,7 @@ def test_bundle_activation_under_load_switches_and_returns(tmp_path, monkeypatch
         old = services.encoder.contract
         new = EncoderHandle(stack.settings, BUNDLE).contract
         gallery = SyntheticGallery(stack, load(stack, IMAGES, ASKED), old, new)
+        assert isinstance(services.index, RemoteIndex)
         services.index.rebuild()
         follow(services.index)
         assert services.index.count() == IMAGES

@@ -30,16 +30,16 @@ BACK_S = 60.0
 @pytest.fixture(scope="module")
 def settings() -> Iterator[Settings]:
     with home_folder() as home:
-        found = Settings(services=ServiceSettings(home=home))
+        stack_settings = Settings(services=ServiceSettings(home=home))
         watcher = watch_over(home)
         try:
-            lifecycle.start_stack(found)
-            yield found
+            lifecycle.start_stack(stack_settings)
+            yield stack_settings
         finally:
-            lifecycle.stop_stack(found)
+            lifecycle.stop_stack(stack_settings)
             left = processes.find_stack_processes(StackPaths(home))
             dismiss(watcher)
-            lifecycle.erase_stack(found)
+            lifecycle.erase_stack(stack_settings)
         assert left == []
 
 
@@ -158,9 +158,9 @@ def test_concurrent_ups_start_one_stack(settings):
     if fingerprint_settings(settings) != code_before:
         pytest.skip("the code was edited meanwhile, so `up` rightly began again")
     assert len(pids) == 1
-    found = lifecycle.stack_status(settings)
-    assert pids == {f"{found.supervisor_pid}\n"}
-    assert found.state == "up"
+    status = lifecycle.stack_status(settings)
+    assert pids == {f"{status.supervisor_pid}\n"}
+    assert status.state == "up"
 
 
 def _python(code: str, home: Path) -> psutil.Popen:

@@ -97,19 +97,21 @@ def _core(answer: dict) -> object:
     return answer["point"], candidates
 
 
-def _check(trial: Trial, asked: list[Outcome], name: str, most_s: float | None = None) -> Counter:
+def _check(
+    trial: Trial, outcomes: list[Outcome], name: str, most_s: float | None = None
+) -> Counter:
     """Check that every answer is correct or a documented 503; returns their counts."""
-    for number, one in enumerate(asked):
+    for number, one in enumerate(outcomes):
         if one.status == 200:
             assert _core(one.said) == trial.expected[number % PHOTOS]
         else:
             assert one.status == 503, one
             assert one.said["type"].startswith("urn:pinpoint:problem:")
             assert int(one.retry_after or 0) >= 1
-    seconds = [one.seconds for one in asked]
+    seconds = [one.seconds for one in outcomes]
     counts = Counter(
         f"{one.status} {one.said.get('reason', '') if one.status != 200 else ''}".strip()
-        for one in asked
+        for one in outcomes
     )
     sys.stdout.write(
         f"{name}: {dict(counts)}, median {statistics.median(seconds):.2f} s, "
@@ -131,9 +133,9 @@ def test_api_under_queries_and_large_uploads_stays_live_and_small(trial, tmp_pat
     queries = [trial.photos[n % PHOTOS] for n in range(QUERIES)]
     with watched(trial.url, trial.api_pid) as seen:
         uploads = [(trial.upload_key, batch, large) for batch in batches]
-        asked, sent = ask_many(trial.url, trial.keys, queries, uploads)
+        outcomes, sent = ask_many(trial.url, trial.keys, queries, uploads)
     seen.show("200 queries and 20 uploads")
-    counts = _check(trial, asked, "queries")
+    counts = _check(trial, outcomes, "queries")
     assert counts["200"] >= QUERIES / 10
     uploaded = Counter(one.status for one in sent)
     sys.stdout.write(f"uploads: {dict(uploaded)}, most {max(one.seconds for one in sent):.2f} s\n")
@@ -174,7 +176,7 @@ def test_stopped_dependency_gives_quick_503_and_recovers(trial, program, tmp_pat
     with watched(trial.url, trial.api_pid) as seen:
         with stopped(pid):
             uploads = [(trial.upload_key, batch, small) for batch in batches]
-            asked, sent = ask_many(trial.url, trial.keys, queries, uploads)
+            outcomes, sent = ask_many(trial.url, trial.keys, queries, uploads)
             again, _ = ask_many(trial.url, trial.keys, queries, [])
             began = time.monotonic()
             ready = httpx.get(f"{trial.url}/health/ready", timeout=30, trust_env=False)
@@ -189,7 +191,7 @@ def test_stopped_dependency_gives_quick_503_and_recovers(trial, program, tmp_pat
         back_s = time.monotonic() - resumed
         after, _ = ask_many(trial.url, trial.keys, queries[:8], [])
     seen.show(f"{program} stopped")
-    _check(trial, asked, f"{program} stopped, queries", MOST_ANSWER_S)
+    _check(trial, outcomes, f"{program} stopped, queries", MOST_ANSWER_S)
     _check(trial, again, f"{program} stopped, asked again", MOST_ANSWER_S)
     sys.stdout.write(
         f"{program} stopped, uploads: {dict(Counter(one.status for one in sent))}, most "

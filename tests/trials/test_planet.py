@@ -64,9 +64,9 @@ def test_planet_retrieval_is_within_difficulty_bounds(trained):
     say(markdown(figures))
     assert trained.cpu_s <= 600
     for kind, low, high in (("photo", 15, 40), ("street", 30, 60)):
-        found = figures["probe"]["open", kind, (kind,)]
-        assert low <= share(found, 1, 25) <= high
-        assert share(found, 48, 25) >= share(found, 1, 25) + 15
+        distances_km = figures["probe"]["open", kind, (kind,)]
+        assert low <= share(distances_km, 1, 25) <= high
+        assert share(distances_km, 48, 25) >= share(distances_km, 1, 25) + 15
 
 
 @pytest.mark.timeout(600)
@@ -74,21 +74,21 @@ def test_planet_gallery_of_two_kinds_difference_has_interval(trained):
     """Report the difference, of any sign, with its interval, clustered by creator."""
     for kind in BOTH:
         one, rows = candidates_km(
-            trained.planet, trained.vectors, role="test", asked=kind, gallery=(kind,)
+            trained.planet, trained.vectors, role="test", query_kind=kind, gallery=(kind,)
         )
         two, _ = candidates_km(
-            trained.planet, trained.vectors, role="test", asked=kind, gallery=BOTH
+            trained.planet, trained.vectors, role="test", query_kind=kind, gallery=BOTH
         )
         labels = trained.planet.drive if kind == "street" else trained.planet.creator
         codes = cluster_codes(list(labels[rows]))
         for depth in (1, 48):
             left, right = ((each[:, :depth].min(axis=1) < 25).astype(float) for each in (two, one))
-            found = paired_bootstrap(left, right, codes, seed=SEED)
-            gap = found.difference
+            compared = paired_bootstrap(left, right, codes, seed=SEED)
+            gap = compared.difference
             say(
                 f"\n{kind} queries, two kinds - one, {'top-1' if depth == 1 else 'oracle@48'}"
                 f" @25 km: {100 * gap.value:+.1f} points"
-                f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}], p = {found.p_value:.4f}"
+                f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}], p = {compared.p_value:.4f}"
             )
             assert gap.low <= gap.value <= gap.high
             assert gap.rows == len(rows)
@@ -103,8 +103,8 @@ def test_planet_every_factor_scale_affects_retrieval(trained):
         part = render_planet(SEED, PRESET, some, blind)
         vectors = probe.vectors(trained.net, part)
         for kind in BOTH:
-            found, _ = candidates_km(part, vectors, role="test", asked=kind, gallery=(kind,))
-            seen[blind, kind] = share(found, 1, 25)
+            away_km, _ = candidates_km(part, vectors, role="test", query_kind=kind, gallery=(kind,))
+            seen[blind, kind] = share(away_km, 1, 25)
         say(
             f"\nwithout {blind[0] if blind else 'nothing':8}"
             f" photo @25 {seen[blind, 'photo']:5.1f} %  street @25 {seen[blind, 'street']:5.1f} %"

@@ -159,23 +159,23 @@ def register_poison(stack: FaultStack, owner: Transactions, folder: Path) -> dic
 
 def until_done(stack: FaultStack, batch: UUID, count: int) -> None:
     until = time.monotonic() + LIMIT_S
-    asked = "SELECT count(*) FROM batch_items WHERE batch_id = %s AND status = 'indexed'"
-    while (done := stack.sql(asked, batch)[0][0]) < count:
+    statement = "SELECT count(*) FROM batch_items WHERE batch_id = %s AND status = 'indexed'"
+    while (done := stack.sql(statement, batch)[0][0]) < count:
         assert time.monotonic() < until, f"{done} of {count} after {LIMIT_S:g} s"
         time.sleep(0.1)
 
 
 def until_settled(stack: FaultStack) -> None:
     until = time.monotonic() + LIMIT_S
-    asked = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
-    while left := stack.sql(asked)[0][0]:
+    statement = "SELECT count(*) FROM batch_items WHERE status IN ('received', 'stored')"
+    while left := stack.sql(statement)[0][0]:
         assert time.monotonic() < until, f"{left} items open after {LIMIT_S:g} s"
         time.sleep(0.2)
 
 
 def checked(stack: FaultStack, kinds: dict[UUID, str]) -> tuple[dict[str, int], int]:
     """Every poisoned row has its verdict, for its reason; counts by verdict, and the most tries."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     most = 0
     rows = stack.sql("SELECT id, status, error_code, attempts FROM batch_items ORDER BY ingest_seq")
     for item, state, reason, attempts in rows:
@@ -184,6 +184,6 @@ def checked(stack: FaultStack, kinds: dict[UUID, str]) -> tuple[dict[str, int], 
         assert state in ("rejected", "failed"), (item, state, reason)
         # A worker that is killed with a row may bring it over the limit before its own reason does.
         assert reason in (kinds[item], "too_many_attempts"), (item, state, reason)
-        found[f"{state} {reason}"] = found.get(f"{state} {reason}", 0) + 1
+        counts[f"{state} {reason}"] = counts.get(f"{state} {reason}", 0) + 1
         most = max(most, attempts)
-    return found, most
+    return counts, most

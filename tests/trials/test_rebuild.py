@@ -25,6 +25,7 @@ from pinpoint.bootstrap import Services, build_services
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexPoint, IndexQuery
 from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.store.vectors.rpc.client import RemoteIndex
 from recall_table import ENOUGH, Switch
 from trials.rebuild import crashes
 from trials.rebuild.load import HEAD, Load, Window, follow, line, loading
@@ -83,6 +84,7 @@ def say(text: str) -> None:
 
 
 def _rebuilt(services: Services) -> list[Window]:
+    assert isinstance(services.index, RemoteIndex)
     services.index.rebuild()
     return follow(services.index)
 
@@ -111,18 +113,18 @@ def _under_load(stack: FaultStack, services: Services, loaded: Loaded, folder) -
         new = services.index.info().build
     say(HEAD)
     for one in [*windows, whole]:
-        say(line(one.name, seen.asked(one), seen.written(one), one.ended - one.begun))
-    asked = seen.asked()
+        say(line(one.name, seen.queries(one), seen.written(one), one.ended - one.begun))
+    queries = seen.queries()
     replaying = next(one for one in windows if one.name == "replaying")
-    early = {one.get("build") for one in asked if one["due"] + one["took_s"] < replaying.begun}
-    late = {one.get("build") for one in asked if one["due"] >= replaying.ended}
+    early = {one.get("build") for one in queries if one["due"] + one["took_s"] < replaying.begun}
+    late = {one.get("build") for one in queries if one["due"] >= replaying.ended}
     say(f"answers named build {early} until the swap and {late} after it\n")
-    assert [one["error"] for one in asked if "error" in one] == []
-    assert max(one["took_s"] for one in asked) <= LONGEST_S
+    assert [one["error"] for one in queries if "error" in one] == []
+    assert max(one["took_s"] for one in queries) <= LONGEST_S
     assert old != new
     assert (early, late) == ({old}, {new})
     s = whole.ended - whole.begun
-    assert len(seen.asked(whole)) >= RATE_HELD * ASKED_PER_S * s
+    assert len(seen.queries(whole)) >= RATE_HELD * ASKED_PER_S * s
     written = sum(one.get("indexed", 0) for one in seen.written(whole))
     assert written >= RATE_HELD * WRITTEN_PER_S * s, "the writes did not hold their rate"
     assert not [one for one in seen.written() if "refused" in one]
@@ -133,7 +135,7 @@ def _under_load(stack: FaultStack, services: Services, loaded: Loaded, folder) -
 def _same_answers(seen: Load) -> None:
     """Answers of the organization without changes are the same before, in and after the rebuild."""
     answers: dict[int, set[str]] = {}
-    for one in seen.asked():
+    for one in seen.queries():
         if "error" not in one:
             assert one["answer"], f"an empty answer: {one}"
             if one["still"]:
@@ -173,9 +175,9 @@ def _nothing_lost(stack: FaultStack, services: Services, loaded: Loaded, loads: 
 
 def _holds(point: IndexPoint, promised: dict[str, tuple[str, int]]) -> bool:
     """Whether the index has the vector of the last write; it keeps vectors at length 1."""
-    found = point.vectors[CHANNEL]
-    wanted = vector_of(*promised[str(point.id)], len(found))
-    return np.allclose(found, wanted / np.linalg.norm(wanted), atol=1e-6)
+    stored = point.vectors[CHANNEL]
+    wanted = vector_of(*promised[str(point.id)], len(stored))
+    return np.allclose(stored, wanted / np.linalg.norm(wanted), atol=1e-6)
 
 
 def _settled(stack: FaultStack) -> None:
@@ -196,13 +198,13 @@ def _recall(stack: FaultStack, services: Services, loaded: Loaded, copy) -> None
     for shape, where in shapes(loaded.clustered).items():
         queries = [
             IndexQuery(channel=CHANNEL, vector=vector, filter=where, limit=BEST)
-            for vector in loaded.asked
+            for vector in loaded.queries
         ]
-        found = {}
+        ids_by_way = {}
         for way in ("exact", "acorn"):
             switch.way = way
-            found[way] = [{hit.id for hit in hits} for hits in index.search(queries)]
-        pairs = zip(found["acorn"], found["exact"], strict=True)
+            ids_by_way[way] = [{hit.id for hit in hits} for hits in index.search(queries)]
+        pairs = zip(ids_by_way["acorn"], ids_by_way["exact"], strict=True)
         recall = float(np.mean([len(a & b) / len(b) for a, b in pairs]))
         say(f"recall@{BEST} of the graph, {shape}: {recall:.3f}\n")
         low += [shape] if recall < ENOUGH else []
@@ -224,7 +226,7 @@ def _crashes(
             say(f"{one}\n")
             time.sleep(1.0)
     away = [(one.killed, one.back) for one in done if one.victim == "owner"]
-    failed = [one for one in seen.asked() if "error" in one]
+    failed = [one for one in seen.queries() if "error" in one]
     wrong = [
         one
         for one in failed
@@ -232,7 +234,7 @@ def _crashes(
     ]
     refused = sum(one.get("refused", 0) for one in seen.written())
     say(
-        f"{len(seen.asked())} asked, {len(failed)} failed while the owner was away, {len(wrong)} "
+        f"{len(seen.queries())} asked, {len(failed)} failed while the owner was away, {len(wrong)} "
         f"else; {refused} writes left to the sweep\n"
     )
     assert wrong == []

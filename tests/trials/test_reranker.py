@@ -68,9 +68,9 @@ def test_tables_are_complete(bench):
     text = bench.tables.read_text(encoding="utf-8")
     assert "Synthetic planet, not the Earth" in text
     assert f"preset `{PRESET}`, seed {SEED}" in text
-    found = gaps(bench)
-    assert {setting for setting, *_ in found} == set(SETTINGS)
-    for one in found.values():
+    by_case = gaps(bench)
+    assert {setting for setting, *_ in by_case} == set(SETTINGS)
+    for one in by_case.values():
         assert one.top1.value <= one.oracle.value
         assert max(one.vote.value, one.rerank.value) > 0 or PRESET == "tiny"
     shown = read_ablation(bench)
@@ -81,13 +81,13 @@ def test_tables_are_complete(bench):
 @enough
 @pytest.mark.parametrize("kind", KINDS)
 def test_reranker_closes_open_gap_without_closed_loss(bench, kind):
-    found = gaps(bench)
-    assert found["open", kind, CITY_KM, WITHIN].closed.value >= CLOSED[kind]
+    by_case = gaps(bench)
+    assert by_case["open", kind, CITY_KM, WITHIN].closed.value >= CLOSED[kind]
     for aim in AIMS:
-        one = found["open", kind, CITY_KM, aim]
+        one = by_case["open", kind, CITY_KM, aim]
         assert one.closed.low > 0
         assert one.ahead.low > 0, "clear of the vote"
-        assert found["closed", kind, CITY_KM, aim].gained.value >= -0.01
+        assert by_case["closed", kind, CITY_KM, aim].gained.value >= -0.01
 
 
 @enough
@@ -100,18 +100,18 @@ def test_reranker_gains_from_evidence_of_both_kinds(bench, candidates):
 
 @enough
 def test_calibration_is_accurate(bench):
-    found = calibration_by_ranker(bench)["rerank"]
-    everything = found[EVERYTHING]
+    by_stratum = calibration_by_ranker(bench)["rerank"]
+    everything = by_stratum[EVERYTHING]
     assert everything.debiased_ece <= 0.03
     assert 0.87 <= everything.held["0.9"].value <= 0.93
-    for stratum, one in found.items():
+    for stratum, one in by_stratum.items():
         if one.num_creators >= MIN_CREATORS:
             assert 0.85 <= one.held["0.9"].value <= 0.95, stratum
 
 
 @enough
 def test_abstention_detects_uncovered_regions(bench):
-    found = abstention_by_ranker(bench)["rerank"][EVERYTHING]
-    assert found.auroc >= 0.9
-    assert found.withheld["not in gallery"][0] >= 0.8
-    assert found.withheld["in gallery, informative"][0] <= 0.1
+    figures = abstention_by_ranker(bench)["rerank"][EVERYTHING]
+    assert figures.auroc >= 0.9
+    assert figures.withheld["not in gallery"][0] >= 0.8
+    assert figures.withheld["in gallery, informative"][0] <= 0.1

@@ -40,6 +40,7 @@ _CITATION_COLUMNS: Final = (
     "license",
     "image",
 )
+_CHANNEL_HEADINGS: Final = {"image": ">by image", "gps": ">by position", "raw": ">by raw features"}
 _ABSTENTION_TEXTS: Final = {
     "not_in_gallery": "the gallery probably has no image near it",
     "outside_candidates": "probably near none of the candidates",
@@ -314,8 +315,10 @@ def _format_verification(verification: dict[str, Any] | None) -> str | None:
 
 def _print_channels(candidates: list[dict[str, Any]]) -> None:
     """Print the channels of each candidate, if more than one channel was searched."""
-    if not any("gps" in candidate["channels"] for candidate in candidates):
+    searched = {name for candidate in candidates for name in candidate["channels"]}
+    if searched <= {"image"}:
         return
+    headings = {name: text for name, text in _CHANNEL_HEADINGS.items() if name in searched}
     rows = [
         (
             candidate["rank"],
@@ -324,13 +327,13 @@ def _print_channels(candidates: list[dict[str, Any]]) -> None:
             candidate["source"],
             output.format_place(candidate["nearest_place"]),
             f"{candidate['weight']:.3f}",
-            *(_format_score(candidate["channels"].get(channel)) for channel in ("image", "gps")),
+            *(_format_score(candidate["channels"].get(name)) for name in headings),
             candidate["image_id"],
         )
         for candidate in candidates
     ]
-    columns = (">rank", "source kind", "file", "source", "nearest place", ">weight", ">by image")
-    output.print_table(None, (*columns, ">by position", "image"), rows)
+    columns = (">rank", "source kind", "file", "source", "nearest place", ">weight")
+    output.print_table(None, (*columns, *headings.values(), "image"), rows)
 
 
 def _format_score(score: dict[str, Any] | None) -> str | None:

@@ -61,8 +61,12 @@ def embed_images(
 def _encode_batch(images: Sequence[ToEmbed], kind: SourceKind, encoder: Encoder) -> list[Embedded]:
     # Logged before the work, so that the log includes images of a worker that is killed.
     _log.info("encoding", images=len(images), kind=kind)
-    rows = encoder.encode([image.pixels for image in images], kind)
+    by_channel = encoder.encode_channels([image.pixels for image in images], kind)
     return [
-        Embedded(image_id=image.image_id, sha256=image.sha256, vector=row)
-        for image, row in zip(images, rows, strict=True)
+        Embedded(
+            image_id=image.image_id,
+            sha256=image.sha256,
+            vectors={channel: rows[number] for channel, rows in by_channel.items()},
+        )
+        for number, image in enumerate(images)
     ]

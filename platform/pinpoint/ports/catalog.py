@@ -120,7 +120,7 @@ class CatalogReader(Protocol):
     ) -> list[Evidence]:
         """Neighbors of all candidates in one statement: up to `per_kind` of each kind.
 
-        Ordered by candidate, nearest first, ties by id. `excluded` images and those inside
+        Ordered by candidate, nearest first, ties by content. `excluded` images and those inside
         `exclude_circle` do not count toward `per_kind`.
         """
         ...

@@ -40,15 +40,24 @@ class Encoder(Protocol):
         """Inputs and outputs of the loaded bundle."""
         ...
 
-    def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
-        """Encode images `[H, W, 3]` uint8 as fp32 unit vectors `[B, D]`.
+    def encode_channels(
+        self, images: Sequence[Pixels], kind: SourceKind | None = None
+    ) -> Mapping[str, Vector]:
+        """Encode images `[H, W, 3]` uint8 as fp32 unit vectors `[B, D]` by channel.
 
-        The vector of an image does not depend on the rest of the batch (to 1e-5).
+        The channels are `image`, and `raw` if the contract has it. The vector of an image does not
+        depend on the rest of the batch (to 1e-5).
         """
         ...
 
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
         """Encode one image as a vector `[D]`; bit-equal at every call, whatever the load."""
+        ...
+
+    def encode_query_channels(
+        self, image: Pixels, kind: SourceKind | None = None
+    ) -> Mapping[str, Vector]:
+        """Encode one image as a vector `[D]` by channel, as `encode_query` does."""
         ...
 
     def encode_positions(self, positions: NDArray[np.float64]) -> Vector:
@@ -174,7 +183,7 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Run several queries in one request; hits are best first, ties by id.
+        """Run several queries in one request; hits are best first, ties by `Hit.tie_key`.
 
         Raises:
             ModelMismatchError: The vector of a query is of another contract than the index.

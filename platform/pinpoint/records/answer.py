@@ -103,9 +103,14 @@ class Candidate:
     """Cosine similarity in channel `image`, whichever channel returned the candidate."""
     rank: int
     channels: Mapping[str, ChannelScore] = field(default_factory=dict)
-    """Scores by channel: `image` always, `gps` if that channel returned the candidate."""
+    """Scores by channel: `image` always, `gps` and `raw` if that channel returned the candidate."""
     content_key: str = ""
     """Equal for images of identical bytes; empty if unknown."""
+
+    @property
+    def tie_key(self) -> tuple[str, int]:
+        """Order among equal scores, as `Hit.tie_key`."""
+        return self.content_key, self.id.int
 
     @property
     def near_duplicate(self) -> bool:
@@ -130,6 +135,11 @@ class Evidence:
     vector: Vector
     content_key: str = ""
     """Equal for images of identical bytes."""
+
+    @property
+    def tie_key(self) -> tuple[str, int]:
+        """Order among equal distances, as `Hit.tie_key`."""
+        return self.content_key, self.id.int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

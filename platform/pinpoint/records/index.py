@@ -122,9 +122,18 @@ class Hit:
         return round(float(self.score), SCORE_DIGITS)
 
     @property
-    def order(self) -> tuple[float, int]:
-        """Sort key: best first, ties by id, independent of the engine's order."""
-        return -self.similarity, self.id.int
+    def tie_key(self) -> tuple[str, int]:
+        """Order among equal scores: by content, then by id.
+
+        Ids depend on those of organization and source, which are random. With the content first,
+        two installations with the same images give the same answer.
+        """
+        return self.content_key, self.id.int
+
+    @property
+    def order(self) -> tuple[float, str, int]:
+        """Sort key: best first, ties by `tie_key`, independent of the engine's order."""
+        return -self.similarity, *self.tie_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

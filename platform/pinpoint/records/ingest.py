@@ -54,11 +54,13 @@ class UpsertResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """A vector of an image, valid only for the bytes it was computed from."""
+    """The vectors of an image, valid only for the bytes they were computed from."""
 
     image_id: UUID
     sha256: str
-    vector: Vector
+    vectors: Mapping[str, Vector]
+    """`[D]` by channel: `image`, and `raw` if the bundle has it. Not `gps`: that vector depends on
+    the row's position, and the index stage computes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

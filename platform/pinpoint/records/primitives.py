@@ -33,6 +33,8 @@ IMAGE_CHANNEL: Final = "image"
 GPS_CHANNEL: Final = "gps"
 """Named vector of the image position, in the same space; only bundles with a location tower compute
 it."""
+RAW_CHANNEL: Final = "raw"
+"""Named vector of the tower's own features, before the heads; optional for bundles with heads."""
 
 OriginalsPolicy = Literal["reference", "copy", "rendition"]
 FinalStatus = Literal["indexed", "updated", "duplicate", "rejected", "failed", "canceled"]

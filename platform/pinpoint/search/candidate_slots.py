@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from pinpoint.arrays import Flags
 from pinpoint.geo.points import EARTH_RADIUS_M
-from pinpoint.records import GPS_CHANNEL, Contract
+from pinpoint.records import GPS_CHANNEL, RAW_CHANNEL, Contract
 from pinpoint.settings import SearchSettings
 
 Integers = NDArray[np.integer[Any]]
 
-NUM_CHANNELS: Final = 2
-IMAGE, GPS = 0, 1
+NUM_CHANNELS: Final = 3
+IMAGE, GPS, RAW = 0, 1, 2
 """Columns of the channels in the arrays of this module."""
 
 
@@ -37,6 +37,8 @@ class CandidateSlots:
     candidates: int
     gps_quota: int
     """Slots reserved for candidates of the channel `gps`."""
+    raw_quota: int = 0
+    """Slots reserved for candidates of the channel `raw`; with `gps_quota` at most all slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,16 @@ class SpatialNms:
 
 
 def divide_slots(settings: SearchSettings, candidates: int, contract: Contract) -> CandidateSlots:
-    """Divide this number of candidates among the channels of a bundle."""
-    fraction = settings.gps_channel_fraction if GPS_CHANNEL in contract.dims else 0.0
-    return CandidateSlots(candidates=candidates, gps_quota=int(candidates * fraction))
+    """Divide this number of candidates among the channels of a bundle, rounding quotas down.
+
+    The paper (arXiv 2606.04133) has 12 candidates: 8 of `image`, 2 of `gps`, 2 of `raw`. If both
+    quotas together exceed all slots, `gps` has precedence.
+    """
+    gps_fraction = settings.gps_channel_fraction if GPS_CHANNEL in contract.dims else 0.0
+    raw_fraction = settings.raw_channel_fraction if RAW_CHANNEL in contract.dims else 0.0
+    gps_quota = int(candidates * gps_fraction)
+    raw_quota = min(int(candidates * raw_fraction), candidates - gps_quota)
+    return CandidateSlots(candidates=candidates, gps_quota=gps_quota, raw_quota=raw_quota)
 
 
 def assign_slots(
@@ -68,12 +77,14 @@ def assign_slots(
 ) -> Flags:
     """Which images get a slot, `[B, R]`.
 
-    The channel `image` fills all slots except the quota of `gps`. The quota goes to the best images
-    of `gps` without a slot, so an image of both channels uses one slot. `image` fills the rest.
+    The channel `image` fills all slots except the quotas of `gps` and `raw`. The quota of `gps`
+    then goes to the best images of `gps` without a slot, and that of `raw` to those of `raw`, so an
+    image of several channels uses one slot. A channel may also use the slots that the channels
+    before it left empty; `image` fills the rest.
 
     Args:
-        retrieved: `[B, R, 2]`, whether each channel retrieved the image.
-        scores: `[B, R, 2]`, the score in each channel. Ties go to the first image of the row.
+        retrieved: `[B, R, 3]`, whether each channel retrieved the image.
+        scores: `[B, R, 3]`, the score in each channel. Ties go to the first image of the row.
         kinds: `[B, R]`, source kinds as numbers below `num_kinds`.
         slots: Number of slots.
         num_kinds: Number of source kinds that share the slots.
@@ -82,8 +93,9 @@ def assign_slots(
     """
     chosen = np.zeros(kinds.shape, dtype=np.bool_)
     for channel, limit in (
-        (IMAGE, slots.candidates - slots.gps_quota),
-        (GPS, slots.candidates),
+        (IMAGE, slots.candidates - slots.gps_quota - slots.raw_quota),
+        (GPS, slots.candidates - slots.raw_quota),
+        (RAW, slots.candidates),
         (IMAGE, slots.candidates),
     ):
         free = np.maximum(limit - chosen.sum(axis=1), 0)

@@ -17,6 +17,8 @@ import numpy as np
 from pinpoint.errors import BadRequestError
 from pinpoint.ports import CatalogReader, Decoder, Encoder
 from pinpoint.records import (
+    IMAGE_CHANNEL,
+    RAW_CHANNEL,
     Candidate,
     Crop,
     Evidence,
@@ -72,12 +74,22 @@ def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedPhotos:
-    """The vector and the pixels of a query."""
+    """The vectors and the pixels of a query."""
 
-    vector: Vector
-    """`[D]`; of several photos, the normalized mean of their vectors."""
+    vectors: Mapping[str, Vector]
+    """`[D]` by channel: `image`, and `raw` if any; of several photos, their normalized mean."""
     pixels: tuple[Pixels, ...]
     """Pixels `[H, W, 3]` of each distinct photo."""
+
+    @property
+    def vector(self) -> Vector:
+        """Vector `[D]` of the channel `image`."""
+        return self.vectors[IMAGE_CHANNEL]
+
+    @property
+    def raw_vector(self) -> Vector | None:
+        """Vector `[F]` of the channel `raw`; None if the bundle has none."""
+        return self.vectors.get(RAW_CHANNEL)
 
 
 def list_distinct_photos(photos: Sequence[QueryPhoto]) -> list[QueryPhoto]:
@@ -110,27 +122,44 @@ def encode_photos(
     if not photos:
         raise BadRequestError("a query needs at least one photo")
     pixels: list[Pixels] = []
-    vectors: list[Vector] = []
+    encoded: list[Mapping[str, Vector]] = []
     for photo in list_distinct_photos(photos):
         with stopwatch.stage("decode"):
             pixels.append(decode_photo(photo, decoder))
         with stopwatch.stage("encode"):
-            vectors.append(encoder.encode_query(pixels[-1], photo.kind))
-    vector = vectors[0] if len(vectors) == 1 else mean_direction(np.stack(vectors))
-    return EncodedPhotos(vector=vector, pixels=tuple(pixels))
+            encoded.append(encoder.encode_query_channels(pixels[-1], photo.kind))
+    vectors = encoded[0]
+    if len(encoded) > 1:
+        vectors = {
+            channel: mean_direction(np.stack([entry[channel] for entry in encoded]))
+            for channel in encoded[0]
+        }
+    return EncodedPhotos(vectors=vectors, pixels=tuple(pixels))
 
 
 def encode_photo(
     photo: QueryPhoto, decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
 ) -> Vector:
-    """Decode and encode a query photo to a vector `[D]`.
+    """Decode and encode a query photo to a vector `[D]` of the channel `image`.
+
+    Raises:
+        BadPhotoError: As `decode_photo`.
+        TooLargeError: As `decode_photo`.
+    """
+    return encode_photo_channels(photo, decoder, encoder, stopwatch)[IMAGE_CHANNEL]
+
+
+def encode_photo_channels(
+    photo: QueryPhoto, decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
+) -> Mapping[str, Vector]:
+    """Decode and encode a query photo to a vector `[D]` by channel: `image`, and `raw` if any.
 
     Raises:
         BadPhotoError: As `decode_photo`.
         TooLargeError: As `decode_photo`.
         BadRequestError: As `decode_photo`.
     """
-    return encode_photos([photo], decoder, encoder, stopwatch).vector
+    return encode_photos([photo], decoder, encoder, stopwatch).vectors
 
 
 def resolve_query_exclusions(exclusions: Exclusions, context: SearchContext) -> Exclusions:
@@ -151,6 +180,7 @@ def find_candidates_and_evidence(
     context: SearchContext,
     *,
     evidence_settings: EvidenceSettings,
+    raw_vector: Vector | None = None,
     exclusions: Exclusions | None = None,
     with_vectors: bool = False,
 ) -> Iterator[CandidatesAndEvidence]:
@@ -163,6 +193,7 @@ def find_candidates_and_evidence(
         search_filter: The caller's search filter.
         context: Gallery and components.
         evidence_settings: How much evidence each candidate gets.
+        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         exclusions: Images treated as absent from the gallery; None in production.
         with_vectors: Whether to fetch the vectors of the candidates, for a reranker.
 
@@ -176,7 +207,12 @@ def find_candidates_and_evidence(
     with stopwatch.stage("retrieve"):
         for snapshot in consistency.consistent_snapshots(context.index, contract):
             candidates, all_exclusions = retrieve.retrieve_candidates(
-                vector, search_filter, context, snapshot=snapshot, exclusions=exclusions
+                vector,
+                search_filter,
+                context,
+                snapshot=snapshot,
+                raw_vector=raw_vector,
+                exclusions=exclusions,
             )
             vectors = (
                 retrieve.fetch_candidate_vectors(candidates, context.index) if with_vectors else []

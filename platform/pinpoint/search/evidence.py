@@ -47,7 +47,7 @@ def fetch_evidence(
     reader: CatalogReader,
     exclusions: Exclusions | None = None,
 ) -> Mapping[UUID, tuple[Evidence, ...]]:
-    """Evidence of every candidate, nearest first, ties by id.
+    """Evidence of every candidate, nearest first, ties by `Evidence.tie_key`.
 
     Each candidate gets images of identical bytes once, or not at all if a candidate has these
     bytes, because it votes itself. Both kinds are included: the vote gives the other kind more
@@ -166,8 +166,8 @@ def _nearest_per_kind(
 ) -> list[Evidence]:
     """The nearest rows of each candidate and kind, in the order of the input.
 
-    Distances are spherical, rounded to the micrometer, ties by id. The database selects rows by
-    the same rule, so the result equals a read without copies.
+    Distances are spherical, rounded to the micrometer, ties by content. The database selects rows
+    by the same rule, so the result equals a read without copies.
     """
     if not rows:
         return []
@@ -176,7 +176,7 @@ def _nearest_per_kind(
         lat_lon([points[row.candidate_id] for row in rows]), lat_lon([row.point for row in rows])
     ).tolist()
     order = sorted(
-        range(len(rows)), key=lambda index: (round(distances_m[index], 6), rows[index].id.int)
+        range(len(rows)), key=lambda index: (round(distances_m[index], 6), rows[index].tie_key)
     )
     counts: Counter[tuple[UUID, str]] = Counter()
     selected: set[int] = set()

@@ -111,17 +111,19 @@ def locate(
         encoded.vector,
         search_filter,
         context,
+        raw_vector=encoded.raw_vector,
         kind=query_photos[0].kind,
         exclusions=exclusions,
         pixels=encoded.pixels,
     )
 
 
-def locate_encoded(
+def locate_encoded(  # noqa: PLR0913 - see long_functions.toml
     vector: Vector,
     search_filter: SearchFilter,
     context: SearchContext,
     *,
+    raw_vector: Vector | None = None,
     kind: SourceKind | None = None,
     exclusions: Exclusions | None = None,
     ranker: str | None = None,
@@ -133,6 +135,7 @@ def locate_encoded(
         vector: Query `[D]`, from the encoder of the context.
         search_filter: As `locate`.
         context: As `locate`.
+        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         kind: Source kind of the photo, if known.
         exclusions: As `locate`.
         ranker: One of `RANKER_NAMES`; None selects the reranker if there is one, otherwise the
@@ -152,6 +155,7 @@ def locate_encoded(
         search_filter,
         context,
         evidence_settings=_select_evidence_settings(settings, reranker),
+        raw_vector=raw_vector,
         exclusions=exclusions,
         with_vectors=reranker is not None,
     ) as retrieved:

@@ -33,7 +33,8 @@ def order_by_reranker(
         reranked: Output of the reranker.
 
     Returns:
-        `[K]` by logit, ties by id; weights are the softmax of the logits and sum to 1.
+        `[K]` by logit, ties by `Candidate.tie_key`; weights are the softmax of the logits and
+        sum to 1.
     """
     index_by_id: dict[UUID, int] = {entry.id: index for index, entry in enumerate(candidates)}
     logits = np.array(reranked.logits, dtype=np.float64)
@@ -41,7 +42,7 @@ def order_by_reranker(
     weights = (exponentials / exponentials.sum()).tolist()
     order = sorted(
         unranked,
-        key=lambda entry: (-logits[index_by_id[entry.candidate.id]], entry.candidate.id.int),
+        key=lambda entry: (-logits[index_by_id[entry.candidate.id]], entry.candidate.tie_key),
     )
     ordered = []
     for entry in order:

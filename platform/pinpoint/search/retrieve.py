@@ -22,6 +22,7 @@ from pinpoint.ports import VectorIndex
 from pinpoint.records import (
     GPS_CHANNEL,
     IMAGE_CHANNEL,
+    RAW_CHANNEL,
     SCORE_DIGITS,
     SOURCE_KINDS,
     Candidate,
@@ -37,7 +38,10 @@ from pinpoint.records import (
     Vector,
 )
 from pinpoint.search.candidate_slots import (
+    GPS,
+    IMAGE,
     NUM_CHANNELS,
+    RAW,
     CandidateSlots,
     SpatialNms,
     assign_slots,
@@ -56,6 +60,7 @@ def retrieve_candidates(
     context: SearchContext,
     *,
     snapshot: IndexInfo,
+    raw_vector: Vector | None = None,
     exclusions: Exclusions | None = None,
 ) -> tuple[tuple[Candidate, ...], Exclusions | None]:
     """Gallery images that may show the location, over all channels and kinds, best first.
@@ -66,10 +71,11 @@ def retrieve_candidates(
         context: Gallery to search; its settings give the number of candidates and their minimum
             distance within a group.
         snapshot: Description of the index.
+        raw_vector: Query `[F]` for the channel `raw`; without it that channel is not searched.
         exclusions: Images that are neither candidates nor use a slot; by ids and cosine.
 
     Returns:
-        Up to `settings.candidates`, ranks from 0 in order of score, ties by id. Also the
+        Up to `settings.candidates`, ranks from 0 in order of score, ties by `Hit.tie_key`. Also the
         exclusions, extended by the ids of the near-duplicates in the hits.
     """
     if snapshot.points == 0:
@@ -77,28 +83,38 @@ def retrieve_candidates(
     index, settings = context.index, context.settings
     kinds = tuple(dict.fromkeys(search_filter.source_kinds or SOURCE_KINDS))
     slots = divide_slots(settings, settings.candidates, context.encoder.contract)
-    channels = (IMAGE_CHANNEL, GPS_CHANNEL) if slots.gps_quota else (IMAGE_CHANNEL,)
+    vectors = {IMAGE_CHANNEL: vector}
+    if slots.gps_quota:
+        vectors[GPS_CHANNEL] = vector
+    if slots.raw_quota and raw_vector is not None:
+        vectors[RAW_CHANNEL] = raw_vector
     queries = [
         IndexQuery(
             channel=channel,
-            vector=vector,
+            vector=channel_vector,
             filter=to_index_filter(context.organization_id, search_filter, kinds=(kind,)),
             limit=settings.candidates * settings.oversampling,
             contract=snapshot.contract,
         )
-        for channel in channels
+        for channel, channel_vector in vectors.items()
         for kind in kinds
     ]
     answers, exclusions = _search_excluding(queries, exclusions, index)
-    hits_by_channel: dict[str, list[Hit]] = {channel: [] for channel in channels}
+    hits_by_channel: dict[str, list[Hit]] = {channel: [] for channel in vectors}
     for query, hits in zip(queries, answers, strict=True):
         hits_by_channel[query.channel] += hits
     hits_by_channel = {channel: sort_hits(hits) for channel, hits in hits_by_channel.items()}
-    by_kind = [
-        [[hit for hit in channel_hits if hit.kind == kind] for kind in kinds]
-        for channel_hits in hits_by_channel.values()
-    ]
-    selected = merge_channels(*by_kind, slots=slots, dedupe_m=settings.dedupe_m)
+    by_kind = {
+        channel: [[hit for hit in channel_hits if hit.kind == kind] for kind in kinds]
+        for channel, channel_hits in hits_by_channel.items()
+    }
+    selected = merge_channels(
+        by_kind[IMAGE_CHANNEL],
+        by_kind.get(GPS_CHANNEL),
+        by_kind.get(RAW_CHANNEL),
+        slots=slots,
+        dedupe_m=settings.dedupe_m,
+    )
     return _to_candidates(selected, hits_by_channel, vector, index), exclusions
 
 
@@ -123,12 +139,12 @@ def _to_candidates(
         for rank, hit in enumerate(hits):
             if hit.id in scores:
                 scores[hit.id][channel] = ChannelScore(score=hit.similarity, rank=rank)
-    # The few hits of the channel `gps` only are fetched by id; a search would scan all points.
+    # The few hits of other channels only are fetched by id; a search would scan all points.
     unscored = [hit.id for hit in selected if IMAGE_CHANNEL not in scores[hit.id]]
     for image_id, score in _fetch_similarities(unscored, vector, index).items():
         scores[image_id][IMAGE_CHANNEL] = ChannelScore(score=score, rank=None)
     scored_hits = [hit for hit in selected if IMAGE_CHANNEL in scores[hit.id]]
-    scored_hits.sort(key=lambda hit: (-scores[hit.id][IMAGE_CHANNEL].score, hit.id.int))
+    scored_hits.sort(key=lambda hit: (-scores[hit.id][IMAGE_CHANNEL].score, hit.tie_key))
     return tuple(
         Candidate(
             id=hit.id,
@@ -242,7 +258,7 @@ def _find_identical(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hi
     for query, hits in zip(queries, answers, strict=True):
         for hit in hits:
             if hit.content_key:
-                rank = (query.channel != IMAGE_CHANNEL, *hit.order)
+                rank = (query.channel != IMAGE_CHANNEL, -hit.similarity, hit.id.int)
                 best[hit.content_key] = min(rank, best.get(hit.content_key, rank))
                 previous = ranks.get(hit.id, (hit.content_key, rank))
                 ranks[hit.id] = min(previous, (hit.content_key, rank))
@@ -273,47 +289,58 @@ def to_index_filter(
 
 
 def sort_hits(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits best first, ties by id, independent of the engine's order."""
+    """Hits best first, ties by `Hit.tie_key`, independent of the engine's order."""
     return sorted(hits, key=attrgetter("order"))
 
 
 def merge_channels(
     image: Sequence[Sequence[Hit]],
     gps: Sequence[Sequence[Hit]] | None = None,
+    raw: Sequence[Sequence[Hit]] | None = None,
     *,
     slots: CandidateSlots,
     dedupe_m: float,
 ) -> list[Hit]:
-    """Assign the candidate slots to the hits of both channels (`candidate_slots.assign_slots`).
+    """Assign the candidate slots to the hits of all channels (`candidate_slots.assign_slots`).
 
     Args:
         image: Hits of the channel `image` for each kind.
         gps: Hits of the channel `gps`, kinds in the same order; None if it was not searched.
-        slots: Number of slots. Without `gps`, its quota goes to `image`.
+        raw: As `gps`, of the channel `raw`.
+        slots: Number of slots. The quota of a channel that was not searched goes to `image`.
         dedupe_m: Distance below which two images of one kind and group are redundant.
 
     Returns:
-        The hits with a slot, best first, ties by id. An image of both channels has one hit.
+        The hits with a slot, best first, ties by `Hit.tie_key`. An image of several channels has
+        one hit.
     """
-    channels = (image,) if gps is None else (image, gps)
-    # The first channel is last here, so that its hit represents an image of both channels.
-    hits_by_id = {
-        hit.id.int: (hit, kind)
-        for by_kind in reversed(channels)
+    searched = {
+        channel: by_kind
+        for channel, by_kind in ((IMAGE, image), (GPS, gps), (RAW, raw))
+        if by_kind is not None
+    }
+    # The first channel is last here, so that its hit represents an image of several channels.
+    hits_by_key = {
+        hit.tie_key: (hit, kind)
+        for by_kind in reversed(searched.values())
         for kind, hits in enumerate(by_kind)
         for hit in hits
     }
-    ids = sorted(hits_by_id)
-    hits, kinds = zip(*(hits_by_id[id_] for id_ in ids), strict=True) if ids else ((), ())
-    scores = np.full((len(ids), NUM_CHANNELS), -np.inf)
-    for channel, by_kind in enumerate(channels):
-        similarities = {hit.id.int: hit.similarity for hit in chain.from_iterable(by_kind)}
-        scores[:, channel] = [similarities.get(id_, -np.inf) for id_ in ids]
+    keys = sorted(hits_by_key)
+    hits, kinds = zip(*(hits_by_key[key] for key in keys), strict=True) if keys else ((), ())
+    scores = np.full((len(keys), NUM_CHANNELS), -np.inf)
+    for channel, by_kind in searched.items():
+        similarities = {hit.tie_key: hit.similarity for hit in chain.from_iterable(by_kind)}
+        scores[:, channel] = [similarities.get(key, -np.inf) for key in keys]
     chosen = assign_slots(
         np.isfinite(scores)[None],
         scores[None],
         np.array([kinds], dtype=np.intp),
-        slots if gps is not None else replace(slots, gps_quota=0),
+        replace(
+            slots,
+            gps_quota=0 if gps is None else slots.gps_quota,
+            raw_quota=0 if raw is None else slots.raw_quota,
+        ),
         num_kinds=len(image),
         nms=SpatialNms(
             groups=[(kind, hit.group) for hit, kind in zip(hits, kinds, strict=True)],

@@ -83,11 +83,12 @@ def rank_by_vote(
         evidence: Evidence near each candidate, by candidate id.
 
     Returns:
-        `[K]` by weight, ties by score, then id; weights sum to 1. Empty for no candidates.
+        `[K]` by weight, ties by score, then `Candidate.tie_key`; weights sum to 1. Empty for no
+        candidates.
     """
     if not candidates:
         return ()
-    voters = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.id.int))
+    voters = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.tie_key))
     near = [tuple(evidence.get(voter.id, ())) for voter in voters]
     photos = _distinct_photos(near)
     similarity = _compute_similarities(vector, list(photos.values()))
@@ -106,7 +107,7 @@ def rank_by_vote(
         )
         for i, voter in enumerate(voters)
     ]
-    # `voters` is sorted by score and id, and sorting is stable.
+    # `voters` is sorted by score and tie key, and sorting is stable.
     return tuple(sorted(ranked, key=lambda entry: -entry.weight))
 
 
@@ -125,7 +126,8 @@ def rank_top1(
         evidence: Evidence near each candidate, by candidate id; returned, but not used.
 
     Returns:
-        `[K]` by score, ties by id; the first has weight 1. Empty for no candidates.
+        `[K]` by score, ties by `Candidate.tie_key`; the first has weight 1. Empty for no
+        candidates.
     """
     unranked = attach_evidence(vector, candidates, evidence)
     return (*(replace(entry, weight=1.0) for entry in unranked[:1]), *unranked[1:])
@@ -144,9 +146,9 @@ def attach_evidence(
         evidence: Evidence near each candidate, by candidate id.
 
     Returns:
-        `[K]` by score, ties by id.
+        `[K]` by score, ties by `Candidate.tie_key`.
     """
-    ordered = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.id.int))
+    ordered = sorted(candidates, key=lambda candidate: (-candidate.score, candidate.tie_key))
     near = [tuple(evidence.get(candidate.id, ())) for candidate in ordered]
     photos = _distinct_photos(near)
     similarity = _compute_similarities(vector, list(photos.values())).tolist()
@@ -164,12 +166,15 @@ def attach_evidence(
 
 
 def _distinct_photos(near: Sequence[Sequence[Evidence]]) -> dict[int, Evidence]:
-    """Every evidence photo once, by id, because a photo is often near several candidates."""
+    """Every evidence photo once, by id, because a photo is often near several candidates.
+
+    Sorted by `Evidence.tie_key`, because the order of a sum decides its last digit.
+    """
     photos: dict[int, Evidence] = {}
     for photos_near in near:
         for photo in photos_near:
             photos.setdefault(photo.id.int, photo)
-    return dict(sorted(photos.items()))
+    return dict(sorted(photos.items(), key=lambda entry: entry[1].tie_key))
 
 
 def _compute_similarities(vector: Vector, photos: Sequence[Evidence]) -> Floats:

@@ -34,8 +34,8 @@ Key = tuple[str, str, tuple[str, ...], str, int]
 class Channel:
     """Vectors of the queries and of the gallery, `[N, D]` each."""
 
-    asked: np.ndarray
-    known: np.ndarray
+    query: np.ndarray
+    gallery: np.ndarray
 
 
 def make_table(preset: str, bundle: Bundle, *, say: Say) -> str:
@@ -57,36 +57,49 @@ def make_table(preset: str, bundle: Bundle, *, say: Say) -> str:
 
 def channels(planet: PlanetImages, bundle: Bundle, say: Say) -> Mapping[str, Channel]:
     """Every way of searching this planet, by name."""
-    found = {}
-    for name, vectors in (
-        ("descriptor", descriptor_vectors(planet)),
-        ("bare tower", _bare(planet, bundle)),
-    ):
-        found[name] = Channel(asked=vectors, known=vectors)
-        say(f"{name}: encoded")
+    vectors = descriptor_vectors(planet)
+    say("descriptor: encoded")
+    return {
+        "descriptor": Channel(query=vectors, gallery=vectors),
+        **trained_channels(planet, bundle, say),
+    }
+
+
+def trained_channels(planet: PlanetImages, bundle: Bundle, say: Say) -> dict[str, Channel]:
+    """The ways that a trained bundle offers: its tower's features, its vectors and positions."""
+    vectors = _bare(planet, bundle)
+    by_name = {"bare tower": Channel(query=vectors, gallery=vectors)}
+    say("bare tower: encoded")
     encoder = _opened(bundle)
     vectors = _seen(planet, encoder)
-    found["image"] = Channel(asked=vectors, known=vectors)
+    by_name["image"] = Channel(query=vectors, gallery=vectors)
     places = encoder.encode_positions(lat_lon([shot.point for shot in planet.shots]))
-    found["gps"] = Channel(asked=vectors, known=places)
+    by_name["gps"] = Channel(query=vectors, gallery=places)
     say("image and gps: encoded")
-    return found
+    return by_name
 
 
 def measured(planet: PlanetImages, ways: Mapping[str, Channel]) -> Mapping[Key, Interval]:
     """Shares of queries with a correct candidate, with intervals."""
-    figures = {}
+    figures: dict[Key, Interval] = {}
     for setting, role in SETTINGS.items():
-        for asked, gallery in ARMS:
+        for query_kind, gallery in ARMS:
             for name, way in ways.items():
                 away_km, rows = candidates_km(
-                    planet, way.asked, role=role, asked=asked, gallery=gallery, known=way.known
+                    planet,
+                    way.query,
+                    role=role,
+                    query_kind=query_kind,
+                    gallery=gallery,
+                    known=way.gallery,
                 )
-                labels = planet.drive if asked == "street" else planet.creator
+                labels = planet.drive if query_kind == "street" else planet.creator
                 codes = cluster_codes(list(labels[rows]))
                 for depth in DEPTHS:
                     hit = (away_km[:, :depth].min(axis=1) < NEAR_KM).astype(float)
-                    figures[setting, asked, gallery, name, depth] = bootstrap(hit, codes, seed=SEED)
+                    figures[setting, query_kind, gallery, name, depth] = bootstrap(
+                        hit, codes, seed=SEED
+                    )
     return figures
 
 
@@ -94,11 +107,11 @@ def markdown(figures: Mapping[Key, Interval], planet: PlanetImages) -> str:
     """One line per setting, query kind and gallery."""
     names = list(dict.fromkeys(key[3] for key in figures))
     lines = []
-    for setting, asked, gallery in dict.fromkeys(key[:3] for key in figures):
-        line: list[object] = [setting, f"{asked} ← {' + '.join(gallery)}"]
-        line.append(f"{figures[setting, asked, gallery, names[0], 1].rows:,}")
+    for setting, query_kind, gallery in dict.fromkeys(key[:3] for key in figures):
+        line: list[object] = [setting, f"{query_kind} ← {' + '.join(gallery)}"]
+        line.append(f"{figures[setting, query_kind, gallery, names[0], 1].rows:,}")
         for name in names:
-            top, *deeper = (figures[setting, asked, gallery, name, depth] for depth in DEPTHS)
+            top, *deeper = (figures[setting, query_kind, gallery, name, depth] for depth in DEPTHS)
             first = f"{100 * top.value:.1f} [{100 * top.low:.1f}, {100 * top.high:.1f}]"
             line.append(" / ".join([first, *(f"{100 * each.value:.1f}" for each in deeper)]))
         lines.append(line)

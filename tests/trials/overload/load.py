@@ -101,13 +101,13 @@ def ask_many(
         async with httpx.AsyncClient(
             base_url=url, timeout=120, limits=limits, trust_env=False
         ) as client:
-            asked = [
+            requests = [
                 _post(client, "/v1/locate", keys[n % len(keys)], files={"photo": ("q.jpg", photo)})
                 for n, photo in enumerate(photos)
             ]
             sent = [_upload(client, *one) for one in uploads]
-            found = await asyncio.gather(*asked, *sent)
-        return list(found[: len(asked)]), list(found[len(asked) :])
+            outcomes = await asyncio.gather(*requests, *sent)
+        return list(outcomes[: len(requests)]), list(outcomes[len(requests) :])
 
     return asyncio.run(run())
 

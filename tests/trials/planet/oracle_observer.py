@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from reference_tables import table
 
+from pinpoint.arrays import Flags
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.metrics.abstention import abstention_auroc
 from pinpoint.synthetic.appearance import Appearance
@@ -109,10 +110,11 @@ def visible(shown: Appearance) -> np.ndarray:
 
     An overestimate: a road may be outside the field of view.
     """
-    built = (shown.houses[:, 1] < 1e4).any(axis=1)
-    road, sign = shown.road_shape[:, 1] > 0, shown.sign_shape[:, 1] > 0
+    built: Flags = np.asarray((shown.houses[:, 1] < 1e4).any(axis=1))
+    road: Flags = np.asarray(shown.road_shape[:, 1] > 0)
+    sign: Flags = np.asarray(shown.sign_shape[:, 1] > 0)
     country = LATENT_COLUMNS["country"].start
-    seen = np.zeros((len(built), WIDTH), dtype=bool)
+    seen: Flags = np.zeros((len(built), WIDTH), dtype=np.bool_)
     seen[:, LATENT_COLUMNS["climate"]] = seen[:, LATENT_COLUMNS["region"]] = True
     seen[:, LATENT_COLUMNS["region"].start + 3] = built | (shown.trees[:, 2] > 0).any(axis=1)
     seen[:, country : country + 4] = road[:, None]
@@ -130,7 +132,7 @@ def likeness(readings: Readings, queries: np.ndarray, gallery: np.ndarray) -> np
 
     One location is one corner or one city; a factor is standard normal over locations.
     """
-    found = np.empty((len(queries), len(gallery)), np.float32)
+    ratios = np.empty((len(queries), len(gallery)), np.float32)
     values, seen = readings.values * readings.seen, readings.seen.astype(np.float32)
     for one in np.unique(readings.spread[queries]):
         for other in np.unique(readings.spread[gallery]):
@@ -144,8 +146,8 @@ def likeness(readings: Readings, queries: np.ndarray, gallery: np.ndarray) -> np
                 )
                 for part in (slice(0, WIDTH), _FAR)
             ]
-            found[np.ix_(rows, columns)] = np.logaddexp(*pair)
-    return found
+            ratios[np.ix_(rows, columns)] = np.logaddexp(*pair)
+    return ratios
 
 
 _Side = tuple[np.ndarray, np.ndarray, float]
@@ -174,12 +176,14 @@ def make_table(preset: str, seed: int, *, every: int, say: Say) -> str:
     plain, rows = read(seed, PRESETS[preset], shots), []
     for blur in BLURS:
         readings = blurred(plain, blur, seed)
-        asked = {
-            (role, kind): _asked(readings, readings.rows(use="query", role=role, kind=kind)[::step])
+        results = {
+            (role, kind): _search_gallery(
+                readings, readings.rows(use="query", role=role, kind=kind)[::step]
+            )
             for role, step in (("test", every), ("null-test", 1))
             for kind in KINDS
         }
-        rows.append([f"{blur:g}", *_line(asked)])
+        rows.append([f"{blur:g}", *_line(results)])
         say(f"blur {blur:g} done")
     words = (
         f"Synthetic planet, not the Earth: {GENERATOR}, preset `{preset}`, seed {seed}, digest "
@@ -197,7 +201,7 @@ def make_table(preset: str, seed: int, *, every: int, say: Say) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Asked:
+class _SearchResult:
     near_km: np.ndarray
     """The best one's distance, `[Q]`."""
     nearest_km: np.ndarray
@@ -207,7 +211,7 @@ class _Asked:
     shows: np.ndarray
 
 
-def _asked(readings: Readings, queries: np.ndarray) -> _Asked:
+def _search_gallery(readings: Readings, queries: np.ndarray) -> _SearchResult:
     gallery = readings.rows(use="gallery", role="test")
     creators = np.array([shot.creator for shot in readings.shots])
     parts = [(np.empty(0),) * 3]
@@ -218,19 +222,19 @@ def _asked(readings: Readings, queries: np.ndarray) -> _Asked:
         away_km = apart_km(readings.xyz[rows], readings.xyz[gallery[best_columns(like, _DEPTH)]])
         parts.append((away_km[:, 0], away_km.min(axis=1), np.logaddexp.reduce(like, axis=1)))
     near_km, nearest_km, evidence = map(np.concatenate, zip(*parts, strict=True))
-    return _Asked(
+    return _SearchResult(
         near_km=near_km, nearest_km=nearest_km, evidence=evidence, shows=readings.shows[queries]
     )
 
 
-def _line(asked: dict[tuple[str, str], _Asked]) -> list[str]:
+def _line(results: dict[tuple[str, str], _SearchResult]) -> list[str]:
     """Cells of each kind: number of queries, hit rates, and AUROC of a missing gallery.
 
     The AUROC compares all queries without a gallery with those with one that show their location.
     """
     cells = []
     for kind in KINDS:
-        here, nowhere = asked["test", kind], asked["null-test", kind]
+        here, nowhere = results["test", kind], results["null-test", kind]
         top = 100 * (here.near_km < _NEAR_KM).mean()
         oracle = 100 * (here.nearest_km < _NEAR_KM).mean()
         both = np.concatenate([nowhere.evidence, here.evidence[here.shows]])

@@ -67,7 +67,7 @@ def candidates_km(
     vectors: np.ndarray,
     *,
     role: str,
-    asked: str,
+    query_kind: str,
     gallery: tuple[str, ...],
     depth: int = 48,
     known: np.ndarray | None = None,
@@ -79,17 +79,17 @@ def candidates_km(
     """
     known = vectors if known is None else known
     own = planet.role == role
-    queries = np.flatnonzero(own & (planet.use == "query") & (planet.kind == asked))
+    queries = np.flatnonzero(own & (planet.use == "query") & (planet.kind == query_kind))
     rows = np.flatnonzero(own & (planet.use == "gallery") & np.isin(planet.kind, gallery))
-    found = np.empty((len(queries), depth))
+    away_km = np.empty((len(queries), depth))
     for first in range(0, len(queries), 1_000):
         part = queries[first : first + 1_000]
         score = vectors[part] @ known[rows].T
-        if asked == "photo":
+        if query_kind == "photo":
             score[planet.creator[part][:, None] == planet.creator[rows][None, :]] = -2.0
         best = best_columns(score, depth)
-        found[first : first + 1_000] = apart_km(planet.xyz[part], planet.xyz[rows[best]])
-    return found, queries
+        away_km[first : first + 1_000] = apart_km(planet.xyz[part], planet.xyz[rows[best]])
+    return away_km, queries
 
 
 def apart_km(here: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -61,7 +61,9 @@ def train(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    net = Probe().to(memory_format=torch.channels_last)
+    net = Probe()
+    # The type stubs lack the keyword.
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rows = np.flatnonzero((planet.role == "train") & (planet.use == "gallery"))
     cities, city = np.unique(planet.city[rows], return_inverse=True)
     proxies = nn.Parameter(0.1 * torch.randn(len(cities), _DIMS))

@@ -28,7 +28,7 @@ SETTINGS = {"open": "test", "closed": "train"}
 """Setting → role of gallery and queries; the probe was trained on the role `train`."""
 STEPS, CPU_LIMIT_S = 1_200, 595.0
 
-Found = Mapping[tuple[str, str, tuple[str, ...]], np.ndarray]
+DistancesByArm = Mapping[tuple[str, str, tuple[str, ...]], np.ndarray]
 Say = Callable[[str], None]
 
 
@@ -50,35 +50,35 @@ def make_table(preset: str, seed: int, *, steps: int, say: Say) -> str:
     return f"{words}\n\n{markdown(figures)}"
 
 
-def search_planet(planet: PlanetImages, vectors: np.ndarray) -> Found:
+def search_planet(planet: PlanetImages, vectors: np.ndarray) -> DistancesByArm:
     """Distances of the candidates `[Q, 48]` of every setting, query kind and gallery."""
     return {
-        (setting, asked, gallery): candidates_km(
-            planet, vectors, role=role, asked=asked, gallery=gallery
+        (setting, query_kind, gallery): candidates_km(
+            planet, vectors, role=role, query_kind=query_kind, gallery=gallery
         )[0]
         for setting, role in SETTINGS.items()
-        for asked, gallery in ARMS
+        for query_kind, gallery in ARMS
     }
 
 
-def share(found_km: np.ndarray, depth: int, within_km: float) -> float:
+def share(distances_km: np.ndarray, depth: int, within_km: float) -> float:
     """Percentage of queries with one of the first candidates within a radius."""
-    return 100.0 * float((found_km[:, :depth].min(axis=1) < within_km).mean())
+    return 100.0 * float((distances_km[:, :depth].min(axis=1) < within_km).mean())
 
 
-def markdown(figures: Mapping[str, Found]) -> str:
+def markdown(figures: Mapping[str, DistancesByArm]) -> str:
     """One line per setting, query kind and gallery; percentages."""
     columns = ["setting", "query ← gallery", "queries"]
     for name in figures:
         columns += [f"{name} top-1 @1 / 25 / 200 km", "oracle@12 / @48, 25 km"]
     rows = []
     for key in next(iter(figures.values())):
-        setting, asked, gallery = key
-        row: list[object] = [setting, f"{asked} ← {' + '.join(gallery)}"]
+        setting, query_kind, gallery = key
+        row: list[object] = [setting, f"{query_kind} ← {' + '.join(gallery)}"]
         row.append(f"{len(next(iter(figures.values()))[key]):,}")
-        for found in figures.values():
-            top = (f"{share(found[key], 1, km):.1f}" for km in (1, 25, 200))
-            oracle = (f"{share(found[key], depth, 25):.1f}" for depth in (12, 48))
+        for distances_km in figures.values():
+            top = (f"{share(distances_km[key], 1, km):.1f}" for km in (1, 25, 200))
+            oracle = (f"{share(distances_km[key], depth, 25):.1f}" for depth in (12, 48))
             row += [" / ".join(top), " / ".join(oracle)]
         rows.append(row)
     return table(columns, rows)

@@ -37,23 +37,23 @@ class Load:
         self.asked_notes = folder / f"{run}-asked.jsonl"
         self.written_notes = folder / f"{run}-written.jsonl"
 
-    def asked(self, window: Window | None = None) -> list[dict[str, Any]]:
+    def queries(self, window: Window | None = None) -> list[dict[str, Any]]:
         """Queries, all or those active in a window."""
-        found = read_lines(self.asked_notes)
+        queries = read_lines(self.asked_notes)
         if window is None:
-            return found
+            return queries
         return [
             one
-            for one in found
+            for one in queries
             if one["due"] < window.ended and one["due"] + one["took_s"] > window.begun
         ]
 
     def written(self, window: Window | None = None) -> list[dict[str, Any]]:
         """Notes of the writer, all or those made in a window."""
-        found = read_lines(self.written_notes)
+        writes = read_lines(self.written_notes)
         if window is None:
-            return found
-        return [one for one in found if window.begun <= one["at"] < window.ended]
+            return writes
+        return [one for one in writes if window.begun <= one["at"] < window.ended]
 
     def promised(self) -> dict[str, tuple[str, int]]:
         """Image → run and number of the last write of it that PostgreSQL has."""
@@ -74,7 +74,9 @@ def loading(home: Path, folder: Path, run: str, loaded: Loaded) -> Iterator[Load
     context = multiprocessing.get_context("spawn")
     stop, ready = context.Event(), [context.Event(), context.Event()]
     both = [
-        context.Process(target=ask_on, args=(home, loaded.asked, load.asked_notes, ready[0], stop)),
+        context.Process(
+            target=ask_on, args=(home, loaded.queries, load.asked_notes, ready[0], stop)
+        ),
         context.Process(
             target=write_on,
             args=(home, run, loaded.names(), load.written_notes, ready[1], stop),
@@ -113,14 +115,14 @@ def follow(index: Any, until_: tuple[str, ...] = ("done", "failed")) -> list[Win
         time.sleep(0.02)
 
 
-def line(name: str, asked: list[dict[str, Any]], written: list[dict[str, Any]], s: float) -> str:
+def line(name: str, queries: list[dict[str, Any]], written: list[dict[str, Any]], s: float) -> str:
     """A row of the table of a load."""
-    took_ms = 1e3 * np.array([one["took_s"] for one in asked] or [np.nan])
+    took_ms = 1e3 * np.array([one["took_s"] for one in queries] or [np.nan])
     p50, p95, longest = np.percentile(took_ms, (50, 95, 100))
-    failed = sum("error" in one for one in asked)
+    failed = sum("error" in one for one in queries)
     rate = sum(one.get("indexed", 0) for one in written) / s
     return (
-        f"{name:12} {s:7.1f} {len(asked):7d} {failed:6d} {p50:8.1f} {p95:8.1f} {longest:10.1f} "
+        f"{name:12} {s:7.1f} {len(queries):7d} {failed:6d} {p50:8.1f} {p95:8.1f} {longest:10.1f} "
         f"{rate:9.1f}\n"
     )
 

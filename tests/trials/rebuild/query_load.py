@@ -37,12 +37,12 @@ _TURNS = (CHANGING, STILL)
 Said = list[str]
 
 
-def ask_on(home: Path, asked: np.ndarray, notes: Path, ready: Any, stop: Any) -> None:
+def ask_on(home: Path, vectors: np.ndarray, notes: Path, ready: Any, stop: Any) -> None:
     """Send queries under the API's database role until the stop event.
 
     Args:
         home: Home of the stack.
-        asked: Query vectors `[Q, D]`, sent to both organizations in turn.
+        vectors: Query vectors `[Q, D]`, sent to both organizations in turn.
         notes: File for one JSON line per query.
         ready: Event set before the first measured query.
         stop: Event that ends the function.
@@ -50,27 +50,27 @@ def ask_on(home: Path, asked: np.ndarray, notes: Path, ready: Any, stop: Any) ->
     services = build_services(Settings(services=ServiceSettings(home=home)), "api")
     with ThreadPoolExecutor(_THREADS) as pool:
         # Each thread has its own connections, which are made before the measurement.
-        list(pool.map(lambda n: _ask(services, asked, n, time.monotonic()), range(4 * _THREADS)))
+        list(pool.map(lambda n: _ask(services, vectors, n, time.monotonic()), range(4 * _THREADS)))
         ready.set()
         begun, under_way = time.monotonic(), []
         while not stop.is_set():
             due = begun + len(under_way) / PER_S
             time.sleep(max(0.0, due - time.monotonic()))
-            under_way.append(pool.submit(_ask, services, asked, len(under_way), due))
+            under_way.append(pool.submit(_ask, services, vectors, len(under_way), due))
     notes.write_text("".join(json.dumps(one.result()) + "\n" for one in under_way))
     services.close()
 
 
-def _ask(services: Services, asked: np.ndarray, number: int, due: float) -> dict[str, Any]:
-    query, turn = number // 2 % len(asked), number % 2
+def _ask(services: Services, vectors: np.ndarray, number: int, due: float) -> dict[str, Any]:
+    query, turn = number // 2 % len(vectors), number % 2
     ask = _whole if query % _WHOLE_EVERY == 0 else _candidates
     said: dict[str, Any] = {"due": due, "query": query, "still": turn == 1}
     try:
-        said["build"], found = ask(services, asked[query], _TURNS[turn])
+        said["build"], answer = ask(services, vectors[query], _TURNS[turn])
     except PinpointError as error:
         said["error"] = f"{error.reason}: {error.message}"
     else:
-        said["answer"] = found and hashlib.sha256(json.dumps(found).encode()).hexdigest()
+        said["answer"] = answer and hashlib.sha256(json.dumps(answer).encode()).hexdigest()
     return {**said, "took_s": time.monotonic() - due}
 
 
@@ -78,8 +78,10 @@ def _candidates(services: Services, vector: np.ndarray, owner: UUID) -> tuple[st
     """The index part of a `locate`: the build of the index, and the candidates."""
     context = _context(services, owner)
     for snapshot in consistency.consistent_snapshots(services.index, services.encoder.contract):
-        found, _ = retrieve.retrieve_candidates(vector, SearchFilter(), context, snapshot=snapshot)
-    return snapshot.build, [str(one) for one in found]
+        candidates, _ = retrieve.retrieve_candidates(
+            vector, SearchFilter(), context, snapshot=snapshot
+        )
+    return snapshot.build, [str(one) for one in candidates]
 
 
 def _context(services: Services, owner: UUID) -> SearchContext:

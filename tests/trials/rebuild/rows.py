@@ -29,7 +29,7 @@ class Loaded:
 
     clustered: Clustered
     ids: list[UUID]
-    asked: np.ndarray
+    queries: np.ndarray
 
     def names(self) -> list[str]:
         """External ids of the images that may be replaced."""
@@ -61,7 +61,7 @@ def load(stack: FaultStack, images: int, n_asked: int) -> Loaded:
         positions_from="seeded clusters",
     )
     fill(rows, stack.paths.owner_url(), contract.digest)
-    return Loaded(clustered=made, ids=ids, asked=questions(made, n_asked, SEED + 1))
+    return Loaded(clustered=made, ids=ids, queries=questions(made, n_asked, SEED + 1))
 
 
 def exact(index: RemoteIndex, loaded: Loaded) -> list[list[tuple[UUID, float]]]:
@@ -72,7 +72,7 @@ def exact(index: RemoteIndex, loaded: Loaded) -> list[list[tuple[UUID, float]]]:
     )
     queries = [
         IndexQuery(channel=CHANNEL, vector=vector, filter=where, limit=BEST, exact=True)
-        for vector in loaded.asked
+        for vector in loaded.queries
         for where in untouched
     ]
     return [[(hit.id, hit.score) for hit in hits] for hits in index.search(queries)]

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from sqlalchemy import Row
 
 from bench.gallery import source_id
 from pinpoint.bootstrap import Services, build_services
@@ -88,7 +89,7 @@ def write_on(home: Path, run: str, names: list[str], notes: Path, ready: Any, st
     services.close()
 
 
-def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> list[ClaimedItem]:
+def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> list[Row[Any]]:
     """Register and claim in one transaction: the sweep must see no item that nobody holds."""
     items = [NewItem(external_id=name, file=name, uri="") for name in wanted]
     with owner.begin(CHANGING) as unit:
@@ -111,7 +112,7 @@ def _write(
         Embedded(
             image_id=image_id,
             sha256=reading.capture.sha256,
-            vector=vector_of(run, number, contract.dims[CHANNEL]),
+            vectors={CHANNEL: vector_of(run, number, contract.dims[CHANNEL])},
         )
         for image_id, number, reading in zip(ids, numbers, readings, strict=True)
     ]

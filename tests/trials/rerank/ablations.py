@@ -76,13 +76,13 @@ class OneKind:
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
         wanted = [each.filter.source_kinds == (self._kind,) for each in queries]
-        found = iter(
+        answers = iter(
             self._index.search([each for each, own in zip(queries, wanted, strict=True) if own])
         )
-        return [next(found) if own else [] for own in wanted]
+        return [next(answers) if own else [] for own in wanted]
 
 
-def asked(bench: BenchRun) -> dict[str, int]:
+def run_searches(bench: BenchRun) -> dict[str, int]:
     """Run all searches and save the choices of their arms; returns the queries of each search."""
     learners = ablation_queries(bench)
     services = bootstrap.build_services(bench.settings, "api")
@@ -160,19 +160,19 @@ def _examples(
 def picks(bench: BenchRun, search: Search, examples: Examples) -> dict[str, np.ndarray]:
     """Positions by arm, `[N, 2]` or, for each radius, `[N, R, 2]`; and the ground truth."""
     nets = {name: load_reranker(read_bundle(bench.bundle(name))) for name in (RERANKED, ALONE)}
-    found = {"ground_truth": np.array(examples.rows["ground_truth"])}
-    found |= _unlearned(examples)
+    positions = {"ground_truth": np.array(examples.rows["ground_truth"])}
+    positions |= _unlearned(examples)
     for evidence in search.evidence:
-        found[evidence] = _chosen(nets[RERANKED], examples, evidence)
+        positions[evidence] = _chosen(nets[RERANKED], examples, evidence)
         say(f"ablation {search.name}: judged with evidence {evidence}")
     if search is FULL:
-        found[BY_THEMSELVES] = _chosen(nets[ALONE], examples, BOTH)
-    return found
+        positions[BY_THEMSELVES] = _chosen(nets[ALONE], examples, BOTH)
+    return positions
 
 
 def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
     """Arms without weights; candidates are in order of similarity."""
-    found = {name: np.empty((len(examples.rows), 2)) for name in (BEST, VOTE, ORACLE)}
+    positions = {name: np.empty((len(examples.rows), 2)) for name in (BEST, VOTE, ORACLE)}
     for start in range(0, len(examples.rows), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(examples.rows)))
         shown, row_numbers = collate(examples, rows), np.arange(len(rows))
@@ -180,16 +180,16 @@ def _unlearned(examples: Examples) -> dict[str, np.ndarray]:
         away_km = np.where(shown.inputs.present.numpy(), shown.distance_km(), np.inf)
         voted = np.maximum(examples.rows[rows]["vote_choice"], 0)
         for name, pick in ((BEST, 0), (VOTE, voted), (ORACLE, away_km.argmin(1))):
-            found[name][rows] = place[row_numbers, pick]
-    return found
+            positions[name][rows] = place[row_numbers, pick]
+    return positions
 
 
 @torch.inference_mode()
 def _chosen(net: RerankerNetwork, examples: Examples, evidence: str) -> np.ndarray:
     """Refined positions with the most mass within each radius, `[N, R, 2]`."""
-    found = np.empty((len(examples.rows), len(RADII_KM), 2))
-    for start in range(0, len(found), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(found)))
+    positions = np.empty((len(examples.rows), len(RADII_KM), 2))
+    for start in range(0, len(positions), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(positions)))
         given = collate(examples, rows).inputs
         own = given.evidence_kind == given.query_kind[:, None, None]
         every = torch.ones_like(own)
@@ -202,13 +202,13 @@ def _chosen(net: RerankerNetwork, examples: Examples, evidence: str) -> np.ndarr
             places = lat_lon(offset_positions(at, way))
             away_km = pairwise_m(places, places) / 1_000.0
             held = [(away_km <= km) @ own_mass for km in RADII_KM]
-            found[row] = places[np.argmax(held, axis=1)]
-    return found
+            positions[row] = places[np.argmax(held, axis=1)]
+    return positions
 
 
-def _keep(path: Path, found: dict[str, np.ndarray]) -> None:
+def _keep(path: Path, positions: dict[str, np.ndarray]) -> None:
     part = path.with_suffix(".part.npz")
-    np.savez(part, **found)
+    np.savez(part, **positions)
     part.replace(path)
 
 

@@ -147,30 +147,33 @@ class Ablation:
     ) -> Interval:
         """Difference of two searches and arms on the same queries, in shares."""
         rows = self.kind == kind
-        pair = (self.hits(*each, km)[rows] for each in (one, other))
-        how: dict[str, Any] = {
-            "seed": summary.BOOTSTRAP_SEED,
-            "resamples": summary.RESAMPLES,
-        }
-        return paired_bootstrap(*pair, self.clusters[rows], **how).difference
+        first, second = (self.hits(*each, km)[rows] for each in (one, other))
+        compared = paired_bootstrap(
+            first,
+            second,
+            self.clusters[rows],
+            seed=summary.BOOTSTRAP_SEED,
+            resamples=summary.RESAMPLES,
+        )
+        return compared.difference
 
 
 def read_ablation(bench: BenchRun) -> Ablation:
     """Read the ablation of all searches, which have the same queries."""
-    asked = [each.query for each in ablation_queries(bench)]
-    ground_truth = np.array([(one.ground_truth.lat, one.ground_truth.lon) for one in asked])
+    queries = [each.query for each in ablation_queries(bench)]
+    ground_truth = np.array([(one.ground_truth.lat, one.ground_truth.lon) for one in queries])
     off_km = {}
     for search in SEARCHES:
-        with np.load(picks_file(bench, search)) as found:
-            if not np.array_equal(found["ground_truth"], ground_truth):
+        with np.load(picks_file(bench, search)) as saved:
+            if not np.array_equal(saved["ground_truth"], ground_truth):
                 raise RuntimeError(f"{search.name} was asked other queries")
-            for arm in found.files:
-                places = found[arm].reshape(len(ground_truth), -1, 2)
+            for arm in saved.files:
+                places = saved[arm].reshape(len(ground_truth), -1, 2)
                 off_km[search.name, arm] = distances_km(ground_truth[:, None], places, CONVENTION)
     return Ablation(
         off_km=off_km,
-        kind=np.array([one.query_kind for one in asked]),
-        clusters=cluster_codes([one.creator for one in asked]),
+        kind=np.array([one.query_kind for one in queries]),
+        clusters=cluster_codes([one.creator for one in queries]),
     )
 
 
@@ -189,10 +192,14 @@ class CalibrationFigures:
 def calibration_figures(run: Run) -> dict[str, CalibrationFigures]:
     """Figures of queries in the gallery, for all and by stratum of the calibration."""
     own = run.role == "test"
-    found = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
+    rows_by_name = {EVERYTHING: own} | {kind: own & (run.kind == kind) for kind in KINDS}
     for value in summary.stratum_values(run.of).get("calibration", []):
-        found[value] = own & summary.stratum_mask(run.of, "calibration", value)
-    return {name: _calibration_figures(run.of, rows) for name, rows in found.items() if rows.any()}
+        rows_by_name[value] = own & summary.stratum_mask(run.of, "calibration", value)
+    return {
+        name: _calibration_figures(run.of, rows)
+        for name, rows in rows_by_name.items()
+        if rows.any()
+    }
 
 
 def _calibration_figures(of: ArmMetrics, rows: np.ndarray) -> CalibrationFigures:
@@ -264,13 +271,13 @@ def _abstention_figures(run: Run, shows: np.ndarray, rows: np.ndarray) -> Absten
 @cache
 def showing(preset: str, seed: int) -> frozenset[str]:
     """Files of the queries that show their location, from the planet's generator."""
-    wanted, found = PRESETS[preset], set()
+    wanted, files = PRESETS[preset], set()
     for site in choose_sites(seed, wanted):
         own = generate_shots(seed, site, wanted.towns[site.role], wanted.habits)
-        asked = [shot for shot in own if shot.use == "query"]
-        if asked:
+        queries = [shot for shot in own if shot.use == "query"]
+        if queries:
             # A subject of this size fills the image (`synthetic.appearance`).
-            radius = scene_appearance(seed, asked, wanted).subject_shape[:, 2]
-            shown = [shot for shot, size in zip(asked, radius, strict=True) if size < 3.0]
-            found |= {f"{site.role}/{shot.file}" for shot in shown}
-    return frozenset(found)
+            radius = scene_appearance(seed, queries, wanted).subject_shape[:, 2]
+            shown = [shot for shot, size in zip(queries, radius, strict=True) if size < 3.0]
+            files |= {f"{site.role}/{shot.file}" for shot in shown}
+    return frozenset(files)

@@ -24,11 +24,11 @@ def answers_within(bench: BenchRun, name: str, km: float) -> np.ndarray:
     ranker = json.loads((folder / "run.json").read_text(encoding="utf-8"))["settings"]["ranker"]
     fitted = read_bundle(bench.bundle(RERANKED)).calibrations[ranker]
     rows = sorted(read_rows(folder), key=lambda row: int(row["number"]))
-    asked = [row["arms"][EXCLUDED]["features"] for row in rows]
+    features = [row["arms"][EXCLUDED]["features"] for row in rows]
     return np.array(
         [
             (np.nan, np.nan) if one is None else _place(read_decision_features(one), fitted, km)
-            for one in asked
+            for one in features
         ]
     )
 

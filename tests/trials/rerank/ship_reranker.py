@@ -40,8 +40,8 @@ def ship(trained: Path, shipped: Path) -> None:
             license=part.weights.license,
             training=part.training,
         )
-        found = replace(of.calibrations[RERANK], bundle=plain.contract.name)
-        write_calibration(made, found)
+        calibration = replace(of.calibrations[RERANK], bundle=plain.contract.name)
+        write_calibration(made, calibration)
         read_bundle(made)
         shutil.rmtree(shipped)
         made.rename(shipped)

@@ -27,8 +27,8 @@ _DIVIDED = "\n[split]\nval_fraction = 0.3\n"
 
 def planet(bench: BenchRun) -> Any:
     """Generate the planet."""
-    asked = ("--preset", bench.preset, "--seed", str(bench.seed))
-    return bench.command("synthetic", "create", bench.planet, *asked)
+    options = ("--preset", bench.preset, "--seed", str(bench.seed))
+    return bench.command("synthetic", "create", bench.planet, *options)
 
 
 def gallery(bench: BenchRun) -> Any:
@@ -71,16 +71,16 @@ def calibrate(bench: BenchRun) -> Any:
 
 def test(bench: BenchRun) -> Any:
     """Evaluate both rankers in the open setting and in regions without a gallery."""
-    asked = ("test", "null-test")
+    roles = ("test", "null-test")
     if bench.trained and bench.of_each:
         labels = _fewer(bench, "test")
-        return list(map(str, _evaluated(bench, "test", asked[:1], labels=labels)))
-    return list(map(str, _evaluated(bench, "test", asked)))
+        return list(map(str, _evaluated(bench, "test", roles[:1], labels=labels)))
+    return list(map(str, _evaluated(bench, "test", roles)))
 
 
 def ablate(bench: BenchRun) -> Any:
     """Run the test queries with fewer candidates and with candidates of one kind."""
-    return ablations.asked(bench)
+    return ablations.run_searches(bench)
 
 
 def closed(bench: BenchRun) -> Any:
@@ -137,9 +137,9 @@ def _done(bench: BenchRun, name: str) -> bool:
 def _run_step(bench: BenchRun, name: str) -> None:
     say(f"{name}: begins")
     began, before = time.monotonic(), _cpu_s()
-    found = STEPS[name](bench)
+    result = STEPS[name](bench)
     took_s, cpu_s = time.monotonic() - began, _cpu_s() - before
-    said = {"preset": bench.preset, "seed": bench.seed, "took_s": took_s, "found": found}
+    said = {"preset": bench.preset, "seed": bench.seed, "took_s": took_s, "result": result}
     mark = _mark(bench, name)
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.write_text(json.dumps(said, indent=1), encoding="utf-8")
@@ -160,7 +160,7 @@ def _cpu_s() -> float:
 
 def _ingested(bench: BenchRun, role: str) -> list[Any]:
     """Ingest a role's galleries, one source per kind; known files are duplicates."""
-    found = []
+    batches = []
     for kind in KINDS:
         source = f"{role}-{kind}"
         manifest = bench.planet / "galleries" / source / "manifest.csv"
@@ -171,8 +171,8 @@ def _ingested(bench: BenchRun, role: str) -> list[Any]:
         if lost:
             raise RuntimeError(f"{lost} images of {source} were not taken in")
         say(f"{source}: {batch['indexed']} images taken in, {batch['duplicate']} known")
-        found.append(batch)
-    return found
+        batches.append(batch)
+    return batches
 
 
 def _taken_along(bench: BenchRun, there: BenchRun) -> str:
@@ -219,19 +219,19 @@ def _fewer(bench: BenchRun, role: str) -> Path:
         reader = csv.DictReader(file)
         rows = [row for row in reader if row["role"] == role]
         names = reader.fieldnames or ()
-    found = queries / f"labels-{role}-{bench.of_each}.csv"
-    with found.open("w", encoding="utf-8", newline="") as file:
+    labels = queries / f"labels-{role}-{bench.of_each}.csv"
+    with labels.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         kept = ablations.some([row["query_kind"] for row in rows], bench.of_each)
         writer.writerows(rows[row] for row in kept)
-    return found
+    return labels
 
 
 def _evaluated(
     bench: BenchRun,
     role: str,
-    asked: tuple[str, ...],
+    roles: tuple[str, ...],
     *,
     galleries: tuple[str, ...] = (),
     labels: Path | None = None,
@@ -242,7 +242,7 @@ def _evaluated(
     """
     runs = {ranker: bench.run(f"{role}-{ranker}") for ranker in RANKERS}
     words = [f"--in-source={each}-{kind}" for each in galleries or (role,) for kind in KINDS]
-    words += [f"--filter=role={one}" for one in asked]
+    words += [f"--filter=role={one}" for one in roles]
     words += ["--no-unfiltered", f"--concurrency={bench.concurrency}"]
     words += ["--images", str(bench.planet if labels is None else labels.parent / "images")]
     words += [] if labels is None else ["--labels", str(labels)]

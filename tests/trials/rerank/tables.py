@@ -19,13 +19,13 @@ from trials.rerank.ablations import (
     FULL,
     NONE,
     ORACLE,
+    RADII_KM,
     SEARCHES,
     VOTE,
     picks_file,
 )
 from trials.rerank.bench_run import KINDS, RERANKED, BenchRun
 from trials.rerank.figures import (
-    RADII_KM,
     Ablation,
     AbstentionFigures,
     CalibrationFigures,
@@ -74,7 +74,7 @@ def words(bench: BenchRun) -> str:
 
 def gaps(bench: BenchRun) -> dict[tuple[str, str, float, str], Gap]:
     """Gaps by setting, query kind, radius, and objective of the answers."""
-    found = {}
+    by_case = {}
     for setting, role in SETTINGS.items():
         names = [f"{role}-{each}" for each in RANKERS]
         if not all((bench.run(name) / "report.md").is_file() for name in names):
@@ -88,8 +88,8 @@ def gaps(bench: BenchRun) -> dict[tuple[str, str, float, str], Gap]:
                 for kind in KINDS:
                     rows = (rerank.role == role) & (rerank.kind == kind)
                     if rows.any():
-                        found[setting, kind, km, aim] = gap(vote, rerank, rows, km)
-    return found
+                        by_case[setting, kind, km, aim] = gap(vote, rerank, rows, km)
+    return by_case
 
 
 def headline(bench: BenchRun) -> str:
@@ -98,13 +98,13 @@ def headline(bench: BenchRun) -> str:
         [
             setting,
             kind,
-            f"{found.num_queries:,} ({found.num_creators:,})",
+            f"{figures.num_queries:,} ({figures.num_creators:,})",
             f"{km:g}",
             aim,
-            *map(percent, (found.top1, found.vote, found.rerank, found.oracle)),
-            *map(percent, (found.closed_by_vote, found.closed, found.ahead, found.gained)),
+            *map(percent, (figures.top1, figures.vote, figures.rerank, figures.oracle)),
+            *map(percent, (figures.closed_by_vote, figures.closed, figures.ahead, figures.gained)),
         ]
-        for (setting, kind, km, aim), found in sorted(gaps(bench).items(), key=_in_order)
+        for (setting, kind, km, aim), figures in sorted(gaps(bench).items(), key=_in_order)
     ]
     head = ["setting", "queries", "number (creators)", "km", "chosen for", BEST, VOTE, "rerank"]
     shares = ["gap closed by the vote", "by rerank", "rerank − vote", "rerank − best, points"]
@@ -116,31 +116,31 @@ def _in_order(one: tuple[tuple[str, str, float, str], Gap]) -> tuple[bool, str, 
     return setting != "open", kind, km, aim
 
 
-def ablation(found: Ablation) -> list[str]:
+def ablation(figures: Ablation) -> list[str]:
     """The table of evidence, then one change per row."""
     rows = []
     for search in SEARCHES:
         arms = [BEST, VOTE, *search.evidence, ORACLE]
         arms += [BY_THEMSELVES] if search is FULL else []
-        for kind in KINDS if (found.kind == KINDS[-1]).any() else KINDS[:1]:
+        for kind in KINDS if (figures.kind == KINDS[-1]).any() else KINDS[:1]:
             for arm in arms:
-                said = [percent(found.share(search.name, arm, kind, km)) for km in RADII_KM]
+                said = [percent(figures.share(search.name, arm, kind, km)) for km in RADII_KM]
                 against = "–"
                 if NONE in search.evidence and arm in EVIDENCE[1:]:
                     pair = ((search.name, arm), (search.name, NONE))
-                    against = percent(found.minus(*pair, kind))
+                    against = percent(figures.minus(*pair, kind))
                 rows.append([kind, _searched(search.name), _arm(arm), *said, against])
     head = ["queries", "candidates", "shown", *(f"@{km:g} km" for km in RADII_KM)]
     return [
-        f"{len(found.kind):,} of the test's queries. Before calibration: the refined place with"
+        f"{len(figures.kind):,} of the test's queries. Before calibration: the refined place with"
         " most of the scores' weight within the column's radius; the vote's first candidate, with"
         " the evidence that the reranker sees.",
         table([*head, "minus no evidence, points @25 km"], rows),
-        table(["queries", "one minus another, points @25 km", "difference"], _changes(found)),
+        table(["queries", "one minus another, points @25 km", "difference"], _changes(figures)),
     ]
 
 
-def _changes(found: Ablation) -> Iterable[list[object]]:
+def _changes(figures: Ablation) -> Iterable[list[object]]:
     full = (FULL.name, BOTH)
     changes = {
         "candidates that see each other, minus alone": (full, (FULL.name, BY_THEMSELVES)),
@@ -150,9 +150,9 @@ def _changes(found: Ablation) -> Iterable[list[object]]:
         "both kinds of candidates, minus street views only": (full, ("street", BOTH)),
     }
     for kind in KINDS:
-        if (found.kind == kind).any():
+        if (figures.kind == kind).any():
             for name, pair in changes.items():
-                yield [kind, name, percent(found.minus(*pair, kind))]
+                yield [kind, name, percent(figures.minus(*pair, kind))]
 
 
 def _searched(name: str) -> str:
@@ -175,12 +175,12 @@ def calibration(bench: BenchRun) -> str:
         [
             ranker,
             stratum,
-            f"{found.num_queries:,} ({found.num_creators:,})",
-            f"{found.debiased_ece:.3f}",
-            *(percent(held) for _, held in sorted(found.held.items())),
+            f"{figures.num_queries:,} ({figures.num_creators:,})",
+            f"{figures.debiased_ece:.3f}",
+            *(percent(held) for _, held in sorted(figures.held.items())),
         ]
         for ranker, strata in calibration_by_ranker(bench).items()
-        for stratum, found in strata.items()
+        for stratum, figures in strata.items()
     ]
     head = ["ranker", "stratum", "queries (creators)", "debiased ECE of P(within 25 km)"]
     return table([*head, "50 % areas hold, %", "90 % areas hold, %"], rows)
@@ -189,11 +189,11 @@ def calibration(bench: BenchRun) -> str:
 def abstention_by_ranker(bench: BenchRun) -> dict[str, dict[str, AbstentionFigures]]:
     """Abstention figures by ranker and query kind."""
     shows = showing(bench.preset, bench.seed)
-    found = {}
+    by_ranker = {}
     for ranker in RANKERS:
         run = read_run(bench, f"test-{ranker}")
-        found[ranker] = abstention_figures(run, np.array([file in shows for file in run.files]))
-    return found
+        by_ranker[ranker] = abstention_figures(run, np.array([file in shows for file in run.files]))
+    return by_ranker
 
 
 def support(bench: BenchRun) -> str:
@@ -201,22 +201,22 @@ def support(bench: BenchRun) -> str:
     rows = []
     cases: list[str] = []
     for ranker, kinds in abstention_by_ranker(bench).items():
-        for kind, found in kinds.items():
-            cases = list(found.withheld)
-            said = [_case(*found.withheld[case]) for case in cases]
-            rows.append([ranker, kind, _three(found.auroc), _three(found.auroc_all), *said])
+        for kind, figures in kinds.items():
+            cases = list(figures.withheld)
+            said = [_case(*figures.withheld[case]) for case in cases]
+            rows.append([ranker, kind, _three(figures.auroc), _three(figures.auroc_all), *said])
     head = ["ranker", "queries", "AUROC against informative", "against all in gallery"]
     return table([*head, *(f"withheld: {case}" for case in cases)], rows)
 
 
-def percent(found: Interval) -> str:
+def percent(interval: Interval) -> str:
     """Per cent with its interval."""
-    if math.isnan(found.value):
+    if math.isnan(interval.value):
         return "–"
-    text = f"{100 * found.value:.1f}"
-    if math.isnan(found.low):
+    text = f"{100 * interval.value:.1f}"
+    if math.isnan(interval.low):
         return text
-    return f"{text} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return f"{text} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def _case(share: float, count: int) -> str:

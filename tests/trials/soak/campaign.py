@@ -90,8 +90,8 @@ class Campaign:
         wanted = self.quiet(world)
         dice = random.Random(seed)
         kinds = faults.schedule(seed, count, small_disks=self._stack.small_disks)
-        found = Run(seed, kinds)
-        self.runs.append(found)
+        played = Run(seed, kinds)
+        self.runs.append(played)
         player = self._player("faulty")
         prepare(player)
         began = time.monotonic()
@@ -105,22 +105,22 @@ class Campaign:
                     time.sleep(dice.uniform(*GAP_S))
                     watched.append(watchers.submit(self._watch, kind, *self._inject(kind, dice)))
                 script.result()
-                found.settling.append(player.settle(SETTLED_S))
-            found.recoveries = [one.result() for one in watched]
-        found.seconds = time.monotonic() - began
-        self._finish(player, found, wanted)
-        return found
+                played.settling.append(player.settle(SETTLED_S))
+            played.recoveries = [one.result() for one in watched]
+        played.seconds = time.monotonic() - began
+        self._finish(player, played, wanted)
+        return played
 
-    def _finish(self, player: Player, found: Run, wanted: State) -> None:
+    def _finish(self, player: Player, played: Run, wanted: State) -> None:
         self._well()
-        found.orphans = pruned(player)
+        played.orphans = pruned(player)
         state = state_of(player)
-        found.drift = drift(player)
-        found.differences = differences(wanted, state)
+        played.drift = drift(player)
+        played.differences = differences(wanted, state)
         if state.orphans:
-            found.differences.append(f"{state.orphans} blobs without a row outlive `prune`")
-        found.retries = player.retries.total()
-        found.unstated = player.unstated
+            played.differences.append(f"{state.orphans} blobs without a row outlive `prune`")
+        played.retries = player.retries.total()
+        played.unstated = player.unstated
         player.close()
 
     def _inject(self, kind: str, dice: random.Random) -> tuple[float, int | None]:

@@ -64,9 +64,9 @@ def state_of(player: Player) -> State:
                 points[str(image_id)] = version
         after = page[-1][0]
     rows = {str(row[-3]): row[-2] for row in full}
-    for image_id in sorted(rows.keys() | points.keys()):
-        if rows.get(image_id) != points.get(image_id):
-            wrong.append(f"{image_id}: row {rows.get(image_id)}, point {points.get(image_id)}")
+    for name in sorted(rows.keys() | points.keys()):
+        if rows.get(name) != points.get(name):
+            wrong.append(f"{name}: row {rows.get(name)}, point {points.get(name)}")
     folder = stack.paths.blobs_dir / str(organization)
     files = {f"blob:{organization}/{one.name}" for one in folder.rglob("*") if one.is_file()}
     wanted = {row[-1] for row in full if (row[-1] or "").startswith("blob:")}
@@ -99,18 +99,18 @@ def _verdicts(player: Player, op: str, ids: list[str]) -> list[Any]:
     return nameless[: len(nameless) // len(ids)] + [best[name] for name in sorted(best)]
 
 
-def differences(wanted: State, found: State) -> list[str]:
+def differences(wanted: State, actual: State) -> list[str]:
     """Differences of a run with faults from the quiet run; empty if the states are equal."""
-    said = list(found.wrong)
+    said = list(actual.wrong)
     for name in ("sources", "rows", "cells"):
-        said += _differ(name, getattr(wanted, name), getattr(found, name))
-    for op in sorted(wanted.verdicts.keys() | found.verdicts.keys()):
-        said += _differ(op, wanted.verdicts.get(op, []), found.verdicts.get(op, []))
+        said += _differ(name, getattr(wanted, name), getattr(actual, name))
+    for op in sorted(wanted.verdicts.keys() | actual.verdicts.keys()):
+        said += _differ(op, wanted.verdicts.get(op, []), actual.verdicts.get(op, []))
     return said
 
 
-def _differ(what: str, wanted: list[Any], found: list[Any]) -> list[str]:
-    left, right = Counter(map(repr, wanted)), Counter(map(repr, found))
+def _differ(what: str, wanted: list[Any], actual: list[Any]) -> list[str]:
+    left, right = Counter(map(repr, wanted)), Counter(map(repr, actual))
     return [f"{what}: not there: {one}" for one in (left - right)] + [
         f"{what}: too much: {one}" for one in (right - left)
     ]
@@ -121,14 +121,14 @@ def pruned(player: Player) -> int:
     services = build_services(player.stack.settings, "operator")
     try:
         assert services.tenant_deletion is not None
-        found = prune_leftovers(
+        report = prune_leftovers(
             tenant_deletion=services.tenant_deletion,
             repository=services.ingest_components().repository,
             blobs=services.blobs,
             orphan_blob_ttl_s=0.0,
             audit_retention_s=1e9,
         )
-        return found.blobs + found.partial_files
+        return report.blobs + report.partial_files
     finally:
         services.close()
 
@@ -138,13 +138,13 @@ def drift(player: Player) -> int:
     services = build_services(player.stack.settings, "operator")
     try:
         parts = services.ingest_components()
-        found = reconcile_index_rows(
+        report = reconcile_index_rows(
             repository=parts.repository,
             index=services.index,
             queue=None,
             contract=services.encoder.contract.digest,
             chunk=64,
         )
-        return found.missing + found.stale + found.extra
+        return report.missing + report.stale + report.extra
     finally:
         services.close()

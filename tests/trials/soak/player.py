@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -60,15 +61,15 @@ class Player:
     # --- calls -------------------------------------------------------------------------------
 
     def _client(self) -> Client:
-        found = getattr(self._clients, "client", None)
-        if found is None:
+        client = getattr(self._clients, "client", None)
+        if client is None:
             state = read_state(self.stack.paths)
             assert state is not None
             key = self.stack.paths.operator_key_file.read_text().strip()
-            found = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
-            self._clients.client = found
-            self._opened.append(found)
-        return found
+            client = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
+            self._clients.client = client
+            self._opened.append(client)
+        return client
 
     def call(self, what: str, ask: Callable[[Client], Any]) -> Any:
         """One call, retried while the stack is not available."""
@@ -138,9 +139,9 @@ class Player:
         for external, fields in op.ids.items():
             image = ids[op.source, external]
             if op.verb == "fix":
-                self.call(op.name, lambda client, i=image, f=fields: client.update(i, **f))
+                self.call(op.name, partial(_update_image, image=image, fields=fields))
             else:
-                self._gone(op.name, lambda client, i=image: client.delete(i))
+                self._gone(op.name, partial(_delete_image, image=image))
 
     def _gone(self, what: str, ask: Callable[[Client], Any]) -> None:
         def once(client: Client) -> None:
@@ -158,7 +159,7 @@ class Player:
         self.batches[op.name] = [batch]
         for start in range(0, len(files), 9):
             part = dict(files[start : start + 9])
-            self.call(op.name, lambda client, p=part: self._send(client, op, batch, p))
+            self.call(op.name, partial(self._send, op=op, batch=batch, part=part))
         self.call(op.name, lambda client: client.close_batch(batch))
 
     def _send(self, client: Client, op: Op, batch: str, part: dict[str, bytes]) -> None:
@@ -234,7 +235,15 @@ class Player:
         return time.monotonic() - began
 
 
+def _update_image(client: Client, image: str, fields: dict[str, Any]) -> Any:
+    return client.update(image, **fields)
+
+
+def _delete_image(client: Client, image: str) -> Any:
+    return client.delete(image)
+
+
 def prepare(player: Player) -> None:
     """Sources that folders need before the first phase."""
     for name in FOLDERS:
-        patiently(lambda n=name: player.add_source(n), errors.UnavailableError, PATIENCE_S)
+        patiently(partial(player.add_source, name), errors.UnavailableError, PATIENCE_S)

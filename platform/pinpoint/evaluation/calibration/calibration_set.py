@@ -33,6 +33,16 @@ class CalibrationSet:
     in_gallery: Flags
     """`[N]`: the labels do not mark the query as outside the gallery."""
 
+    @classmethod
+    def of_rows(cls, answered: Sequence[tuple[QueryFeatures, Mapping[str, Any]]]) -> CalibrationSet:
+        """Queries from their features and their stored rows."""
+        return cls(
+            [features for features, _ in answered],
+            np.array([(row["lat"], row["lon"]) for _, row in answered]),
+            [row["creator"] for _, row in answered],
+            np.array([row["strata"].get("covered") != "false" for _, row in answered]),
+        )
+
     def select(self, rows: NDArray[np.intp]) -> CalibrationSet:
         """A subset of the queries."""
         return CalibrationSet(
@@ -77,9 +87,4 @@ def read_calibration_set(folder: Path, run: Mapping[str, Any], arm: str) -> Cali
         raise BadRequestError(
             f"{folder} has no answered query of the calibration split (role {CALIBRATION_ROLES[0]})"
         )
-    return CalibrationSet(
-        [features for features, _ in answered],
-        np.array([(row["lat"], row["lon"]) for _, row in answered]),
-        [row["creator"] for _, row in answered],
-        np.array([row["strata"].get("covered") != "false" for _, row in answered]),
-    )
+    return CalibrationSet.of_rows(answered)

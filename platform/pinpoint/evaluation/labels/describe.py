@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pinpoint.evaluation.labels.labels import LabeledQueries, LabeledQuery
 
 
-def describe_labels(labeled: LabeledQueries) -> dict[str, object]:
+def describe_labels(labeled: LabeledQueries) -> dict[str, Any]:
     """Counts, ranges and clustering of a labeled set, ready for JSON.
 
     The clustering limits how narrow an interval can be: photos by one creator or at one exact

@@ -335,6 +335,7 @@ def _locate_in_arm(
         encoded.vector,
         config.search_filter,
         context,
+        raw_vector=encoded.raw_vector,
         kind=query.query_kind,
         exclusions=exclusions,
         ranker=config.ranker,

@@ -22,7 +22,7 @@ from pinpoint.nets.bundle.specs import (
     embedding_width,
     feature_width,
 )
-from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, RAW_CHANNEL
 
 CONTRACT_FILE: Final = "contract.json"
 CONTRACT_FORMAT: Final = 2
@@ -34,7 +34,7 @@ _STRICT = ConfigDict(extra="forbid")
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 """No slash and no colon, so a name from a contract is never interpreted as a path or a URL."""
 Argument = bool | int | float | str
-Channel = Literal["image", "gps"]
+Channel = Literal["image", "gps", "raw"]
 Mean = Annotated[float, Field(ge=-10.0, le=10.0, allow_inf_nan=False)]
 StandardDeviation = Annotated[float, Field(gt=0.0, le=10.0, allow_inf_nan=False)]
 
@@ -196,7 +196,8 @@ class BundleContract:
     """None only for the descriptor."""
     preprocess: Preprocess
     dims: dict[Channel, Annotated[int, Field(ge=1, le=65_536)]]
-    """Named vectors and their width; `gps` if and only if there is a location tower."""
+    """Named vectors and their width; `gps` if and only if there is a location tower. `raw` is
+    optional for a bundle with heads: the features that the heads read, at unit length."""
     normalization: Literal["l2"] = "l2"
     aggregation: AggregationSpec | None = None
     """If None, the library of the tower pools its last feature map or tokens."""
@@ -243,6 +244,7 @@ def parse_contract(text: bytes, where: str) -> BundleContract:
     if contract.aggregation is not None:
         _check_aggregation(contract.aggregation, contract, where)
     _check_gps(contract, where)
+    _check_raw(contract, where)
     _check_reranker(contract, where)
     return contract
 
@@ -305,6 +307,21 @@ def _check_gps(contract: BundleContract, where: str) -> None:
             f"{where}: with {'a' if located else 'no'} location tower dims.gps must be "
             f"{expected or 'absent'}, not {actual or 'absent'}"
         )
+
+
+def _check_raw(contract: BundleContract, where: str) -> None:
+    """Check that `dims.raw`, if it exists, is the width of the features that the heads read."""
+    stated = contract.dims.get(RAW_CHANNEL)
+    if stated is None:
+        return
+    if contract.heads is None:
+        raise BadBundleError(
+            f"{where}: dims.raw must be absent, because without heads the image vector already "
+            "consists of the tower's features"
+        )
+    expected = feature_width(contract.heads.image)
+    if stated != expected:
+        raise BadBundleError(f"{where}: the heads read {expected} features, dims.raw is {stated}")
 
 
 def _check_reranker(contract: BundleContract, where: str) -> None:

@@ -6,7 +6,7 @@ Letters: B images or positions, H and W pixels, D vector width.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,16 @@ from pinpoint.errors import BadBundleError, ConflictError
 from pinpoint.nets.bundle.contract import Preprocess
 from pinpoint.nets.embedder.coordinate_lists import CoordinateList
 from pinpoint.nets.towers.preprocess import preprocess_images
-from pinpoint.records import GPS_CHANNEL, Contract, CoordinateGallery, Pixels, SourceKind, Vector
+from pinpoint.records import (
+    GPS_CHANNEL,
+    IMAGE_CHANNEL,
+    RAW_CHANNEL,
+    Contract,
+    CoordinateGallery,
+    Pixels,
+    SourceKind,
+    Vector,
+)
 
 _POSITIONS_PER_PASS: Final = 4_096
 """Positions are small compared to the weights: fewer passes read the weights less often."""
@@ -73,7 +82,16 @@ class Embedder:
         return self._device
 
     def encode(self, images: Sequence[Pixels], kind: SourceKind | None = None) -> Vector:
-        """Images `[H, W, 3]` uint8, of any sizes, to fp32 unit vectors `[B, D]`.
+        """The vectors `[B, D]` of the channel `image` (`encode_channels`)."""
+        return self.encode_channels(images, kind)[IMAGE_CHANNEL]
+
+    def encode_channels(
+        self, images: Sequence[Pixels], kind: SourceKind | None = None
+    ) -> Mapping[str, Vector]:
+        """Images `[H, W, 3]` uint8, of any sizes, to fp32 unit vectors `[B, D]` by channel.
+
+        The channel `image` is always present, `raw` if the contract has it; both come from one
+        forward pass.
 
         Args:
             images: The renditions; an empty sequence gives `[0, D]`.
@@ -83,15 +101,25 @@ class Embedder:
             ValueError: An image is not `[H, W, 3]` uint8.
             BadBundleError: The weights give a vector that is not finite or has zero length.
         """
-        vectors = np.empty((len(images), self._contract.dims["image"]), dtype=np.float32)
+        vectors: dict[str, Vector] = {
+            channel: np.empty((len(images), width), dtype=np.float32)
+            for channel, width in self._contract.dims.items()
+            if channel != GPS_CHANNEL
+        }
         for start in range(0, len(images), self._batch):
-            vectors[start : start + self._batch] = self._embed_images(
-                images[start : start + self._batch], kind, first=start
-            )
+            block = slice(start, start + self._batch)
+            for channel, rows in self._embed_images(images[block], kind, first=start).items():
+                vectors[channel][block] = rows
         return vectors
 
     def encode_query(self, image: Pixels, kind: SourceKind | None = None) -> Vector:
-        """One image to one vector `[D]`, bit-equal at every call.
+        """The vector `[D]` of the channel `image` (`encode_query_channels`)."""
+        return self.encode_query_channels(image, kind)[IMAGE_CHANNEL]
+
+    def encode_query_channels(
+        self, image: Pixels, kind: SourceKind | None = None
+    ) -> Mapping[str, Vector]:
+        """One image to one vector `[D]` by channel, bit-equal at every call.
 
         Queries are computed one by one, so the batch shape is constant. This fixes the summation
         order of the kernels on every device.
@@ -101,8 +129,8 @@ class Embedder:
             BadBundleError: The weights give a vector that is not finite or has zero length.
         """
         with self._query_lock:
-            vector: Vector = self._embed_images([image], kind, first=0)[0]
-        return vector
+            vectors = self._embed_images([image], kind, first=0)
+        return {channel: rows[0] for channel, rows in vectors.items()}
 
     @torch.inference_mode()
     def encode_positions(self, positions: NDArray[np.float64]) -> Vector:
@@ -153,20 +181,24 @@ class Embedder:
     @torch.inference_mode()
     def _embed_images(
         self, images: Sequence[Pixels], kind: SourceKind | None, *, first: int
-    ) -> Vector:
+    ) -> Mapping[str, Vector]:
         pixels = preprocess_images(images, self._preprocess, self._device)
-        raw = self._tower(pixels).to(torch.float32)
+        features = self._tower(pixels).to(torch.float32)
+        embedding = features
         if self._heads is not None:
-            raw = self._heads(raw, [kind] * len(raw))
-        return self._normalize_checked(raw, "image", first=first)
+            embedding = self._heads(features, [kind] * len(features))
+        vectors = {IMAGE_CHANNEL: self._normalize_checked(embedding, "image", first=first)}
+        if RAW_CHANNEL in self._contract.dims:
+            vectors[RAW_CHANNEL] = self._normalize_checked(features, "image", first=first)
+        return vectors
 
-    def _normalize_checked(self, raw: torch.Tensor, what: str, *, first: int) -> Vector:
+    def _normalize_checked(self, values: torch.Tensor, what: str, *, first: int) -> Vector:
         """Rows at unit length.
 
         Raises:
             BadBundleError: A row is not finite or has zero length; the message names it.
         """
-        length = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
+        length = torch.linalg.vector_norm(values, dim=1, keepdim=True)
         usable = (torch.isfinite(length) & (length > 0)).squeeze(1).cpu()
         if not bool(usable.all()):
             bad_row = first + int((~usable).nonzero()[0])
@@ -175,5 +207,5 @@ class Embedder:
                 f"{bad_row} of the batch; its weights cannot be used",
                 reason="vector_not_finite",
             )
-        vectors: Vector = (raw / length).cpu().numpy()
+        vectors: Vector = (values / length).cpu().numpy()
         return vectors

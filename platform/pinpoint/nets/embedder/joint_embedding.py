@@ -49,7 +49,7 @@ from pinpoint.nets.geoclip.files import (
     read_geoclip,
 )
 from pinpoint.nets.geoclip.network import GeoClipHeads, GeoClipLocation, build_geoclip
-from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL
+from pinpoint.records import GPS_CHANNEL, IMAGE_CHANNEL, RAW_CHANNEL
 
 HEADS_FILE: Final = "heads.safetensors"
 _IMAGE_PREFIX: Final = "image."
@@ -108,6 +108,8 @@ class JointNetworks:
     """Describes the training."""
     coordinates: NDArray[np.float64] | None = None
     """`[N, 2]` lat, lon in degrees to search without a gallery."""
+    raw_channel: bool = False
+    """Whether the tower's features are also stored and searched, as channel `raw`."""
 
 
 def write_joint_embedding(
@@ -151,7 +153,8 @@ def write_joint_embedding(
             training=networks.training,
             coordinates=None if coordinates is None else write_coordinates(draft, coordinates),
         )
-        contract = _build_contract(tower.contract, name, note, space)
+        changed = replace(tower.contract, name=name, note=note)
+        contract = _build_contract(changed, space, raw_channel=networks.raw_channel)
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
         _smoke_test(read_bundle(draft))
     return folder
@@ -224,21 +227,17 @@ def write_geoclip(
 
 
 def _build_contract(
-    tower: BundleContract, name: str, note: str, space: EmbeddingSpace
+    tower: BundleContract, space: EmbeddingSpace, *, raw_channel: bool
 ) -> BundleContract:
+    """The contract of a tower with these networks; it keeps the name and note of the tower's."""
     widths: dict[Channel, int] = {IMAGE_CHANNEL: embedding_width(space.image)}
     if space.location is not None:
         widths[GPS_CHANNEL] = embedding_width(space.location)
-    changed = replace(
-        tower,
-        name=name,
-        note=note,
-        heads=space,
-        dims=widths,
-        code_version=__version__,
-    )
+    if raw_channel:
+        widths[RAW_CHANNEL] = feature_width(space.image)
+    changed = replace(tower, heads=space, dims=widths, code_version=__version__)
     # Parse it like a reader, so that an invalid contract is refused before it is written.
-    return parse_contract(contract_json(changed), name)
+    return parse_contract(contract_json(changed), tower.name)
 
 
 def _smoke_test(bundle: Bundle) -> None:

@@ -23,6 +23,7 @@ from pinpoint.nets.reranker.features import UNKNOWN_KIND, RerankBatch
 from pinpoint.records import (
     GPS_CHANNEL,
     IMAGE_CHANNEL,
+    RAW_CHANNEL,
     SOURCE_KINDS,
     Candidate,
     Evidence,
@@ -35,6 +36,11 @@ _YEAR_S: Final = 365.25 * 86_400
 _KIND_CODES: Final[Mapping[SourceKind, int]] = {
     kind: code for code, kind in enumerate(SOURCE_KINDS)
 }
+
+_CHANNELS: Final = (IMAGE_CHANNEL, GPS_CHANNEL, RAW_CHANNEL)
+"""Columns of `in_channel`, as in `search.candidate_slots`."""
+_NETWORK_CHANNELS: Final = 2
+"""The network reads the first of them only, so its weights fit bundles with and without `raw`."""
 
 InputRow = NDArray[Any]
 """Queries `[B]` of dtype `row_dtype`."""
@@ -100,7 +106,8 @@ def row_dtype(shape: InputShape) -> np.dtype[Any]:
             ("id", "S16", candidates),
             ("position", "f8", (candidates, 2)),
             ("kind", "i2", candidates),
-            ("in_channel", "?", (candidates, 2)),
+            ("in_channel", "?", (candidates, len(_CHANNELS))),
+            ("raw_score", "f4", candidates),
             ("present", "?", candidates),
             ("evidence_id", "S16", photos),
             ("evidence_distance_m", "f4", photos),
@@ -139,10 +146,12 @@ def write_row(
     row["id"][:count] = [candidate.id.bytes for candidate in candidates]
     row["position"][:count] = lat_lon([candidate.point for candidate in candidates])
     row["kind"][:count] = [_KIND_CODES[candidate.source_kind] for candidate in candidates]
-    for channel, name in enumerate((IMAGE_CHANNEL, GPS_CHANNEL)):
+    for channel, name in enumerate(_CHANNELS):
         hits = [candidate.channels.get(name) for candidate in candidates]
         in_channel = [hit is not None and hit.rank is not None for hit in hits]
         row["in_channel"][:count, channel] = in_channel
+        if name == RAW_CHANNEL:
+            row["raw_score"][:count] = [0.0 if hit is None else hit.score for hit in hits]
     per_kind = row["evidence_present"].shape[-1] // len(SOURCE_KINDS)
     slots, photos, ages = [], [], []
     for slot, candidate in enumerate(candidates):
@@ -198,7 +207,7 @@ def to_rerank_batch(rows: InputRow, photos: EmbeddingTable) -> RerankBatch:
         gps=vectors(photos.gps, image_rows, present),
         position=to_tensor(rows["position"], np.float64),
         kind=to_tensor(rows["kind"], np.int64),
-        in_channel=to_tensor(rows["in_channel"], np.bool_),
+        in_channel=to_tensor(rows["in_channel"][..., :_NETWORK_CHANNELS], np.bool_),
         present=to_tensor(present, np.bool_),
         evidence=vectors(photos.image, evidence_rows, evidence_present),
         evidence_kind=to_tensor(evidence_kind, np.int64),

@@ -36,7 +36,8 @@ _CANDIDATE_POINT = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
 # One branch per kind, with the kind as a literal: a partial index of that kind applies, and a
 # region full of one kind is not scanned for the other. WITH TIES replaces a second sort key: only a
 # plain `<->` lets the index order and stop. PostgreSQL 15 gives up both as soon as the id is added.
-# The ties are then cut by id, so that the same query always gets the same rows.
+# The ties are then cut by content and id, so that the same query always gets the same rows, in
+# every installation with the same images.
 _NEAREST = """
             (SELECT * FROM (
                 SELECT i.id, i.source_id, i.source_kind, i.panorama_id, i.sequence, i.captured_at,
@@ -50,7 +51,8 @@ _NEAREST = """
                    AND i.id <> ALL (CAST(:excluded AS uuid[])){excluded_area}
                  ORDER BY i.geog <-> {here}
                  FETCH FIRST (:per_kind) ROWS WITH TIES) AS t
-              ORDER BY t.sphere_m, t.id LIMIT :per_kind)"""
+              ORDER BY t.sphere_m, t.sha256, t.cubemap_face COLLATE "C" NULLS FIRST, t.id
+              LIMIT :per_kind)"""
 
 # On the sphere, as the circles of the index.
 _OUTSIDE_CIRCLE = """
@@ -75,7 +77,7 @@ _EVIDENCE = """
       FROM near
       JOIN embeddings e
         ON e.image_id = near.id AND e.contract = :contract AND e.channel = 'image'
-     ORDER BY near.id
+     ORDER BY near.sha256, near.cubemap_face COLLATE "C" NULLS FIRST, near.id
 """
 
 
@@ -124,7 +126,7 @@ def fetch_evidence_rows(
     parameters: Mapping[str, object],
     exclude_circle: Circle | None,
 ) -> list[Evidence]:
-    """Neighbors of all candidates in one round trip: by candidate, nearest first, ties by id.
+    """Neighbors of all candidates in one round trip: by candidate, nearest first, ties by content.
 
     Args:
         connection: Open transaction.
@@ -163,7 +165,7 @@ def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> l
     row_index = np.repeat(np.arange(len(ids)), [len(numbers) for numbers in candidate_numbers])
     candidate_index = np.fromiter(chain.from_iterable(candidate_numbers), dtype=np.intp) - 1
     pair_distance_m = np.fromiter(chain.from_iterable(distances_m), dtype=np.float64)
-    order = np.lexsort((row_index, pair_distance_m, candidate_index))  # rows come by id
+    order = np.lexsort((row_index, pair_distance_m, candidate_index))  # rows come by content
     row_index, candidate_index, pair_distance_m = (
         row_index[order],
         candidate_index[order],

@@ -127,11 +127,12 @@ class CatalogIngestRepository:
                 {
                     "image_id": embedded.image_id,
                     "contract": contract,
-                    "channel": IMAGE_CHANNEL,
+                    "channel": channel,
                     "organization_id": current[embedded.image_id].organization_id,
-                    "vector": pack_vector(embedded.vector),
+                    "vector": pack_vector(vector),
                 }
                 for embedded in vectors
+                for channel, vector in embedded.vectors.items()
                 if embedded.image_id in current
                 and current[embedded.image_id].sha256.hex() == embedded.sha256
             ]

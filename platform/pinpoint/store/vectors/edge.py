@@ -27,7 +27,6 @@ from pinpoint.store.vectors.edge_filters import (
     search_params,
     shard_config,
     to_edge_filter,
-    without_partition_key,
 )
 from pinpoint.store.vectors.filters import build_filter, split_by_partition
 from pinpoint.store.vectors.strategy import (
@@ -61,7 +60,6 @@ class EdgeIndex:
         self._chooser = chooser
         self._lock = threading.RLock()
         self._shard: edge.EdgeShard | None = None
-        self._has_partition_key = True
         self.unflushed = 0
         """Number of writes that only the write-ahead log holds."""
         self._metadata: dict[str, Any] = {"build": build or folder.name}
@@ -73,10 +71,6 @@ class EdgeIndex:
         try:
             self._metadata = json.loads(metadata_file.read_text())
             self._shard = edge.EdgeShard.load(str(self._folder / "shard"))
-            # Checked at each load: an earlier version may have continued this build.
-            self._has_partition_key = not self._shard.count(
-                edge.CountRequest(True, without_partition_key())
-            )
         # The binding raises bare Exception for everything.
         except Exception as error:
             raise IndexUnavailableError(
@@ -185,7 +179,7 @@ class EdgeIndex:
                 self._require_shard().update(edge.UpdateOperation.delete_points(list(chunk)))
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Run several queries in one request; hits are best first, ties by id."""
+        """Run several queries in one request; hits are best first, ties by `Hit.tie_key`."""
         self._require_shard()
         payload.check_contract(self._metadata["contract"], *(query.contract for query in queries))
         for query in queries:
@@ -200,7 +194,7 @@ class EdgeIndex:
             edge.QueryRequest(
                 limit=limit,
                 query=edge.Query.Nearest(query.vector.tolist(), using=query.channel),
-                filter=self._build_filter(query.filter),
+                filter=to_edge_filter(build_filter(query.filter)),
                 with_payload=True,
                 params=search_params(self._choose_strategy(query, total), limit),
             )
@@ -241,7 +235,7 @@ class EdgeIndex:
         start = None if after is None else UUID(int=after.int + 1)
         where = None
         if organization_id is not None:
-            where = self._build_filter(IndexFilter(organization_id=organization_id))
+            where = to_edge_filter(build_filter(IndexFilter(organization_id=organization_id)))
         request = edge.ScrollRequest(
             offset=start,
             limit=limit,
@@ -258,23 +252,24 @@ class EdgeIndex:
             if where is None:
                 return self._count_live()
             return int(
-                self._require_shard().count(edge.CountRequest(True, self._build_filter(where)))
+                self._require_shard().count(
+                    edge.CountRequest(True, to_edge_filter(build_filter(where)))
+                )
             )
 
     def _choose_strategy(self, query: IndexQuery, points: int) -> SearchStrategy:
         return choose_strategy(query, self._chooser, self.count, self._estimate_partitions, points)
 
     def _estimate_partitions(self, where: IndexFilter) -> tuple[int, bool]:
-        partitions, complete = split_by_partition(where, has_partition_key=self._has_partition_key)
+        partitions, complete = split_by_partition(where)
         # An approximate count: for a single partition the engine's estimate is its size.
         counts = [
-            self._require_shard().count(edge.CountRequest(False, self._build_filter(partition)))
+            self._require_shard().count(
+                edge.CountRequest(False, to_edge_filter(build_filter(partition)))
+            )
             for partition in partitions
         ]
         return int(sum(counts)), complete
-
-    def _build_filter(self, where: IndexFilter) -> edge.Filter:
-        return to_edge_filter(build_filter(where, has_partition_key=self._has_partition_key))
 
     def _count_live(self) -> int:
         shard = self._require_shard()

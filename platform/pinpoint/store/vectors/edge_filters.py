@@ -86,15 +86,6 @@ def may_replace(version: int, *, tombstone: bool) -> edge.Filter:
     return edge.Filter(must=[older], must_not=[equal_tombstone])
 
 
-def without_partition_key() -> edge.Filter:
-    """Live points that an earlier version wrote: they lack the field `partition_key`."""
-    missing_key, is_deleted = (
-        edge.FieldCondition("partition_key", is_empty=True),
-        edge.FieldCondition("deleted", match=edge.MatchValue(1)),
-    )
-    return edge.Filter(must=[missing_key], must_not=[is_deleted])
-
-
 def to_edge_filter(plan: FilterExpr) -> edge.Filter:
     """Convert a filter expression to the engine's filter."""
     must_not: list[Any] = []

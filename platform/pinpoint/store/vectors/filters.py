@@ -75,20 +75,18 @@ class FilterExpr:
     not_circle: CircleCondition | None
 
 
-def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> FilterExpr:
+def build_filter(where: IndexFilter) -> FilterExpr:
     """Translate a filter. Tombstones never match because they have no organization.
 
     Args:
         where: Filter of the query.
-        has_partition_key: Whether the points have the field `partition_key`; earlier versions
-            wrote none.
 
     Raises:
         BadRequestError: A shape or time is invalid; the message names it.
     """
     owner = where.organization_id
     must: list[Condition] = []
-    if where.source_kinds and has_partition_key:
+    if where.source_kinds:
         must.append(
             MatchAny(
                 "partition_key", tuple(partition_key(owner, kind) for kind in where.source_kinds)
@@ -96,7 +94,6 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
         )
     else:
         must.append(MatchAny("organization", (str(owner),)))
-        must += [MatchAny("source_kind", tuple(where.source_kinds))] if where.source_kinds else []
     if where.source_ids:
         must.append(MatchAny("source", tuple(str(source_id) for source_id in where.source_ids)))
     if where.circle is not None:
@@ -115,18 +112,12 @@ def build_filter(where: IndexFilter, *, has_partition_key: bool = True) -> Filte
     )
 
 
-def split_by_partition(
-    where: IndexFilter, *, has_partition_key: bool = True
-) -> tuple[tuple[IndexFilter, ...], bool]:
+def split_by_partition(where: IndexFilter) -> tuple[tuple[IndexFilter, ...], bool]:
     """Split a filter into index partitions, and tell whether they match it exactly.
 
     The partitions contain all matches; the second value is true if they contain nothing else. The
     engines know the size of a partition without reading its points. Exclusions by id or group
     concern few images and are ignored here; an excluded circle may contain most of them.
-
-    Args:
-        where: Filter of the query.
-        has_partition_key: As in `build_filter`.
     """
     owner = IndexFilter(organization_id=where.organization_id)
     other_conditions = (
@@ -141,8 +132,6 @@ def split_by_partition(
     complete = not any(other_conditions)
     if not where.source_kinds:
         return (owner,), complete
-    if not has_partition_key:
-        return (owner,), False
     return tuple(
         replace(owner, source_kinds=(kind,)) for kind in dict.fromkeys(where.source_kinds)
     ), complete

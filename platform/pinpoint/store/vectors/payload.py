@@ -191,7 +191,7 @@ def check_installation(stored: str | None, expected: str | None) -> None:
     """Reject an index that belongs to another installation.
 
     Args:
-        stored: Installation id in the index; None if an earlier version created it.
+        stored: Installation id in the index; None if it names none.
         expected: Id of the calling installation; None disables the check.
 
     Raises:
@@ -271,7 +271,7 @@ def extend_ties(
         run_queries: Runs `(query, limit)` pairs in one request.
 
     Returns:
-        For each query up to its limit of hits, best first, ties by id.
+        For each query up to its limit of hits, best first, ties by `Hit.tie_key`.
     """
     limits_now = [query.limit + 1 for query in queries]
     results: list[list[Hit]] = [[] for _ in queries]
@@ -279,7 +279,7 @@ def extend_ties(
     while waiting:
         pages = run_queries([(queries[i], limits_now[i]) for i in waiting])
         for i, hits in zip(waiting, pages, strict=True):
-            results[i] = sorted(hits, key=lambda hit: (-hit.score, hit.id))
+            results[i] = sorted(hits, key=lambda hit: (-hit.score, hit.tie_key))
         waiting = [
             i
             for i in waiting

@@ -230,7 +230,7 @@ class QdrantIndex:
         self._alias.with_live_collection(remove)
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Run several queries in one request; hits are best first, ties by id."""
+        """Run several queries in one request; hits are best first, ties by `Hit.tie_key`."""
         for query in queries:
             payload.check_limit(query)
         return self._alias.with_live_collection(
@@ -253,7 +253,7 @@ class QdrantIndex:
             m.QueryRequest(
                 query=query.vector.tolist(),
                 using=query.channel,
-                filter=self._build_filter(name, query.filter),
+                filter=to_qdrant_filter(build_filter(query.filter)),
                 limit=limit,
                 params=None
                 if self._alias.local
@@ -297,7 +297,7 @@ class QdrantIndex:
             return []
         start = None if after is None else str(UUID(int=after.int + 1))
         owner = organization_id and IndexFilter(organization_id=organization_id)
-        where = owner and self._build_filter(name, owner)
+        where = owner and to_qdrant_filter(build_filter(owner))
         with self._alias.open_client() as client:
             rows, _ = client.scroll(
                 name, where or None, limit, offset=start, with_payload=["version", "deleted"]
@@ -310,25 +310,18 @@ class QdrantIndex:
 
     def _count_in(self, name: str, where: IndexFilter | None) -> int:
         alive = m.Filter(must_not=[is_tombstone()])
-        condition = alive if where is None else self._build_filter(name, where)
+        condition = alive if where is None else to_qdrant_filter(build_filter(where))
         with self._alias.open_client() as client:
             return client.count(name, condition, exact=True).count
 
     def _estimate_partitions(self, name: str, where: IndexFilter) -> tuple[int, bool]:
-        partitions, complete = split_by_partition(
-            where, has_partition_key=self._alias.has_partition_key(name)
-        )
+        partitions, complete = split_by_partition(where)
         with self._alias.open_client() as client:
             counts = [
-                client.count(name, self._build_filter(name, partition), exact=False)
+                client.count(name, to_qdrant_filter(build_filter(partition)), exact=False)
                 for partition in partitions
             ]
         return sum(partition.count for partition in counts), complete
-
-    def _build_filter(self, name: str, where: IndexFilter) -> m.Filter:
-        return to_qdrant_filter(
-            build_filter(where, has_partition_key=self._alias.has_partition_key(name))
-        )
 
     def close(self) -> None:
         """Close the client."""

@@ -55,7 +55,6 @@ class QdrantAlias:
         self.local = url == ":memory:"
         self.name = name
         self._dims_by_name: dict[str, dict[str, int]] = {}
-        self._key_by_name: dict[str, bool] = {}
         self._installation = installation
         self._owners: dict[str, str | None] = {}
         # The in-memory engine is plain numpy without locks.
@@ -154,17 +153,6 @@ class QdrantAlias:
             self._dims_by_name[name] = {channel: params.size for channel, params in named.items()}
         return self._dims_by_name[name]
 
-    def has_partition_key(self, name: str) -> bool:
-        """Whether points of a collection have a `partition_key`; earlier versions wrote none."""
-        if self.local:
-            return True  # the in-memory engine lists no fields, and holds no older points
-        has_key = self._key_by_name.get(name)
-        if has_key is None:
-            with self.open_client() as client:
-                has_key = "partition_key" in client.get_collection(name).payload_schema
-            self._key_by_name[name] = has_key
-        return has_key
-
     def switch(self, name: str) -> None:
         """Make a collection live in one request, so that the alias always exists."""
         create = m.CreateAlias(collection_name=name, alias_name=self.name)
@@ -178,7 +166,6 @@ class QdrantAlias:
     def remove(self, name: str) -> None:
         """Delete a collection."""
         self._dims_by_name.pop(name, None)
-        self._key_by_name.pop(name, None)
         self._owners.pop(name, None)
         with self.open_client() as client:
             client.delete_collection(name)

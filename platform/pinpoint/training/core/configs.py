@@ -103,6 +103,8 @@ class NetworkConfig(BaseModel):
     requires `hidden` and `dim` of at least the features' width."""
     default_kind: SourceKind | None = None
     """Kind of the adapter for queries without a kind; by default `photo` if there are photos."""
+    raw_channel: bool = False
+    """Also store and search the tower's own features, as channel `raw`."""
 
 
 class TowerConfig(BaseModel):
@@ -229,8 +231,13 @@ class EmbedderConfig(BaseModel):
         return self.model_copy(update={"sources": sources})
 
     def digest(self) -> str:
-        """Identity of the run: 16 hex digits over all fields except file paths."""
-        text = self.model_dump_json(exclude={"sources": {"__all__": {"manifest"}}})
+        """Identity of the run: 16 hex digits over all fields that training depends on.
+
+        File paths are excluded, and `raw_channel`, which only the resulting bundle depends on.
+        """
+        text = self.model_dump_json(
+            exclude={"sources": {"__all__": {"manifest"}}, "networks": {"raw_channel"}}
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

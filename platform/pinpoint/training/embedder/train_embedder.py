@@ -241,6 +241,7 @@ def _write_bundle(
                 steps=state.best.step if state.best else state.step,
                 metrics={**metrics, **tower_named},
             ),
+            raw_channel=config.networks.raw_channel,
         ),
         license=config.license,
         note=config.note,

@@ -34,12 +34,12 @@ from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow, InputShape, row_dtype, write_row
 from pinpoint.progress import ProgressCallback
-from pinpoint.records import SOURCE_KINDS, Circle, Exclusions
+from pinpoint.records import IMAGE_CHANNEL, RAW_CHANNEL, SOURCE_KINDS, Circle, Exclusions
 from pinpoint.search import consistency
 from pinpoint.search.candidate_slots import CandidateSlots, divide_slots
 from pinpoint.search.candidates_and_evidence import (
     count_gallery_images,
-    encode_photo,
+    encode_photo_channels,
     find_candidates_and_evidence,
 )
 from pinpoint.search.context import EvidenceSettings, QueryPhoto
@@ -51,7 +51,7 @@ from pinpoint.training.reranker.leakage_balance import EvidenceByCandidate, bala
 
 IN_GALLERY_RADIUS_M: Final = 25_000.0
 """A query is in the gallery if an image is within this distance of its ground truth."""
-_FORMAT: Final = 5
+_FORMAT: Final = 6
 _CHUNK: Final = 32
 
 
@@ -248,15 +248,19 @@ def _write_example(row: Any, training_query: TrainingQuery, gallery: ExampleGall
     try:
         data = read_bytes(training_query.images / query.file, components.max_bytes)
         photo = QueryPhoto(data=data, file=query.file, kind=query.query_kind)
-        vector = encode_photo(photo, components.decoder, components.encoder, context.stopwatch)
+        vectors = encode_photo_channels(
+            photo, components.decoder, components.encoder, context.stopwatch
+        )
     except (RejectedFileError, BadPhotoError, TooLargeError) as error:
         return error.reason
+    vector = vectors[IMAGE_CHANNEL]
     requested = exclusions_for(query, sha256(data), config)
     with find_candidates_and_evidence(
         vector,
         config.search_filter,
         context,
         evidence_settings=EvidenceSettings(gallery.evidence_radius_m, gallery.evidence_per_kind),
+        raw_vector=vectors.get(RAW_CHANNEL),
         exclusions=requested,
     ) as retrieved:
         candidates = retrieved.candidates

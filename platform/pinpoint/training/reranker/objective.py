@@ -19,6 +19,7 @@ from pinpoint.nets.reranker.features import RerankBatch
 from pinpoint.nets.reranker.inputs import InputRow, to_rerank_batch
 from pinpoint.nets.reranker.network import RerankerNetwork, RerankTensors
 from pinpoint.records import SOURCE_KINDS
+from pinpoint.search.candidate_slots import GPS, IMAGE, RAW
 from pinpoint.training.core.samples import Rows
 from pinpoint.training.reranker.config import AugmentationConfig, RerankerConfig, TargetConfig
 from pinpoint.training.reranker.examples import IN_GALLERY_RADIUS_M, Examples
@@ -112,8 +113,9 @@ def _drop_gps_channel(
 ) -> NDArray[np.bool_]:
     """Remove the candidates that only the channel `gps` retrieved; returns these queries, `[B]`."""
     without_gps = rng.random(len(query_rows)) < share
-    query_rows["present"] &= ~without_gps[:, None] | query_rows["in_channel"][..., 0]
-    query_rows["in_channel"][without_gps, :, 1] = False
+    retrieved = query_rows["in_channel"]
+    query_rows["present"] &= ~without_gps[:, None] | retrieved[..., IMAGE] | retrieved[..., RAW]
+    retrieved[without_gps, :, GPS] = False
     return without_gps
 
 

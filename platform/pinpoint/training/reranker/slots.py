@@ -16,7 +16,7 @@ import numpy as np
 from pinpoint.arrays import Flags, Floats32
 from pinpoint.nets.reranker.inputs import EmbeddingTable, InputRow
 from pinpoint.records import SOURCE_KINDS
-from pinpoint.search.candidate_slots import GPS, CandidateSlots, assign_slots
+from pinpoint.search.candidate_slots import GPS, RAW, CandidateSlots, assign_slots
 
 _EVIDENCE_FIELDS: Final = (
     "evidence_id",
@@ -25,7 +25,15 @@ _EVIDENCE_FIELDS: Final = (
     "age_years",
     "evidence_present",
 )
-_CANDIDATE_FIELDS: Final = ("id", "position", "kind", "in_channel", "present", *_EVIDENCE_FIELDS)
+_CANDIDATE_FIELDS: Final = (
+    "id",
+    "position",
+    "kind",
+    "in_channel",
+    "raw_score",
+    "present",
+    *_EVIDENCE_FIELDS,
+)
 
 
 def refill_slots(rows: InputRow, photos: EmbeddingTable, slots: CandidateSlots) -> InputRow:
@@ -37,45 +45,47 @@ def refill_slots(rows: InputRow, photos: EmbeddingTable, slots: CandidateSlots) 
         slots: Number of slots.
     """
     _, has_vector = photos.lookup(rows["id"])
-    chosen = reassign_slots(rows, rows["present"] & has_vector, cosines(rows, photos), slots)
+    chosen = reassign_slots(rows, rows["present"] & has_vector, channel_scores(rows, photos), slots)
     return select_slots(rows, chosen, slots.candidates)
 
 
-def cosines(rows: InputRow, photos: EmbeddingTable) -> tuple[Floats32, Floats32]:
-    """Cosines of queries to the image and to the GPS vectors of their candidates, `[B, R]` each.
+def channel_scores(rows: InputRow, photos: EmbeddingTable) -> Floats32:
+    """Scores of the candidates in the channels `image`, `gps` and `raw`, `[B, R, 3]`.
 
-    Candidates without a vector get 0.
+    Those of `image` and `gps` are cosines of the query to the vectors; candidates without a vector
+    get 0. The rows contain those of `raw`, because only its score is needed.
     """
     indices, has_vector = photos.lookup(rows["id"])
     query = np.asarray(rows["query"], dtype=np.float32)
-    cosines = []
+    scores = []
     for table in (photos.image, photos.gps):
         vectors = np.zeros((*indices.shape, query.shape[-1]), dtype=np.float32)
         vectors[has_vector] = table[indices[has_vector]]
         lengths = np.linalg.norm(query, axis=-1)[:, None] * np.linalg.norm(vectors, axis=-1)
         products = np.einsum("bd,brd->br", query, vectors)
-        cosines.append(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0))
-    return cosines[0], cosines[1]
+        scores.append(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0))
+    return np.stack([*scores, rows["raw_score"]], axis=-1)
 
 
 def reassign_slots(
-    rows: InputRow, available: Flags, cosines: tuple[Floats32, Floats32], slots: CandidateSlots
+    rows: InputRow, available: Flags, scores: Floats32, slots: CandidateSlots
 ) -> Flags:
     """Which available candidates get a slot, `[B, R]`.
 
     Args:
         rows: Rows of queries. Their candidates are already the result of spatial NMS.
         available: `[B, R]`, the candidates that were not removed.
-        cosines: Result of `cosines`.
+        scores: Result of `channel_scores`.
         slots: Number of slots.
     """
     retrieved = rows["in_channel"] & available[..., None]
-    if slots.gps_quota == 0:
-        # Without a quota, the search does not query the channel `gps`.
-        retrieved[..., GPS] = False
+    # Without a quota, the search does not query a channel.
+    for channel, quota in ((GPS, slots.gps_quota), (RAW, slots.raw_quota)):
+        if quota == 0:
+            retrieved[..., channel] = False
     return assign_slots(
         retrieved,
-        np.stack(cosines, axis=-1),
+        scores,
         rows["kind"],
         slots,
         num_kinds=len(SOURCE_KINDS),

@@ -28,7 +28,7 @@ from pinpoint.nets.bundle.digests import digest
 from pinpoint.nets.runtime import check_renditions
 from pinpoint.ports import Decoder, Encoder, TrainingDataReader
 from pinpoint.progress import StageProgressCallback
-from pinpoint.records import Pixels, SourceKind
+from pinpoint.records import IMAGE_CHANNEL, Pixels, SourceKind
 from pinpoint.settings import Settings
 from pinpoint.training.core.configs import CatalogSourceConfig
 from pinpoint.training.core.samples import Rows, Samples, read_samples
@@ -232,7 +232,9 @@ class VocabularyTrainer:
 
             def encode(images: Sequence[Pixels], kind: SourceKind = kind) -> NDArray[Any]:
                 vectors = source.aggregate(images, aggregation)
-                return np.concatenate([vectors, self.current.encode(images, kind)], axis=1)
+                return np.concatenate(
+                    [vectors, self.current.encode_channels(images, kind)[IMAGE_CHANNEL]], axis=1
+                )
 
             cache = self._cache_rows(
                 folder / f"features-{kind}",

@@ -71,7 +71,8 @@ class CandidateOut(LabeledOut):
     )
     near_duplicate: bool = Field(description="So similar that it is practically the same image.")
     channels: dict[str, ChannelOut] = Field(
-        description="Scores by channel: `image` compares images, `gps` compares photo and location."
+        description="Scores by channel: `image` compares images, `gps` compares photo and "
+        "location, `raw` compares the tower's own features."
     )
     verification: VerificationOut | None = Field(
         description="Comparison by local features; null if it was not among the first `verify` "

@@ -83,7 +83,7 @@ class RpcIndex(ABC):
             self._call_verb({"verb": "delete_points", "ids": chunk})
 
     def search(self, queries: Sequence[IndexQuery]) -> list[list[Hit]]:
-        """Run several queries in one request; hits are best first, ties by id."""
+        """Run several queries in one request; hits are best first, ties by `Hit.tie_key`."""
         results: list[list[Hit]] = []
         for chunk in batched(queries, _SEARCH_SLICE):
             fields, arrays = codec.pack_queries(chunk)
