@@ -96,7 +96,7 @@ def calibrate(  # noqa: PLR0913 - options of a command
     ] = 0.001,
     num_pairs: Annotated[
         int, typer.Option("--pairs", help="With `--verification`: number of impostor pairs.")
-    ] = 10_000,
+    ] = 20_000,
     seed: Annotated[
         int | None,
         typer.Option(
