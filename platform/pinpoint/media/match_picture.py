@@ -23,8 +23,8 @@ _MARGIN_PX: Final = 24
 _GAP_PX: Final = 24
 _HEADER_PX: Final = 64
 _LINE_HEIGHT_PX: Final = 26
-_MAX_LINES: Final = 400
-"""Lines that are drawn; more are a colored area. The title has the number of all inliers."""
+_MAX_LINES: Final = 120
+"""Lines that are drawn; more would hide the images. The title has the number of all inliers."""
 _MIN_PANEL_PX: Final = 240
 """Smallest width of a panel; smaller images are enlarged, so that the text fits."""
 _OVERSAMPLING: Final = 2
@@ -165,7 +165,8 @@ def _draw_title(draw: ImageDraw.ImageDraw, verification: Verification, width: in
 
 def _describe_result(verification: Verification) -> str:
     noun = "inlier" if verification.inliers == 1 else "inliers"
-    parts = [f"{verification.inliers} {noun}", f"spread {verification.spread:.2f}"]
+    drawn = f" ({_MAX_LINES} drawn)" if verification.inliers > _MAX_LINES else ""
+    parts = [f"{verification.inliers} {noun}{drawn}", f"spread {verification.spread:.2f}"]
     if verification.false_match_rate is not None:
         parts.append(f"false-match rate {verification.false_match_rate:.2g}")
     if verification.status != "matched":
