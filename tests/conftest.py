@@ -43,6 +43,7 @@ STACK_TESTS = (
 )
 """Beginnings of the ids of tests that start their servers themselves; marked `stack` as well."""
 SLOW_TESTS = (
+    "store/test_feature_cache.py::test_concurrent_processes_read_whole_features_only",
     "cli/test_cli_exit_codes.py::test_help_of_every_command_exits_0_without_heavy_imports",
     "cli/test_cli_messages.py",
     "docs/test_site.py",

@@ -162,9 +162,9 @@ def test_locate_invalid_photo_is_rejected_with_reason(stack):
     with pytest.raises(BadPhotoError, match=r"q\.raw: not pixels") as caught:
         stack.locate(b"hello")
     assert caught.value.reason == "undecodable"
-    with pytest.raises(TooLargeError, match="too big"):
+    with pytest.raises(TooLargeError, match="too big") as too_large:
         stack.similar(b"huge")
-    assert caught.value.reason == "too_many_pixels"
+    assert too_large.value.reason == "too_many_pixels"
 
 
 def test_locate_index_of_another_bundle_is_rejected(stack):

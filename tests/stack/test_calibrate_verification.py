@@ -93,4 +93,4 @@ def test_calibrate_prints_tables_and_refuses_small_galleries(running_stack, orga
         running_stack, "calibrate", "--verification", "--org", organization, code=64
     )
     assert "needs 3000" in refused.stderr
-    run_command(running_stack, "calibrate", code=2)
+    run_command(running_stack, "calibrate", code=64)

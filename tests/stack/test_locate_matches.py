@@ -24,7 +24,7 @@ def client(running_stack, tmp_path_factory):
     """A client of the running stack, with a source of five scenes in the open sea."""
     folder = tmp_path_factory.mktemp("scenes")
     for seed in range(5):
-        (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), -40.0, -20.0 + seed))
+        (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), 34.0, 18.0 + seed))
     with Client.open(home=running_stack.home) as opened:
         name = unique("scenes")
         opened.add_source(name, "photo", license="CC0", attribution="the test")
@@ -140,7 +140,7 @@ def test_command_writes_the_match_picture_and_prints_inliers(client, running_sta
     )  # fmt: skip
     assert "inliers" in done.stdout
     assert f"verified: {DEFAULT_MIN_INLIERS} inliers or more (default" in done.stdout
-    assert f"{photo}, {second}: -40." in done.stdout
+    assert f"{photo}, {second}: 34.00000, 20.00000" in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
     separate = run_command(
         running_stack, "locate", photo, second, "--crop", "0,0,420,320", "--crop", "10,10,300,200",

@@ -21,6 +21,8 @@ from pinpoint.stack.paths import StackPaths
 
 _STAGE_LABELS: Final = {"features": "reading images", "pairs": "matching impostor pairs"}
 _LISTED_STRUCTURES: Final = 10
+_LISTED_RATES: Final = 5
+"""Rates that are printed from the threshold on."""
 
 
 def calibrate_gallery(
@@ -88,10 +90,11 @@ def _print_calibration(path: Path, calibration: VerificationCalibration) -> None
         ],
     )
     rates = threshold.impostor_rates
+    listed = range(6, min(len(rates), threshold.min_inliers + _LISTED_RATES))
     output.print_table(
         "false-match rate by minimum number of inliers (upper end of the 95 % interval)",
         (">inliers", ">rate"),
-        [(inliers, f"{rates[inliers]:.2g}") for inliers in range(4, len(rates), 2)],
+        [(inliers, f"{rates[inliers]:.2g}") for inliers in listed],
     )
     if calibration.repeated_structures:
         output.print_table(

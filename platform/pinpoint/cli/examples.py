@@ -76,7 +76,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint calibrate --from-gallery --outside-share 0.25 --max-queries 4000 "
         "--concurrency 2 --out runs/gallery",
         "pinpoint calibrate --verification",
-        "pinpoint calibrate --verification --false-match-rate 0.0005 --pairs 20000 --json",
+        "pinpoint calibrate --verification --false-match-rate 0.0005 --pairs 40000 --json",
     ),
     "backup": ("pinpoint backup pinpoint-monday.tar", "pinpoint backup /mnt/backups/monday"),
     "restore": (

@@ -23,8 +23,8 @@ _MARGIN_PX: Final = 24
 _GAP_PX: Final = 24
 _HEADER_PX: Final = 64
 _LINE_HEIGHT_PX: Final = 26
-_MAX_LINES: Final = 400
-"""Lines that are drawn; more are a colored area. The title has the number of all inliers."""
+_MAX_LINES: Final = 120
+"""Lines that are drawn; more would hide the images. The title has the number of all inliers."""
 _MIN_PANEL_PX: Final = 240
 """Smallest width of a panel; smaller images are enlarged, so that the text fits."""
 _OVERSAMPLING: Final = 2
@@ -57,14 +57,14 @@ class _Panel:
     """One of the two images on the canvas."""
 
     image: Image.Image
-    left: int
-    top: int
+    left_px: int
+    top_px: int
     scale: float
 
     def place(self, points: Floats32) -> Floats32:
         """Pixels of the image `[I, 2]` as pixels of the canvas."""
         return (points + np.float32(0.5)) * np.float32(self.scale) + np.array(
-            [self.left, self.top], np.float32
+            [self.left_px, self.top_px], np.float32
         )
 
 
@@ -85,13 +85,13 @@ def draw_match_picture(
         caption: Names, license and attribution.
     """
     panels = _place_panels(query, image)
-    bottom = max(panel.top + panel.image.height for panel in panels)
-    right = panels[1].left + panels[1].image.width
+    bottom = max(panel.top_px + panel.image.height for panel in panels)
+    right = panels[1].left_px + panels[1].image.width
     texts = _describe_query(caption), _describe_image(caption)
     height = bottom + 12 + max(len(lines) for lines in texts) * _LINE_HEIGHT_PX + _MARGIN_PX
     canvas = Image.new("RGB", (right + _MARGIN_PX, height), _BACKGROUND)
     for panel in panels:
-        canvas.paste(panel.image, (panel.left, panel.top))
+        canvas.paste(panel.image, (panel.left_px, panel.top_px))
     _draw_lines(canvas, panels, match)
     draw = ImageDraw.Draw(canvas)
     _draw_title(draw, verification, canvas.width)
@@ -108,7 +108,7 @@ def _place_panels(query: Pixels, image: Pixels) -> tuple[_Panel, _Panel]:
     ratios = [pixels.shape[1] / pixels.shape[0] for pixels in (query, image)]
     height = min(_MAX_PANEL_HEIGHT_PX, available / sum(ratios))
     panels = []
-    left = _MARGIN_PX
+    left_px = _MARGIN_PX
     for pixels in (query, image):
         # A long panorama next to a narrow photo: neither may vanish.
         ratio = pixels.shape[1] / pixels.shape[0]
@@ -118,8 +118,8 @@ def _place_panels(query: Pixels, image: Pixels) -> tuple[_Panel, _Panel]:
         resized = Image.fromarray(np.ascontiguousarray(pixels)).resize(
             size, Image.Resampling.LANCZOS, reducing_gap=2.0
         )
-        panels.append(_Panel(resized, left, _HEADER_PX, scale))
-        left += max(size[0], _MIN_PANEL_PX) + _GAP_PX
+        panels.append(_Panel(resized, left_px, _HEADER_PX, scale))
+        left_px += max(size[0], _MIN_PANEL_PX) + _GAP_PX
     return panels[0], panels[1]
 
 
@@ -158,14 +158,15 @@ def _draw_title(draw: ImageDraw.ImageDraw, verification: Verification, width: in
     box = (_MARGIN_PX, 16, _MARGIN_PX + badge_width, 50)
     draw.rounded_rectangle(box, radius=8, fill=color)
     draw.text((_MARGIN_PX + 12, 33), badge, font=font, fill=(255, 255, 255), anchor="lm")
-    left = _MARGIN_PX + badge_width + 16
-    text = _shorten(draw, _describe_result(verification), font, width - _MARGIN_PX - left)
-    draw.text((left, 33), text, font=font, fill=_INK, anchor="lm")
+    left_px = _MARGIN_PX + badge_width + 16
+    text = _shorten_text(draw, _describe_result(verification), font, width - _MARGIN_PX - left_px)
+    draw.text((left_px, 33), text, font=font, fill=_INK, anchor="lm")
 
 
 def _describe_result(verification: Verification) -> str:
     noun = "inlier" if verification.inliers == 1 else "inliers"
-    parts = [f"{verification.inliers} {noun}", f"spread {verification.spread:.2f}"]
+    drawn = f" ({_MAX_LINES} drawn)" if verification.inliers > _MAX_LINES else ""
+    parts = [f"{verification.inliers} {noun}{drawn}", f"spread {verification.spread:.2f}"]
     if verification.false_match_rate is not None:
         parts.append(f"false-match rate {verification.false_match_rate:.2g}")
     if verification.status != "matched":
@@ -188,16 +189,16 @@ def _describe_image(caption: MatchCaption) -> list[tuple[str, _Color]]:
 
 
 def _draw_caption(
-    draw: ImageDraw.ImageDraw, panel: _Panel, top: int, lines: Sequence[tuple[str, _Color]]
+    draw: ImageDraw.ImageDraw, panel: _Panel, top_px: int, lines: Sequence[tuple[str, _Color]]
 ) -> None:
     font = _load_font(17)
     width = max(panel.image.width, _MIN_PANEL_PX)
     for row, (text, color) in enumerate(lines):
-        position = (panel.left, top + row * _LINE_HEIGHT_PX)
-        draw.text(position, _shorten(draw, text, font, width), font=font, fill=color)
+        position = (panel.left_px, top_px + row * _LINE_HEIGHT_PX)
+        draw.text(position, _shorten_text(draw, text, font, width), font=font, fill=color)
 
 
-def _shorten(
+def _shorten_text(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: float
 ) -> str:
     """Text in one line of this width; the middle of a longer one is cut out."""

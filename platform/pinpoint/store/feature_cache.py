@@ -145,7 +145,7 @@ class FolderFeatureCache:
     def delete(self, image_ids: Iterable[UUID]) -> None:
         """Delete all versions of images; missing ones are no error."""
         for image_id in image_ids:
-            for path in self._folder.glob(f"*/{_subfolder(image_id)}/{image_id}.*"):
+            for path in self._folder.glob(f"*/{_subfolder_name(image_id)}/{image_id}.*"):
                 path.unlink(missing_ok=True)
 
     def prune(self) -> int:
@@ -209,9 +209,9 @@ class FolderFeatureCache:
 
     def _path_of(self, organization_id: UUID, image_id: UUID, version: int) -> Path:
         name = f"{image_id}.{version}.{self._digest}"
-        return self._folder / str(organization_id) / _subfolder(image_id) / name
+        return self._folder / str(organization_id) / _subfolder_name(image_id) / name
 
 
-def _subfolder(image_id: UUID) -> str:
+def _subfolder_name(image_id: UUID) -> str:
     """One of 256 subfolders, so that none holds millions of entries."""
     return str(image_id)[:2]

@@ -33,7 +33,7 @@ from pinpoint.records import (
 )
 
 FALSE_MATCH_RATE: Final = 0.001
-NUM_PAIRS: Final = 10_000
+NUM_PAIRS: Final = 20_000
 NUM_IMAGES: Final = 500
 SEED: Final = 20261201
 MIN_INLIERS: Final = 8

@@ -1,4 +1,4 @@
-"""SIFT key points and descriptors (Lowe, 2004) of an image, in an order of their own."""
+"""SIFT key points and descriptors (Lowe, 2004) of an image, by response, the highest first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def extract_features(pixels: Pixels, settings: MatcherSettings) -> LocalFeatures
         raise ValueError(f"an image must be [H, W, 3], not {list(pixels.shape)}")
     height, width = pixels.shape[:2]
     gray = reduce_to_gray(pixels, settings.longer_side_px)
-    # One more than needed: OpenCV keeps all key points that share the lowest response.
+    # OpenCV keeps all key points that share the lowest response; the cut below is exact.
     detector = cv2.SIFT.create(nfeatures=settings.max_keypoints)
     keypoints, descriptors = detector.detectAndCompute(gray, None)
     if descriptors is None:

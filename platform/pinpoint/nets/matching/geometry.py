@@ -34,8 +34,8 @@ def estimate_geometry(
     query_points = query.keypoints[pairs[:, 0]]
     image_points = image.keypoints[pairs[:, 1]]
     reduced = (
-        query_points * _reduction(query, settings.longer_side_px),
-        image_points * _reduction(image, settings.longer_side_px),
+        query_points * _reduction_factor(query, settings.longer_side_px),
+        image_points * _reduction_factor(image, settings.longer_side_px),
     )
     distinct = _select_distinct(*reduced)
     query_points, image_points = query_points[distinct], image_points[distinct]
@@ -90,7 +90,7 @@ def measure_orientation(
     neighbors = np.argsort(squared, axis=1, kind="stable")[:, : min(_NEIGHBORS, len(points) - 1)]
     first, second = np.triu_indices(neighbors.shape[1], 1)
     areas = [
-        _cross(
+        _cross_product(
             side[neighbors[:, first]] - side[:, None], side[neighbors[:, second]] - side[:, None]
         )
         for side in (points, others)
@@ -98,12 +98,12 @@ def measure_orientation(
     return float((areas[0] * areas[1] > 0).mean())
 
 
-def _cross(first: Floats, second: Floats) -> Floats:
+def _cross_product(first: Floats, second: Floats) -> Floats:
     """Twice the signed area of triangles, from two sides `[..., 2]`."""
     return np.asarray(first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0], np.float64)
 
 
-def _reduction(features: LocalFeatures, longer_side_px: int) -> np.float32:
+def _reduction_factor(features: LocalFeatures, longer_side_px: int) -> np.float32:
     """Factor from pixels of the image to pixels of the reduced image; at most 1."""
     longer = max(features.width_px, features.height_px)
     return np.float32(min(1.0, longer_side_px / longer))
@@ -120,10 +120,13 @@ def _select_distinct(
     selected = []
     for index, ends in enumerate(zip(query_points, image_points, strict=True)):
         positions = [(round(float(x)), round(float(y))) for x, y in ends]
-        if any(position in taken for position, taken in zip(positions, used, strict=True)):
+        if any(
+            position in used_positions
+            for position, used_positions in zip(positions, used, strict=True)
+        ):
             continue
-        for position, taken in zip(positions, used, strict=True):
-            taken.add(position)
+        for position, used_positions in zip(positions, used, strict=True):
+            used_positions.add(position)
         selected.append(index)
     return np.array(selected, np.intp)
 
