@@ -87,6 +87,17 @@ class MatchingHandle:
         folder = StackPaths(self._settings.services.home).verification_dir
         return read_threshold(folder, organization_id, self.digest)
 
+    def set_reordering(self, organization_id: UUID, *, reorders: bool) -> bool:
+        """Store whether verified candidates come first in an organization's gallery.
+
+        Returns:
+            False if the gallery has no calibrated threshold; nothing is stored then.
+        """
+        from pinpoint.nets.matching.threshold_files import set_reordering
+
+        folder = StackPaths(self._settings.services.home).verification_dir
+        return set_reordering(folder, organization_id, self.digest, reorders=reorders)
+
     def prune_cache(self) -> int:
         """Delete old features, and the least recently used ones over the maximum size."""
         return self._load()[1].prune()

@@ -8,7 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from pinpoint.cli import output, self_calibration
-from pinpoint.cli.evaluate import ConcurrencyOption, MaxQueriesOption, OutOption, RankerOption
+from pinpoint.cli.evaluate import (
+    ConcurrencyOption,
+    MaxQueriesOption,
+    OutOption,
+    RankerOption,
+    VerifyOption,
+)
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
@@ -78,6 +84,7 @@ def calibrate(  # noqa: PLR0913 - options of a command
     max_queries: MaxQueriesOption = None,
     ranker: RankerOption = None,
     out: OutOption = None,
+    verify: VerifyOption = 0,
     concurrency: ConcurrencyOption = 1,
     verification: Annotated[
         bool,
@@ -116,6 +123,8 @@ def calibrate(  # noqa: PLR0913 - options of a command
     session = Session.of(context, org=org, as_json=as_json)
     if [run is not None, from_gallery, verification].count(True) != 1:
         raise BadRequestError("give the folder of a run, `--from-gallery` or `--verification`")
+    if verify and not from_gallery:
+        raise BadRequestError("`--verify` is an option of `--from-gallery`")
     if verification:
         from pinpoint.cli.calibrate_verification import calibrate_gallery
 
@@ -128,6 +137,7 @@ def calibrate(  # noqa: PLR0913 - options of a command
             max_queries=max_queries or self_calibration.DEFAULT_QUERIES,
             uncovered_radius_km=uncovered_radius_km,
             concurrency=concurrency,
+            verify_candidates=verify,
         )
         run = self_calibration.ask_gallery(session, options)
     calibration = fit_calibration(
