@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from pinpoint.cli import output
 from pinpoint.cli.session import Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Calibration
+
+if TYPE_CHECKING:
+    from pinpoint.bootstrap import Services
 
 DEFAULT_QUERIES: Final = 2_000
 """Covered queries, divided among the source kinds; half as many uncovered ones are added."""
@@ -25,6 +29,8 @@ class GalleryRunOptions:
     max_queries: int
     uncovered_radius_km: float
     concurrency: int
+    verify_candidates: int
+    """Number of candidates that are compared by local features; 0 disables it."""
 
 
 def ask_gallery(session: Session, options: GalleryRunOptions) -> Path:
@@ -54,8 +60,12 @@ def ask_gallery(session: Session, options: GalleryRunOptions) -> Path:
             index=services.index,
             database=services.database,
             search=services.settings.search,
+            verifier=services.verifier,
             max_bytes=services.settings.media.max_bytes,
         )
+        if options.verify_candidates:
+            # The gain is measured on rankings without it.
+            services.matching.set_reordering(organization_id, reorders=False)
         bar, task = output.open_progress_bar("leave-one-out queries")
         with bar:
             run_leave_one_out(
@@ -65,14 +75,39 @@ def ask_gallery(session: Session, options: GalleryRunOptions) -> Path:
                     max_uncovered=options.max_queries // 2,
                     uncovered_radius_km=options.uncovered_radius_km,
                 ),
-                config=RunConfig(organization_id=organization_id, images=Path(), ranker=ranker),
+                config=RunConfig(
+                    organization_id=organization_id,
+                    images=Path(),
+                    ranker=ranker,
+                    verify_candidates=options.verify_candidates,
+                ),
                 components=components,
                 concurrency=options.concurrency,
                 on_progress=lambda completed, total: bar.update(
                     task, completed=completed, total=total
                 ),
             )
+        if options.verify_candidates:
+            _decide_reordering(services, organization_id, folder)
     return folder
+
+
+def _decide_reordering(services: Services, organization_id: UUID, folder: Path) -> None:
+    """Let verified candidates come first in this gallery if the rows of the run show a gain."""
+    from pinpoint.evaluation.calibration.reordering import CORRECT_M, measure_reordering
+    from pinpoint.evaluation.run.rows import read_rows
+
+    gain = measure_reordering(read_rows(folder), services.matching.find_threshold(organization_id))
+    if gain is None:
+        output.warn("pinpoint: no candidate was compared: the originals cannot be read")
+        return
+    stored = services.matching.set_reordering(organization_id, reorders=gain.is_gain)
+    order = "verified candidates come first" if gain.is_gain and stored else "no change of order"
+    hint = "" if stored or not gain.is_gain else "; `pinpoint calibrate --verification` is needed"
+    output.warn(
+        f"pinpoint: first candidate within {CORRECT_M:.0f} m: {gain.without:.1%}, with verified "
+        f"candidates first {gain.reordered:.1%}, {gain.num_queries} queries: {order}{hint}"
+    )
 
 
 def write_report(

@@ -142,10 +142,10 @@ def _draft_size(
 def _cut_box(image: Image.Image, box: StoredBox, stored_size: tuple[int, int]) -> Image.Image:
     """Cut a box of the stored image from the image, which its decoder may have reduced."""
     across, down = image.width / stored_size[0], image.height / stored_size[1]
-    left, top = round(box[0] * across), round(box[1] * down)
-    right = max(left + 1, round(box[2] * across))
-    bottom = max(top + 1, round(box[3] * down))
-    region = image.crop((left, top, right, bottom))
+    x, y = round(box[0] * across), round(box[1] * down)
+    right = max(x + 1, round(box[2] * across))
+    bottom = max(y + 1, round(box[3] * down))
+    region = image.crop((x, y, right, bottom))
     region.format = image.format  # decides how deep gray values are read
     return region
 

@@ -161,7 +161,7 @@ def locate_encoded(
             else:
                 ranking = _rank_with_reranker(reranker, vector, kind, retrieved)
         decide = partial(
-            _decide,
+            _make_decision,
             search_filter=search_filter,
             context=context,
             kind=kind,
@@ -255,7 +255,7 @@ def _verify_and_decide(
         verification: Verification of the query.
         ranking: Ranking of all candidates.
         images: Rows of the best candidates.
-        decide: `_decide` with all arguments but ranking, reader and matches.
+        decide: `_make_decision` with all arguments but ranking, reader and matches.
         context: Gallery, components and settings of the query.
 
     Returns:
@@ -297,7 +297,7 @@ def _build_answer(
     )
 
 
-def _decide(
+def _make_decision(
     ranking: Ranking,
     reader: CatalogReader,
     matches: Mapping[UUID, ImageMatch] = MappingProxyType({}),

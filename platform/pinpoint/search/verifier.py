@@ -173,10 +173,10 @@ class QueryVerification:
             self._verifier.run(partial(self._match_file, uri, images))
             for uri, images in by_file.items()
         ]
-        done, not_done = wait(comparisons, timeout=budget_s)
-        for comparison in not_done:
+        completed, unfinished = wait(comparisons, timeout=budget_s)
+        for comparison in unfinished:
             comparison.cancel()
-        for comparison in done:
+        for comparison in completed:
             self.matches.update(comparison.result())
 
     def _match_file(self, uri: str, images: Sequence[Image]) -> dict[UUID, ImageMatch]:

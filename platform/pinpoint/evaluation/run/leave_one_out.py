@@ -48,6 +48,7 @@ from pinpoint.records import (
     Circle,
     Exclusions,
     GallerySample,
+    Pixels,
 )
 from pinpoint.search import pipeline
 from pinpoint.search.candidates_and_evidence import count_gallery_images, resolve_query_exclusions
@@ -287,6 +288,7 @@ def _ask_query(
         kind=query.sample.source_kind,
         exclusions=exclusions,
         ranker=config.ranker,
+        pixels=_read_pixels(query, config, components),
     )
     arm = build_arm_row(answer, len(exclusions.ids), query.sample.point)
     strata = {**labeled.strata, "covered": "true" if is_covered else "false"}
@@ -297,6 +299,20 @@ def _ask_query(
         timings={"total": round((perf_counter() - started) * 1e3, 3)},
         arms={EXCLUDED: arm},
     )
+
+
+def _read_pixels(
+    query: LeaveOneOutQuery, config: RunConfig, components: EvaluationComponents
+) -> tuple[Pixels, ...]:
+    """Pixels of the query image for verification; none if it is disabled or the file is gone."""
+    if config.verify_candidates == 0 or components.verifier is None:
+        return ()
+    with components.database.read(config.organization_id) as reader:
+        image = reader.images([query.sample.image_id]).get(query.sample.image_id)
+    if image is None or image.uri is None:
+        return ()
+    pixels = components.verifier.pixels.read(image.uri, [image])
+    return tuple(pixels.values())
 
 
 def _find_exclusions(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -68,6 +69,27 @@ def read_threshold(
         _log.warning("verification threshold not used", file=str(path), detail=detail)
         return VerificationThreshold()
     return calibration.threshold
+
+
+def set_reordering(
+    folder: Path, organization_id: UUID, matcher_digest: str, *, reorders: bool
+) -> bool:
+    """Store whether verified candidates come first; returns whether there is a calibrated file.
+
+    Args:
+        folder: Folder of thresholds.
+        organization_id: Organization of the gallery.
+        matcher_digest: Digest of the matcher in use.
+        reorders: Whether verified candidates come first.
+    """
+    threshold = read_threshold(folder, organization_id, matcher_digest)
+    if not threshold.calibrated:
+        return False
+    document = json.loads(_path_of(folder, organization_id).read_bytes())
+    calibration = _ADAPTER.validate_python(document["calibration"])
+    threshold = replace(threshold, reorders_candidates=reorders)
+    write_threshold(folder, replace(calibration, threshold=threshold))
+    return True
 
 
 def _path_of(folder: Path, organization_id: UUID) -> Path:
