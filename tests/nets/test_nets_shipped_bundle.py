@@ -112,7 +112,7 @@ def test_results_channel_table_matches_bench_embedder(tmp_path):
     assert made[0] == documented[0]
     row_names = [(line[0], line[2]) for line in made]
     assert row_names == [(line[0], line[2]) for line in documented]
-    assert f"preset `bench`, seed 7, digest `{preset_digest(PRESETS['bench'], 7)}`" in block
+    assert f"preset `small`, seed 7, digest `{preset_digest(PRESETS['small'], 7)}`" in block
 
 
 def test_results_table_matches_bench_embedder(tmp_path):
