@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench import (
+    aggregation,
     decode,
     end_to_end,
     geoclip,
@@ -66,6 +67,8 @@ def main() -> None:
             figures["training"] = training.measure(Path(folder), arguments.repetitions, console.log)
     if arguments.only in (None, "decode"):
         figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
+    if arguments.only in (None, "aggregation"):
+        figures["aggregation"] = aggregation.measure(arguments.repetitions, console.log)
     if arguments.only in (None, "ingest"):
         with stack() as running:
             files = ingest.prepare(running, arguments.files, console.log)
@@ -99,7 +102,17 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--only",
-        choices=("locate", "judged", "decode", "ingest", "planet", "geoclip", "rerank", "training"),
+        choices=(
+            "locate",
+            "judged",
+            "decode",
+            "ingest",
+            "planet",
+            "geoclip",
+            "rerank",
+            "training",
+            "aggregation",
+        ),
     )
     parser.add_argument(
         "--bundle",

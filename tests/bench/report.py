@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import decode, geoclip, ingest, locate, planet, rerank, reranked, training
+from bench import aggregation, decode, geoclip, ingest, locate, planet, rerank, reranked, training
 from bench.end_to_end import STAGES
 
 Figures = dict[str, Any]
@@ -41,6 +41,12 @@ def show(figures: Figures) -> None:
             _show_plans(out, size["plans"], size["whole"]["rows"])
     if "judged" in figures:
         _show_reranked(out, figures["judged"])
+    if "aggregation" in figures:
+        for name, row in figures["aggregation"].items():
+            out.print(
+                f"encode, {name}: {row['ms']:.1f} ms, ratio {row['ratio']:.2f}, of CPU time"
+                f" {row['cpu_ratio']:.2f} (target {aggregation.TARGET})"
+            )
     if "painting" in figures:
         _show_planet(out, figures["painting"], figures["overhead"])
     if "geoclip" in figures:
