@@ -58,17 +58,15 @@ def main() -> None:
             figures["overhead"] = planet.measure_overhead(
                 running, arguments.repetitions, console.log
             )
-    if arguments.only in (None, "geoclip"):
-        figures["geoclip"] = geoclip.measure(console.log)
-    if arguments.only in (None, "rerank"):
-        figures["rerank"] = rerank.measure(console.log)
+    networks = {"geoclip": geoclip, "rerank": rerank, "aggregation": aggregation}
+    for name, program in networks.items():
+        if arguments.only in (None, name):
+            figures[name] = program.measure(console.log)  # type: ignore[attr-defined]
     if arguments.only in (None, "training"):
         with TemporaryDirectory() as folder:
             figures["training"] = training.measure(Path(folder), arguments.repetitions, console.log)
     if arguments.only in (None, "decode"):
         figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
-    if arguments.only in (None, "aggregation"):
-        figures["aggregation"] = aggregation.measure(arguments.repetitions, console.log)
     if arguments.only in (None, "ingest"):
         with stack() as running:
             files = ingest.prepare(running, arguments.files, console.log)

@@ -80,7 +80,6 @@ def test_vocabulary_of_street_views_places_nine_of_ten_queries(
     finally:
         harness.close()
     report = result.report
-    print(report)
     assert (report["sampled"], report["queries"]) == (204, 104)
     assert report["dimensions"] <= 256
     assert report["before"]["recall@1"] < 0.8
