@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench import (
+    aggregation,
     decode,
     end_to_end,
     geoclip,
@@ -75,6 +76,7 @@ def _measure_networks(arguments: argparse.Namespace, say: Say) -> dict[str, obje
     parts: dict[str, Callable[[], object]] = {
         "geoclip": lambda: geoclip.measure(say),
         "rerank": lambda: rerank.measure(say),
+        "aggregation": lambda: aggregation.measure(say),
         "verification": lambda: verification.measure(arguments.repetitions, say),
         "training": lambda: _measure_training(arguments.repetitions, say),
     }
@@ -111,7 +113,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--only",
         choices=(
             *("locate", "judged", "decode", "index", "ingest"),
-            *("planet", "geoclip", "rerank", "verification", "training"),
+            *("planet", "geoclip", "rerank", "aggregation", "verification", "training"),
         ),
     )
     parser.add_argument(

@@ -34,13 +34,11 @@ def show(figures: Figures) -> None:
     out.print(f"{figures['cores']} cores\n")
     sizes = list(figures.get("sizes", {}).values())
     if sizes:
-        _show_end_to_end(out, [size["whole"] for size in sizes])
-        _show_from_vector(out, sizes)
-        _show_memory(out, [size["memory"] for size in sizes])
-        for size in sizes:
-            _show_plans(out, size["plans"], size["whole"]["rows"])
+        _show_galleries(out, sizes)
     if "judged" in figures:
         _show_reranked(out, figures["judged"])
+    if "aggregation" in figures:
+        _show_aggregation(out, figures["aggregation"])
     if "painting" in figures:
         _show_planet(out, figures["painting"], figures["overhead"])
     if "geoclip" in figures:
@@ -58,6 +56,24 @@ def show(figures: Figures) -> None:
         _show_decode(out, figures["decode"])
     if "ingest" in figures:
         _show_ingest(out, figures["ingest"], figures["workers"])
+
+
+def _show_galleries(out: Console, sizes: list[Figures]) -> None:
+    """Print what was measured on galleries."""
+    _show_end_to_end(out, [size["whole"] for size in sizes])
+    _show_from_vector(out, sizes)
+    _show_memory(out, [size["memory"] for size in sizes])
+    for size in sizes:
+        _show_plans(out, size["plans"], size["whole"]["rows"])
+
+
+def _show_aggregation(out: Console, measured: Figures) -> None:
+    """Print the times of an image."""
+    for name, row in measured.items():
+        out.print(
+            f"encode, {name}: {row['ms']:.1f} ms, ratio {row['ratio']:.2f}, of CPU time"
+            f" {row['cpu_ratio']:.2f} (target {aggregation.TARGET})"
+        )
 
 
 def _show_decode(out: Console, figures: Figures) -> None:

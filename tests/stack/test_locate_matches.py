@@ -19,13 +19,18 @@ from scenes import SIZE, other_view, save_scene, scene
 from stack_fixtures import unique
 
 
+class SceneClient(Client):
+    scenes: str
+    """Name of the source with the scenes."""
+
+
 @pytest.fixture(scope="module")
 def client(running_stack, tmp_path_factory):
     """A client of the running stack, with a source of five scenes in the open sea."""
     folder = tmp_path_factory.mktemp("scenes")
     for seed in range(5):
         (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), 34.0, 18.0 + seed))
-    with Client.open(home=running_stack.home) as opened:
+    with SceneClient.open(home=running_stack.home) as opened:
         name = unique("scenes")
         opened.add_source(name, "photo", license="CC0", attribution="the test")
         batch = opened.ingest_folder(folder, source=name, wait=True)

@@ -12,6 +12,7 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.bundles import find_bundle_folder
 from pinpoint.cli.bundles_activate import switch_bundle
+from pinpoint.cli.filter_options import SourceFilterOption
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.settings import Settings
@@ -82,10 +83,7 @@ def vocabulary(  # noqa: PLR0913 - options of a command
             "--restarts", min=1, max=20, help="Number of vocabularies to choose the best from."
         ),
     ] = 5,
-    source: Annotated[
-        list[str],
-        typer.Option("--in-source", help="Learn from this source only; may be repeated."),
-    ] = [],  # noqa: B006
+    in_source: SourceFilterOption = [],  # noqa: B006
     images: Annotated[
         Path | None,
         typer.Option(
@@ -132,14 +130,14 @@ def vocabulary(  # noqa: PLR0913 - options of a command
         )
     run = VocabularyRun(session=session, settings=settings, tower=tower, config=config, name=name)
     if images is not None:
-        if activate or source or out:
+        if activate or in_source or out:
             raise BadRequestError(
                 "--images learns without a stack: no --in-source, --out, --activate"
             )
         _learn_from_folder(run, images, license, max_images)
         return
     with session.services() as services:
-        result = _learn_from_gallery(run, services, source, out, max_images)
+        result = _learn_from_gallery(run, services, in_source, out, max_images)
         switched = switch_bundle(services, name, 0, None) if activate else None
     if session.as_json:
         output.print_json({"bundle": str(result.bundle), **result.report, "activated": switched})

@@ -43,7 +43,7 @@ from pinpoint.evaluation.run.rows import (
 from pinpoint.metrics.geolocation import CITY_KM
 from pinpoint.progress import ProgressCallback
 from pinpoint.records import (
-    IMAGE_CHANNEL,
+    GPS_CHANNEL,
     SOURCE_KINDS,
     Circle,
     Exclusions,
@@ -51,7 +51,11 @@ from pinpoint.records import (
     Pixels,
 )
 from pinpoint.search import pipeline
-from pinpoint.search.candidates_and_evidence import count_gallery_images, resolve_query_exclusions
+from pinpoint.search.candidates_and_evidence import (
+    EncodedPhotos,
+    count_gallery_images,
+    resolve_query_exclusions,
+)
 from pinpoint.search.context import SearchContext
 
 PROTOCOL: Final = "gallery"
@@ -282,13 +286,19 @@ def _ask_query(
             return build_query_row(number, labeled, query.sample.sha256, problem=problem)
     is_covered = not query.is_uncovered and _is_covered(query, exclusions, config, context)
     answer = pipeline.locate_encoded(
-        points[0].vectors[IMAGE_CHANNEL],
+        EncodedPhotos(
+            vectors={
+                channel: vector
+                for channel, vector in points[0].vectors.items()
+                if channel != GPS_CHANNEL
+            },
+            pixels=tuple(_read_pixels(query, config, components)),
+        ),
         config.search_filter,
         context,
         kind=query.sample.source_kind,
         exclusions=exclusions,
         ranker=config.ranker,
-        pixels=_read_pixels(query, config, components),
     )
     arm = build_arm_row(answer, len(exclusions.ids), query.sample.point)
     strata = {**labeled.strata, "covered": "true" if is_covered else "false"}

@@ -17,7 +17,7 @@ from pinpoint.geo.distance import pairwise_m
 from pinpoint.training.core.samples import Samples
 from pinpoint.training.vocabulary.sampling import MATCH_RADIUS_M
 
-RECALL_DEPTHS: Final = (1, 5, 20)
+LEAVE_ONE_OUT_DEPTHS: Final = (1, 5, 20)
 _BLOCK_ROWS: Final = 256
 
 
@@ -39,7 +39,7 @@ def leave_one_out_recall(samples: Samples, vectors: Floats32) -> LeaveOneOutReca
         vectors: Unit vectors `[N, D]`.
     """
     panoramas = _number_panoramas(samples)
-    depth = min(max(RECALL_DEPTHS), len(samples))
+    depth = min(max(LEAVE_ONE_OUT_DEPTHS), len(samples))
     hits: list[NDArray[np.bool_]] = []
     for start in range(0, len(samples), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
@@ -55,7 +55,7 @@ def leave_one_out_recall(samples: Samples, vectors: Floats32) -> LeaveOneOutReca
     table = np.concatenate(hits)
     shares = {
         k: float(table[:, :k].any(axis=1).mean()) if len(table) else float("nan")
-        for k in RECALL_DEPTHS
+        for k in LEAVE_ONE_OUT_DEPTHS
     }
     return LeaveOneOutRecall(queries=len(table), at_depth=shares)
 

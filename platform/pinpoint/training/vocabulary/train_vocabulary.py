@@ -44,7 +44,7 @@ from pinpoint.training.vocabulary.learn_vocabulary import (
 )
 from pinpoint.training.vocabulary.local_features import LocalFeatureSource
 from pinpoint.training.vocabulary.recall import (
-    RECALL_DEPTHS,
+    LEAVE_ONE_OUT_DEPTHS,
     LeaveOneOutRecall,
     leave_one_out_recall,
 )
@@ -342,7 +342,7 @@ class VocabularyTrainer:
             "radius_m": MATCH_RADIUS_M,
             "current": self.current.contract.name,
             **{
-                stage: {f"recall@{k}": _or_none(recall.at_depth[k]) for k in RECALL_DEPTHS}
+                stage: {f"recall@{k}": _or_none(recall.at_depth[k]) for k in LEAVE_ONE_OUT_DEPTHS}
                 for stage, recall in recalls.items()
             },
         }
@@ -376,7 +376,7 @@ def _contract_metrics(recalls: Mapping[str, LeaveOneOutRecall]) -> dict[str, flo
     return {
         f"recall@{k} {stage}": recall.at_depth[k]
         for stage, recall in recalls.items()
-        for k in RECALL_DEPTHS
+        for k in LEAVE_ONE_OUT_DEPTHS
         if recall.queries
     }
 
