@@ -207,7 +207,7 @@ def _make_item(path: Path) -> ClaimedItem:
         uri=path.as_uri(),
         metadata_override=_OVERRIDE,
         attempts=1,
-        arrival=1,
+        ingest_seq=1,
     )
 
 
