@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench import (
+    aggregation,
     decode,
     end_to_end,
     geoclip,
@@ -58,18 +59,19 @@ def main() -> None:
             figures["overhead"] = planet.measure_overhead(
                 running, arguments.repetitions, console.log
             )
+    repetitions = arguments.repetitions
     for part, name, measure in (
         ("geoclip", "geoclip", geoclip.measure),
         ("rerank", "rerank", rerank.measure),
         ("index", "index_mib_per_million", index_size.measure),
+        ("decode", "decode", lambda say: decode.measure(max(repetitions, 9), say)),
+        ("aggregation", "aggregation", lambda say: aggregation.measure(repetitions, say)),
     ):
         if arguments.only in (None, part):
             figures[name] = measure(console.log)
     if arguments.only in (None, "training"):
         with TemporaryDirectory() as folder:
             figures["training"] = training.measure(Path(folder), arguments.repetitions, console.log)
-    if arguments.only in (None, "decode"):
-        figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
     if arguments.only in (None, "ingest"):
         figures |= _measure_ingest(arguments, console.log)
     report.show(figures)
@@ -98,7 +100,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         choices=(
-            *("locate", "judged", "decode", "index", "ingest"),
+            *("locate", "judged", "decode", "index", "ingest", "aggregation"),
             *("planet", "geoclip", "rerank", "training"),
         ),
     )

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import decode, geoclip, ingest, locate, planet, rerank, reranked, training
+from bench import aggregation, decode, geoclip, ingest, locate, planet, rerank, reranked, training
 from bench.end_to_end import STAGES
 
 Figures = dict[str, Any]
@@ -55,6 +55,7 @@ def show(figures: Figures) -> None:
         ("index_mib_per_million", _show_index_sizes),
         ("rerank", _show_rerank),
         ("decode", _show_decode),
+        ("aggregation", _show_aggregation),
     ):
         if name in figures:
             show_part(out, figures[name])
@@ -91,6 +92,14 @@ def _show_decode(out: Console, figures: Figures) -> None:
 def _add_columns(table: Table, *names: str) -> None:
     for name in names:
         table.add_column(name, justify="right")
+
+
+def _show_aggregation(out: Console, figures: Figures) -> None:
+    for name, row in figures.items():
+        out.print(
+            f"encode, {name}: {row['ms']:.1f} ms, ratio {row['ratio']:.2f}, of CPU time"
+            f" {row['cpu_ratio']:.2f} (target {aggregation.TARGET})"
+        )
 
 
 def _show_index_sizes(out: Console, sizes: dict[str, dict[str, int]]) -> None:

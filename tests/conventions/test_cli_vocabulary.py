@@ -59,7 +59,7 @@ REJECTED_WORDS = re.compile(
 )
 """Words of the command line's past; `rejected_words.py` has those of all texts."""
 ALLOWED_PHRASES = ("nearest place", "files in place")
-UNITS = ("degrees", "meters", "seconds", "per second", "share", "cosine", "0 to 1")
+UNITS = ("degrees", "meters", "seconds", "per second", "share", "cosine", "0 to 1", "exponent")
 SHARED_MODULES = {
     "up": "stack",
     "down": "stack",

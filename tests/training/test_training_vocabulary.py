@@ -307,7 +307,7 @@ def test_vocabulary_trainer_resumes_without_decoding_again(train, harness, monke
     total = len(decoder.files)
     assert total == 2 * 41
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     module = "pinpoint.training.vocabulary.train_vocabulary.fit_projection"

@@ -137,7 +137,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "train vocabulary": (
         "pinpoint train vocabulary --name streets-vlad",
         "pinpoint train vocabulary --name dinov2-vlad --bundle dinov2 --layer blocks.9 "
-        "--source streets --activate",
+        "--in-source streets --activate",
         "pinpoint train vocabulary --name shipped --bundle lite0 --layer blocks.4 --images photos "
         "--license CC0 --local-dimensions 32 --centers 32 --no-pca",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -11,6 +12,7 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.bundles import find_bundle_folder
 from pinpoint.cli.bundles_activate import switch_bundle
+from pinpoint.cli.filter_options import SourceFilterOption
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError, ConfigurationError
 from pinpoint.settings import Settings
@@ -68,16 +70,20 @@ def vocabulary(  # noqa: PLR0913 - options of a command
         bool, typer.Option("--no-pca", help="Keep all dimensions of the aggregation.")
     ] = False,
     whitening: Annotated[
-        float, typer.Option("--whitening", min=0.0, max=1.0, help="Whitening power of the PCA.")
+        float,
+        typer.Option("--whitening", min=0.0, max=1.0, help="Whitening power of the PCA, 0 to 1."),
     ] = 0.25,
     max_images: Annotated[
         int, typer.Option("--max-images", min=1, help="Maximum number of images to learn from.")
     ] = 5_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of sample and centers.")] = 0,
-    source: Annotated[
-        list[str],
-        typer.Option("--source", help="Learn from this source only; may be repeated."),
-    ] = [],  # noqa: B006
+    restarts: Annotated[
+        int,
+        typer.Option(
+            "--restarts", min=1, max=20, help="Number of vocabularies to choose the best from."
+        ),
+    ] = 5,
+    in_source: SourceFilterOption = [],  # noqa: B006
     images: Annotated[
         Path | None,
         typer.Option(
@@ -116,69 +122,22 @@ def vocabulary(  # noqa: PLR0913 - options of a command
         dimensions=dimensions,
         whitening_power=whitening,
         seed=seed,
+        restarts=restarts,
     )
     if tower.weights is None:
         raise BadRequestError(
             f"bundle {tower.contract.name} has no network; name a bundle with a tower: --bundle"
         )
+    run = VocabularyRun(session=session, settings=settings, tower=tower, config=config, name=name)
     if images is not None:
-        if activate or source or out:
-            raise BadRequestError("--images learns without a stack: no --source, --out, --activate")
-        _learn_from_folder(session, settings, tower, config, images, name, license, max_images)
-        return
-    _learn_from_gallery(
-        session,
-        settings,
-        tower,
-        config,
-        name=name,
-        sources=source,
-        out=out,
-        max_images=max_images,
-        activate=activate,
-    )
-
-
-def _learn_from_gallery(  # noqa: PLR0913 - the options of the command
-    session: Session,
-    settings: Settings,
-    tower: Bundle,
-    config: VocabularyConfig,
-    *,
-    name: str,
-    sources: list[str],
-    out: Path | None,
-    max_images: int,
-    activate: bool,
-) -> None:
-    from pinpoint.nets.bundle.bundles import require_absent
-    from pinpoint.training.core.runs import RUNS
-    from pinpoint.training.vocabulary.train_vocabulary import VocabularyGallery, VocabularyTrainer
-
-    into = find_bundle_folder(name, settings)
-    require_absent(into)
-    bar, show_progress = _progress_bars()
-    with session.services() as services:
-        licenses = _read_licenses(session, services, sources)
-        with bar:
-            result = VocabularyTrainer(
-                config=config,
-                max_images=max_images,
-                tower=tower,
-                current=services.encoders.current,
-                decoder=services.decoder,
-                settings=settings,
-                on_progress=show_progress,
-            ).run(
-                out or settings.services.home / RUNS / f"vocabulary-{name}",
-                VocabularyGallery(
-                    rows=_require_rows(services),
-                    organization=session.organization,
-                    licenses=licenses,
-                ),
-                name=name,
-                into=into,
+        if activate or in_source or out:
+            raise BadRequestError(
+                "--images learns without a stack: no --in-source, --out, --activate"
             )
+        _learn_from_folder(run, images, license, max_images)
+        return
+    with session.services() as services:
+        result = _learn_from_gallery(run, services, in_source, out, max_images)
         switched = switch_bundle(services, name, 0, None) if activate else None
     if session.as_json:
         output.print_json({"bundle": str(result.bundle), **result.report, "activated": switched})
@@ -192,69 +151,104 @@ def _learn_from_gallery(  # noqa: PLR0913 - the options of the command
         )
 
 
-def _learn_from_folder(  # noqa: PLR0913 - the options of the command
-    session: Session,
-    settings: Settings,
-    tower: Bundle,
-    config: VocabularyConfig,
-    folder: Path,
-    name: str,
-    license: str,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyRun:
+    """What both ways of learning need."""
+
+    session: Session
+    settings: Settings
+    tower: Bundle
+    config: VocabularyConfig
+    name: str
+
+    def require_new_folder(self) -> Path:
+        """Folder of the new bundle.
+
+        Raises:
+            ConflictError: It exists.
+        """
+        from pinpoint.nets.bundle.bundles import require_absent
+
+        folder = find_bundle_folder(self.name, self.settings)
+        require_absent(folder)
+        return folder
+
+
+def _learn_from_gallery(
+    run: VocabularyRun,
+    services: Services,
+    sources: list[str],
+    out: Path | None,
     max_images: int,
-) -> None:
+) -> VocabularyResult:
+    from pinpoint.training.core.runs import RUNS
+    from pinpoint.training.vocabulary.train_vocabulary import VocabularyGallery, VocabularyTrainer
+
+    into = run.require_new_folder()
+    gallery = VocabularyGallery(
+        rows=_require_rows(services),
+        organization=run.session.organization,
+        licenses=_read_licenses(run.session, services, sources),
+    )
+    bar, show_progress = _progress_bars()
+    trainer = VocabularyTrainer(
+        config=run.config,
+        max_images=max_images,
+        tower=run.tower,
+        current=services.encoders.current,
+        decoder=services.decoder,
+        settings=run.settings,
+        on_progress=show_progress,
+    )
+    folder = out or run.settings.services.home / RUNS / f"vocabulary-{run.name}"
+    with bar:
+        return trainer.run(folder, gallery, name=run.name, into=into)
+
+
+def _learn_from_folder(run: VocabularyRun, folder: Path, license: str, max_images: int) -> None:
     from pinpoint.media.decoding.decoder import ChildDecoder
     from pinpoint.nets.bundle.aggregated_bundles import write_aggregated_bundle
-    from pinpoint.nets.bundle.bundles import require_absent
     from pinpoint.nets.bundle.specs import VocabularySource
     from pinpoint.training.vocabulary.folder_images import FolderImages
     from pinpoint.training.vocabulary.learn_vocabulary import learn_from_pixels
+    from pinpoint.training.vocabulary.train_vocabulary import BUNDLE_NOTE
 
-    into = find_bundle_folder(name, settings)
-    require_absent(into)
+    into = run.require_new_folder()
     if not 1 <= len(license) <= 200:
         raise BadRequestError("state the license of the images in 1 to 200 characters: --license")
-    decoder = ChildDecoder(settings.media, children=1)
+    decoder = ChildDecoder(run.settings.media, children=1)
     bar, show_progress = _progress_bars()
     try:
         images = FolderImages.scan(folder, decoder, max_images)
         count = len(images.files)
+        source = VocabularySource(name=folder.resolve().name, count=count, license=license)
         with bar:
             learned = learn_from_pixels(
                 images.load,
-                tower,
-                config,
-                sources=(
-                    VocabularySource(name=folder.resolve().name, count=count, license=license),
-                ),
-                device=settings.encoder.device,
+                run.tower,
+                run.config,
+                sources=(source,),
+                device=run.settings.encoder.device,
                 on_progress=show_progress,
             )
     finally:
         decoder.close()
     write_aggregated_bundle(
         into,
-        name=name,
-        tower=tower,
+        name=run.name,
+        tower=run.tower,
         spec=learned.spec,
         tensors=learned.tensors,
-        note=f"Tower {tower.contract.tower} with a vocabulary learned from {count} images, not "
-        "trained for geolocation: finds images that look alike; its similarities are not "
-        "probabilities.",
+        note=BUNDLE_NOTE.format(tower=run.tower.contract.tower, count=count),
     )
-    if session.as_json:
+    dimensions, rejected = learned.spec.dim, images.rejected
+    if run.session.as_json:
         output.print_json(
-            {
-                "bundle": str(into),
-                "dimensions": learned.spec.dim,
-                "images": count,
-                "rejected": images.rejected,
-            }
+            {"bundle": str(into), "dimensions": dimensions, "images": count, "rejected": rejected}
         )
         return
-    output.print_line(
-        f"{count} images, other files: {images.rejected or 'none'}; {learned.spec.dim} dimensions"
-    )
-    output.print_line(f"bundle in {into}; to use it: pinpoint bundles activate {name}")
+    output.print_line(f"{count} images, {dimensions} dimensions; other files: {rejected or 'none'}")
+    output.print_line(f"bundle in {into}; to use it: pinpoint bundles activate {run.name}")
 
 
 def _read_licenses(session: Session, services: Services, names: list[str]) -> dict[str, str | None]:
@@ -304,7 +298,8 @@ def _print_report(result: VocabularyResult) -> None:
         f"unreadable: {report['rejected'] or 'none'}"
     )
     output.print_line(
-        "the queries are gallery images: the figures hold for photos that look like them"
+        "the queries are gallery images, and the vocabulary is the best of "
+        f"{report['restarts']} for them: other photos will reach less"
     )
 
 

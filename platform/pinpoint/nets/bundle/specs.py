@@ -21,7 +21,7 @@ Kilometers = Annotated[float, Field(gt=0.0, le=100_000.0, allow_inf_nan=False)]
 
 LayerPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+){0,15}$", max_length=200)]
 """Path of a module in a network, such as `blocks.4`."""
-Label = Annotated[str, Field(min_length=1, max_length=200)]
+ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -30,17 +30,17 @@ class WeightsSpec:
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    license: Label
+    license: ShortText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class VocabularySource:
     """Images that a vocabulary was learned from."""
 
-    name: Label
+    name: ShortText
     """Source of the catalog, package or folder."""
     count: Annotated[int, Field(ge=1)]
-    license: Label
+    license: ShortText
     """License of the images."""
 
 

@@ -101,7 +101,7 @@ class Samples:
 
     def take_rows(self, rows: Rows) -> Samples:
         """The table of some rows, in their order."""
-        columns = {name: column[rows] for name, column in self._array_columns()}
+        columns: dict[str, Any] = {name: column[rows] for name, column in self._array_columns()}
         return replace(self, **columns)
 
     def fingerprint(self) -> str:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.errors import BadRequestError
 from pinpoint.nets.bundle.aggregated_bundles import unwritten_weights
 from pinpoint.nets.bundle.specs import AggregationSpec, VocabularyNote
 from pinpoint.training.vocabulary.config import VocabularyConfig
 
-Floats32 = NDArray[np.float32]
 _MAX_ITERATIONS: Final = 100
 _FULL_PCA_SIDE: Final = 1_500
 """Up to this side the decomposition is exact; a larger one takes minutes and most of it is unused,
@@ -57,7 +57,7 @@ def fit_vocabulary(features: Floats32, config: VocabularyConfig) -> dict[str, Fl
             local = PCA(config.local_dim, svd_solver="covariance_eigh").fit(features)
             tensors["local_mean"] = local.mean_.astype(np.float32)
             tensors["local_components"] = local.components_.astype(np.float32)
-            features = (features - tensors["local_mean"]) @ tensors["local_components"].T
+            features = local.transform(features).astype(np.float32)
         centers = KMeans(
             config.num_centers, n_init=1, max_iter=_MAX_ITERATIONS, random_state=config.seed
         ).fit(features)

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from pinpoint.arrays import Floats32
 from pinpoint.errors import BadRequestError
 from pinpoint.nets.bundle.bundles import Bundle
 from pinpoint.nets.bundle.specs import AggregationSpec, VocabularyNote, VocabularySource
@@ -16,7 +17,6 @@ from pinpoint.progress import StageProgressCallback
 from pinpoint.records import Pixels
 from pinpoint.training.vocabulary.config import VocabularyConfig, choose_dimensions
 from pinpoint.training.vocabulary.fitting import (
-    Floats32,
     describe_aggregation,
     fit_projection,
     fit_vocabulary,
@@ -55,7 +55,8 @@ def learn_from_pixels(
 ) -> LearnedVocabulary:
     """Learn centers, and a PCA if the config has one.
 
-    Images are read twice and never held together; in memory are 65,536 local features and, for the
+    Without positions there is no recall to choose by, so only one vocabulary is learned. Images are
+    read twice and never held together; in memory are 65,536 local features and, for the
     PCA, the vectors.
 
     Args:
@@ -86,7 +87,7 @@ def learn_from_pixels(
         dimensions = choose_dimensions(len(parts), aggregation.spec.dim, config.dimensions)
         vectors: list[Floats32] = []
         for image in load_images():
-            vectors.append(source.aggregate([image], aggregation))
+            vectors.append(source.aggregate([image], [aggregation]))
             on_progress("vectors", len(vectors), total)
         tensors |= fit_projection(
             np.concatenate(vectors),

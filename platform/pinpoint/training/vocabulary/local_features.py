@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.nets.bundle.aggregated_bundles import open_feature_maps
 from pinpoint.nets.bundle.bundles import Bundle
 from pinpoint.nets.bundle.contract import Preprocess
@@ -24,7 +25,7 @@ from pinpoint.nets.towers.feature_maps import FeatureMaps, LocalMap, layer_chann
 from pinpoint.nets.towers.preprocess import preprocess_images
 from pinpoint.records import Pixels
 from pinpoint.training.vocabulary.config import VocabularyConfig
-from pinpoint.training.vocabulary.fitting import Floats32, describe_aggregation, to_torch
+from pinpoint.training.vocabulary.fitting import describe_aggregation, to_torch
 
 _PROJECT_ROWS = 1_024
 
@@ -84,10 +85,14 @@ class LocalFeatureSource:
         return Aggregation(spec, to_torch(tensors), "learned").to(self.device)
 
     @torch.inference_mode()
-    def aggregate(self, images: Sequence[Pixels], aggregation: Aggregation) -> Floats32:
-        """Vectors of images, `[B, D]` at unit length."""
-        rows = [aggregation(self._extract(image)).cpu().numpy() for image in images]
-        return np.concatenate(rows)
+    def aggregate(self, images: Sequence[Pixels], aggregations: Sequence[Aggregation]) -> Floats32:
+        """Vectors of images by several aggregations, side by side: `[B, sum of D]`."""
+        rows = []
+        for image in images:
+            local = self._extract(image)
+            rows.append(torch.cat([aggregate(local) for aggregate in aggregations], dim=1))
+        vectors: Floats32 = torch.cat(rows).cpu().numpy()
+        return vectors
 
     def project(self, vectors: Floats32, aggregation: Aggregation) -> Floats32:
         """The PCA of an aggregation, `[N, A]` to `[N, D]`, as serving computes it."""

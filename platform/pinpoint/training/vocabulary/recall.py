@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.training.core.samples import Samples
-from pinpoint.training.vocabulary.fitting import Floats32
 from pinpoint.training.vocabulary.sampling import MATCH_RADIUS_M
 
-DEPTHS: Final = (1, 5, 20)
+LEAVE_ONE_OUT_DEPTHS: Final = (1, 5, 20)
 _BLOCK_ROWS: Final = 256
 
 
@@ -39,7 +39,7 @@ def leave_one_out_recall(samples: Samples, vectors: Floats32) -> LeaveOneOutReca
         vectors: Unit vectors `[N, D]`.
     """
     panoramas = _number_panoramas(samples)
-    depth = min(max(DEPTHS), len(samples))
+    depth = min(max(LEAVE_ONE_OUT_DEPTHS), len(samples))
     hits: list[NDArray[np.bool_]] = []
     for start in range(0, len(samples), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
@@ -54,7 +54,8 @@ def leave_one_out_recall(samples: Samples, vectors: Floats32) -> LeaveOneOutReca
         hits.append(np.take_along_axis(is_right, nearest, axis=1)[is_query])
     table = np.concatenate(hits)
     shares = {
-        k: float(table[:, :k].any(axis=1).mean()) if len(table) else float("nan") for k in DEPTHS
+        k: float(table[:, :k].any(axis=1).mean()) if len(table) else float("nan")
+        for k in LEAVE_ONE_OUT_DEPTHS
     }
     return LeaveOneOutRecall(queries=len(table), at_depth=shares)
 

@@ -1,4 +1,4 @@
-"""Select the gallery images that a vocabulary is learned from, and those it is judged on.
+"""Select the gallery images that a vocabulary is learned from, and those of its report.
 
 Letters: N images of the gallery.
 """
@@ -90,7 +90,7 @@ def stratified_order(samples: Samples, sources: NDArray[np.int64], seed: int) ->
     """All rows, so that any first part of them covers the strata evenly.
 
     Strata are the combinations of source, sequence and cell. Each of them gives one image, then
-    each a second one, until all images are taken; a long drive cannot crowd out short ones.
+    each a second one, until all images are taken; a long sequence cannot crowd out short ones.
 
     Args:
         samples: The gallery; its cells should be about as large as a neighborhood.

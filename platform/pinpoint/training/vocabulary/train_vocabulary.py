@@ -1,4 +1,4 @@
-"""Learn a vocabulary from the gallery of a running stack, judge it and write its bundle.
+"""Learn a vocabulary from the gallery of a running stack, measure it and write its bundle.
 
 rows ─stratify→ sample ─encode→ local features ─k-means→ centers ─encode→ vectors ─PCA→ bundle
 
@@ -13,13 +13,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.arrays import Floats32
 from pinpoint.atomic_files import open_atomic
 from pinpoint.errors import BadRequestError
 from pinpoint.nets.bundle.aggregated_bundles import write_aggregated_bundle
@@ -35,18 +36,18 @@ from pinpoint.training.core.samples import Rows, Samples, read_samples
 from pinpoint.training.embedder.catalog_snapshot import SNAPSHOT_FILE, read_snapshot, write_snapshot
 from pinpoint.training.embedder.features import FeatureEncoder, Features, cache_features
 from pinpoint.training.vocabulary.config import VocabularyConfig, choose_dimensions
-from pinpoint.training.vocabulary.fitting import (
-    Floats32,
-    fit_projection,
-    fit_vocabulary,
-)
+from pinpoint.training.vocabulary.fitting import fit_projection, fit_vocabulary
 from pinpoint.training.vocabulary.learn_vocabulary import (
     LearnedVocabulary,
     count_samples,
     finish_vocabulary,
 )
 from pinpoint.training.vocabulary.local_features import LocalFeatureSource
-from pinpoint.training.vocabulary.recall import DEPTHS, LeaveOneOutRecall, leave_one_out_recall
+from pinpoint.training.vocabulary.recall import (
+    LEAVE_ONE_OUT_DEPTHS,
+    LeaveOneOutRecall,
+    leave_one_out_recall,
+)
 from pinpoint.training.vocabulary.sampling import (
     MATCH_RADIUS_M,
     STRATUM_RESOLUTION,
@@ -64,8 +65,8 @@ _MAX_CENTER_IMAGES: Final = 1_024
 _CHUNK_IMAGES: Final = 32
 _MAX_PCA_BYTES: Final = 268_435_456
 """Size of the vectors `[N, A]` in fp32 that a PCA reads; it copies them once."""
-_NOTE: Final = (
-    "Tower {tower} with a vocabulary learned from {count} images of this gallery, not trained for "
+BUNDLE_NOTE: Final = (
+    "Tower {tower} with a vocabulary learned from {count} images, not trained for "
     "geolocation: finds images that look alike; its similarities are not probabilities."
 )
 
@@ -147,19 +148,16 @@ class VocabularyTrainer:
         if self.config.has_pca:  # Fail before the images are read.
             width = self.config.num_centers * (self.config.local_dim or source.channels)
             choose_dimensions(len(sample.rows), width, self.config.dimensions)
-        tensors = self._learn_centers(folder, sample.center_samples, source)
-        vectors = self._encode_sample(folder, sample.samples, source, tensors)
-        after = vectors.aggregated
-        if self.config.has_pca:
-            tensors |= self._fit_pca(after)
-            after = source.project(after, source.open_aggregation(tensors, self.config))
+        candidates = self._learn_centers(folder, sample.center_samples, source)
+        vectors = self._encode_sample(folder, sample.samples, source, candidates)
+        best = self._select_vocabulary(vectors, source, candidates)
         recalls = {
             "before": leave_one_out_recall(vectors.samples, vectors.current),
-            "after": leave_one_out_recall(vectors.samples, after),
+            "after": best.recall,
         }
         used_sources = sample.describe_sources(vectors.usable, gallery.licenses)
         learned = finish_vocabulary(
-            tensors, self.config, source.channels, used_sources, _contract_metrics(recalls)
+            best.tensors, self.config, source.channels, used_sources, _contract_metrics(recalls)
         )
         write_aggregated_bundle(
             into,
@@ -167,7 +165,7 @@ class VocabularyTrainer:
             tower=self.tower,
             spec=learned.spec,
             tensors=learned.tensors,
-            note=_NOTE.format(tower=self.tower.contract.tower, count=len(vectors.usable)),
+            note=BUNDLE_NOTE.format(tower=self.tower.contract.tower, count=len(vectors.usable)),
         )
         report = self._build_report(learned, vectors, recalls, sample.gallery_size)
         with open_atomic(folder / REPORT_FILE, durable=True) as file:
@@ -202,7 +200,8 @@ class VocabularyTrainer:
 
     def _learn_centers(
         self, folder: Path, samples: Samples, source: LocalFeatureSource
-    ) -> dict[str, Floats32]:
+    ) -> list[dict[str, Floats32]]:
+        """Vocabularies of all restarts, from the same local features."""
         per_image, seed = count_samples(len(samples)), self.config.seed
         cache = self._cache_rows(
             folder / "features-local",
@@ -214,21 +213,25 @@ class VocabularyTrainer:
             ),
             "features",
         )
-        features = cache.values[cache.usable].reshape(-1, source.channels)
-        return fit_vocabulary(features.astype(np.float32), self.config)
+        features = cache.values[cache.usable].reshape(-1, source.channels).astype(np.float32)
+        return [
+            fit_vocabulary(features, replace(self.config, seed=seed + restart))
+            for restart in range(self.config.restarts)
+        ]
 
     def _encode_sample(
         self,
         folder: Path,
         samples: Samples,
         source: LocalFeatureSource,
-        tensors: dict[str, Floats32],
+        candidates: Sequence[dict[str, Floats32]],
     ) -> SampleVectors:
         """Vectors before the PCA and vectors of the current bundle, in one pass over the images."""
-        aggregation = source.open_aggregation(tensors, self.config)
-        current_width = self.current.contract.dims["image"]
-        width = aggregation.spec.dim + current_width
-        centers_sha256 = hashlib.sha256(tensors["centers"].tobytes()).hexdigest()
+        aggregations = [source.open_aggregation(tensors, self.config) for tensors in candidates]
+        aggregated_width = sum(aggregation.spec.dim for aggregation in aggregations)
+        width = aggregated_width + self.current.contract.dims["image"]
+        centers = b"".join(tensors["centers"].tobytes() for tensors in candidates)
+        centers_sha256 = hashlib.sha256(centers).hexdigest()
         values = np.zeros((len(samples), width), dtype=np.float16)
         usable: list[Rows] = []
         rejected: dict[str, int] = {}
@@ -237,7 +240,7 @@ class VocabularyTrainer:
             rows = np.flatnonzero(samples.kinds == kind)
 
             def encode(images: Sequence[Pixels], kind: SourceKind = kind) -> NDArray[Any]:
-                vectors = source.aggregate(images, aggregation)
+                vectors = source.aggregate(images, aggregations)
                 return np.concatenate([vectors, self.current.encode(images, kind)], axis=1)
 
             cache = self._cache_rows(
@@ -258,8 +261,10 @@ class VocabularyTrainer:
         return SampleVectors(
             samples=samples.take_rows(kept_rows),
             usable=kept_rows,
-            aggregated=values[kept_rows, : aggregation.spec.dim].astype(np.float32),
-            current=values[kept_rows, aggregation.spec.dim :].astype(np.float32),
+            aggregated=tuple(
+                np.split(values[kept_rows, :aggregated_width], len(candidates), axis=1)
+            ),
+            current=values[kept_rows, aggregated_width:].astype(np.float32),
             rejected=rejected,
         )
 
@@ -281,6 +286,25 @@ class VocabularyTrainer:
         contract_digest = digest(self.tower.contract, self.settings.media.rendition_px)
         text = json.dumps([contract_digest, asdict(self.config), *parts])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _select_vocabulary(
+        self,
+        vectors: SampleVectors,
+        source: LocalFeatureSource,
+        candidates: Sequence[dict[str, Floats32]],
+    ) -> MeasuredVocabulary:
+        """The vocabulary with the greatest recall, the first one among equals."""
+        measured: list[MeasuredVocabulary] = []
+        for tensors, aggregated in zip(candidates, vectors.aggregated, strict=True):
+            rows = aggregated.astype(np.float32)
+            if self.config.has_pca:
+                tensors = {**tensors, **self._fit_pca(rows)}
+                rows = source.project(rows, source.open_aggregation(tensors, self.config))
+            recall = leave_one_out_recall(vectors.samples, rows)
+            measured.append(MeasuredVocabulary(tensors=tensors, recall=recall))
+        if not measured[0].recall.queries:
+            return measured[0]
+        return max(measured, key=lambda entry: tuple(entry.recall.at_depth.values()))
 
     def _fit_pca(self, vectors: Floats32) -> dict[str, Floats32]:
         limit = max(_MAX_PCA_BYTES // (4 * vectors.shape[1]), 2)
@@ -311,11 +335,12 @@ class VocabularyTrainer:
             "gallery": gallery_size,
             "sampled": len(vectors.samples),
             "rejected": vectors.rejected,
+            "restarts": self.config.restarts,
             "queries": recalls["after"].queries,
             "radius_m": MATCH_RADIUS_M,
             "current": self.current.contract.name,
             **{
-                stage: {f"recall@{k}": _or_none(recall.at_depth[k]) for k in DEPTHS}
+                stage: {f"recall@{k}": _or_none(recall.at_depth[k]) for k in LEAVE_ONE_OUT_DEPTHS}
                 for stage, recall in recalls.items()
             },
         }
@@ -328,12 +353,20 @@ class SampleVectors:
     samples: Samples
     usable: Rows
     """Their rows in the sample."""
-    aggregated: Floats32
-    """`[N, A]`."""
+    aggregated: tuple[NDArray[np.float16], ...]
+    """`[N, A]` of each vocabulary."""
     current: Floats32
     """`[N, E]`."""
     rejected: Mapping[str, int]
     """Number of other images, by reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredVocabulary:
+    """Tensors of one restart and their recall."""
+
+    tensors: dict[str, Floats32]
+    recall: LeaveOneOutRecall
 
 
 def _contract_metrics(recalls: Mapping[str, LeaveOneOutRecall]) -> dict[str, float]:
@@ -341,7 +374,7 @@ def _contract_metrics(recalls: Mapping[str, LeaveOneOutRecall]) -> dict[str, flo
     return {
         f"recall@{k} {stage}": recall.at_depth[k]
         for stage, recall in recalls.items()
-        for k in DEPTHS
+        for k in LEAVE_ONE_OUT_DEPTHS
         if recall.queries
     }
 
