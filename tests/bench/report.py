@@ -7,7 +7,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import decode, geoclip, ingest, locate, planet, rerank, reranked, training, verification
+from bench import (
+    aggregation,
+    decode,
+    geoclip,
+    ingest,
+    locate,
+    planet,
+    rerank,
+    reranked,
+    training,
+    verification,
+)
 from bench.end_to_end import STAGES
 
 Figures = dict[str, Any]
