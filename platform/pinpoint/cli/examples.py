@@ -69,6 +69,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint calibrate runs/calibration",
         "pinpoint calibrate runs/calibration --outside-share 0.2 --json",
         "pinpoint calibrate --from-gallery",
+        "pinpoint calibrate --from-gallery --verify 8",
         "pinpoint calibrate --from-gallery --outside-share 0.25 --max-queries 4000 "
         "--concurrency 2 --out runs/gallery",
         "pinpoint calibrate --verification",
@@ -121,6 +122,8 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "bundles import": (
         "pinpoint bundles import tower.safetensors --tower timm:mobilenetv1_100 "
         "--name mobilenet --license Apache-2.0",
+        "pinpoint bundles import dinov2.safetensors --tower timm:vit_small_patch14_dinov2 "
+        "--tower-arg img_size=322 --size-px 322 --name dinov2 --license Apache-2.0",
         "pinpoint bundles import /mnt/usb/mobilenet",
     ),
     "bundles pull": (
@@ -132,6 +135,13 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint bundles activate mobilenet --images-per-second 20",
     ),
     "bundles delete-vectors": ("pinpoint bundles delete-vectors mobilenet",),
+    "train vocabulary": (
+        "pinpoint train vocabulary --name streets-vlad",
+        "pinpoint train vocabulary --name dinov2-vlad --bundle dinov2 --layer blocks.9 "
+        "--source streets --activate",
+        "pinpoint train vocabulary --name shipped --bundle lite0 --layer blocks.4 --images photos "
+        "--license CC0 --local-dimensions 32 --centers 32 --no-pca",
+    ),
     "train embedder": (
         "pinpoint train embedder --config run.toml --out runs/ours",
         "pinpoint train embedder --config run.toml --background",
