@@ -18,6 +18,7 @@ from pinpoint import errors
 from pinpoint.api.app import create_app
 from pinpoint.api.metrics import METRICS
 from pinpoint.api.status_collector import StatusCollector
+from pinpoint.geo import gazetteer
 from pinpoint.records import SCOPES, Drift, RecoveryReport
 from pinpoint.settings import ApiSettings, ServiceSettings
 from pinpoint.stack.paths import StackPaths
@@ -57,6 +58,9 @@ def metrics_api(harness, tmp_path):
         verifier=harness.verifier,
         maintenance_stats=MaintenanceStats(harness.as_api),
     )
+    # As at the start of the API.
+    gazetteer.load_cities()
+    assert harness.features.digest
     server = uvicorn.Server(
         uvicorn.Config(create_app(parts), port=0, log_config=None, lifespan="on")
     )

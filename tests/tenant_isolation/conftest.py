@@ -13,6 +13,7 @@ import uvicorn
 
 from pinpoint import logs
 from pinpoint.api.app import create_app
+from pinpoint.geo import gazetteer
 from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
@@ -50,6 +51,9 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         decoder=harness.components.decoder,
         verifier=harness.verifier,
     )
+    # As at the start of the API.
+    gazetteer.load_cities()
+    assert harness.features.digest
     app = create_app(services)
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, log_config=None, proxy_headers=False, lifespan="on")

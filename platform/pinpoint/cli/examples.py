@@ -73,6 +73,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint calibrate runs/calibration",
         "pinpoint calibrate runs/calibration --outside-share 0.2 --json",
         "pinpoint calibrate --from-gallery",
+        "pinpoint calibrate --from-gallery --verify 8",
         "pinpoint calibrate --from-gallery --outside-share 0.25 --max-queries 4000 "
         "--concurrency 2 --out runs/gallery",
         "pinpoint calibrate --verification",
@@ -125,6 +126,8 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "bundles import": (
         "pinpoint bundles import tower.safetensors --tower timm:mobilenetv1_100 "
         "--name mobilenet --license Apache-2.0",
+        "pinpoint bundles import dinov2.safetensors --tower timm:vit_small_patch14_dinov2 "
+        "--tower-arg img_size=322 --size-px 322 --name dinov2 --license Apache-2.0",
         "pinpoint bundles import /mnt/usb/mobilenet",
     ),
     "bundles pull": (
