@@ -40,6 +40,12 @@ def asked_of(folder, contract):
     )
 
 
+def test_calibrate_needs_a_run_or_the_gallery(pinpoint, tmp_path):
+    for arguments in (("calibrate",), ("calibrate", tmp_path / "run", "--from-gallery")):
+        refused = pinpoint(*arguments, code=2)
+        assert "--from-gallery" in refused.err
+
+
 def test_calibrate_shipped_bundle_copies_it_to_the_home(pinpoint, tmp_path):
     shipped = SHIPPED_FOLDER / "world-tiny"
     run = asked_of(tmp_path / "run", find_bundle(str(shipped), tmp_path).contract)

@@ -18,10 +18,8 @@ from pinpoint.records import DEFAULT_MIN_INLIERS
 from scenes import SIZE, other_view, save_scene, scene
 from stack_fixtures import unique
 
-
-class SceneClient(Client):
-    scenes: str
-    """Name of the source with the scenes."""
+SCENES = unique("scenes")
+"""Name of the source with the scenes."""
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +28,11 @@ def client(running_stack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
     for seed in range(5):
         (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), 34.0, 18.0 + seed))
-    with SceneClient.open(home=running_stack.home) as opened:
-        name = unique("scenes")
+    with Client.open(home=running_stack.home) as opened:
+        name = SCENES
         opened.add_source(name, "photo", license="CC0", attribution="the test")
         batch = opened.ingest_folder(folder, source=name, wait=True)
         assert batch["indexed"] == 5
-        opened.scenes = name
         yield opened
 
 
@@ -58,7 +55,7 @@ def best_file(answer):
 
 def test_locate_other_view_is_verified_and_cites_the_scene(client):
     photo = save_scene(other_view(scene(2)))
-    answer = client.locate(photo, sources=[client.scenes], include=["matches"])
+    answer = client.locate(photo, sources=[SCENES], include=["matches"])
     assert answer["verified"] is True
     by_name = {entry["file_name"]: entry["verification"] for entry in answer["candidates"]}
     assert by_name["scene-2.jpg"]["verified"]
@@ -66,21 +63,21 @@ def test_locate_other_view_is_verified_and_cites_the_scene(client):
     best = answer["matches"][0]
     assert len(best["query_points"]) == by_name["scene-2.jpg"]["inliers"] >= DEFAULT_MIN_INLIERS
     assert (best["image_width_px"], best["image_height_px"]) == SIZE
-    again = client.locate(photo, sources=[client.scenes], include=["matches"])
+    again = client.locate(photo, sources=[SCENES], include=["matches"])
     assert again["matches"] == answer["matches"]
-    unverified = client.locate(photo, sources=[client.scenes], verify=0)
+    unverified = client.locate(photo, sources=[SCENES], verify=0)
     assert (unverified["verified"], unverified["verification_threshold"]) == (False, None)
 
 
 def test_match_picture_shows_both_images(client):
     photo = save_scene(other_view(scene(2)))
-    picture = client.match_picture(photo, sources=[client.scenes])
-    assert client.match_picture(photo, sources=[client.scenes]) == picture
+    picture = client.match_picture(photo, sources=[SCENES])
+    assert client.match_picture(photo, sources=[SCENES]) == picture
     with Image.open(BytesIO(picture)) as image:
         assert image.format == "PNG"
         assert image.width > SIZE[0]
     with pytest.raises(NotFoundError, match="no match picture"):
-        client.match_picture(photo, sources=[client.scenes], verify=0)
+        client.match_picture(photo, sources=[SCENES], verify=0)
 
 
 def test_two_photos_of_one_place_help_where_one_fails(client):
@@ -88,9 +85,9 @@ def test_two_photos_of_one_place_help_where_one_fails(client):
     mixed = scene(4).copy()
     mixed.paste(scene(1).crop((0, 0, 120, 320)), (0, 0))
     misleading, clear = save_scene(mixed), save_scene(other_view(scene(1)))
-    alone = client.locate(misleading, sources=[client.scenes])
+    alone = client.locate(misleading, sources=[SCENES])
     assert best_file(alone) == "scene-4.jpg"
-    fused = client.locate([misleading, clear, clear], sources=[client.scenes])
+    fused = client.locate([misleading, clear, clear], sources=[SCENES])
     scores = {
         name: {entry["file_name"]: entry["score"] for entry in answer["candidates"]}["scene-1.jpg"]
         for name, answer in (("alone", alone), ("fused", fused))
@@ -102,7 +99,7 @@ def test_two_photos_of_one_place_help_where_one_fails(client):
 def test_equal_photos_get_the_answer_of_one_photo(client):
     photo = save_scene(other_view(scene(3)))
     answers = [
-        client.locate(photos, sources=[client.scenes], include=["matches"])
+        client.locate(photos, sources=[SCENES], include=["matches"])
         for photos in (photo, [photo, photo, photo])
     ]
     for answer in answers:
@@ -112,7 +109,7 @@ def test_equal_photos_get_the_answer_of_one_photo(client):
 
 def test_order_of_photos_does_not_change_the_answer(client):
     photos = [save_scene(other_view(scene(seed))) for seed in (1, 2, 3)]
-    answers = [client.locate(order, sources=[client.scenes]) for order in (photos, photos[::-1])]
+    answers = [client.locate(order, sources=[SCENES]) for order in (photos, photos[::-1])]
     for answer in answers:
         del answer["timings_ms"]
     assert answers[0] == answers[1]
@@ -125,9 +122,9 @@ def test_crop_of_a_large_photo_finds_the_scene_in_its_background(client):
     large.paste(scene(0), (1_400, 1_000))
     photo = save_scene(large)
     crop = (1_400, 1_000, *SIZE)
-    answer = client.locate(photo, sources=[client.scenes], crop=crop)
+    answer = client.locate(photo, sources=[SCENES], crop=crop)
     assert (best_file(answer), answer["verified"]) == ("scene-0.jpg", True)
-    page = client.similar(photo, sources=[client.scenes], crop=crop)
+    page = client.similar(photo, sources=[SCENES], crop=crop)
     assert page["groups"][0]["hits"][0]["file_name"] == "scene-0.jpg"
     with pytest.raises(BadRequestError, match="2000 x 1500") as error:
         client.locate(photo, crop="1900,1400,420,320")
@@ -140,7 +137,7 @@ def test_command_writes_the_match_picture_and_prints_inliers(client, running_sta
     second.write_bytes(save_scene(scene(2)))
     picture = tmp_path / "matches.png"
     done = run_command(
-        running_stack, "locate", photo, second, "--same-location", "--in-source", client.scenes,
+        running_stack, "locate", photo, second, "--same-location", "--in-source", SCENES,
         "--matches", picture,
     )  # fmt: skip
     assert "inliers" in done.stdout
@@ -149,7 +146,7 @@ def test_command_writes_the_match_picture_and_prints_inliers(client, running_sta
     assert picture.read_bytes().startswith(b"\x89PNG")
     separate = run_command(
         running_stack, "locate", photo, second, "--crop", "0,0,420,320", "--crop", "10,10,300,200",
-        "--in-source", client.scenes, "--json",
+        "--in-source", SCENES, "--json",
     )  # fmt: skip
     answers = json.loads(separate.stdout)["answers"]
     assert [answer["photos"] for answer in answers] == [[str(photo)], [str(second)]]

@@ -117,7 +117,7 @@ def test_locate_with_dominant_no_match_logit_abstains(calibrated, planet, world)
         "four photos without a gallery are too few"
     )
     only_null = {
-        name: replace(fit, outside_candidates_coefficients=(0.0, 0.0, 0.0, 0.0, 1.0))
+        name: replace(fit, outside_candidates_coefficients=(0.0, 0.0, 0.0, 0.0, 1.0, 0.0))
         for name, fit in found.strata.items()
     }
     answer = locate(calibrated, planet, world, strata=only_null)
