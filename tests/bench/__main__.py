@@ -61,7 +61,7 @@ def main() -> None:
     networks = {"geoclip": geoclip, "rerank": rerank, "aggregation": aggregation}
     for name, program in networks.items():
         if arguments.only in (None, name):
-            figures[name] = program.measure(console.log)  # type: ignore[attr-defined]
+            figures[name] = program.measure(console.log)
     if arguments.only in (None, "training"):
         with TemporaryDirectory() as folder:
             figures["training"] = training.measure(Path(folder), arguments.repetitions, console.log)
