@@ -19,7 +19,7 @@ from pinpoint.stack.supervisor import lifecycle, processes
 from pinpoint.synthetic.dataset import make_planet
 
 TUTORIALS = ROOT / "docs" / "tutorials"
-HOMES = (".pinpoint", ".pinpoint-demo")
+HOMES = (".pinpoint", ".pinpoint-demo", ".pinpoint-photos-demo")
 
 
 @pytest.fixture
