@@ -42,7 +42,7 @@ def asked_of(folder, contract):
 
 def test_calibrate_needs_a_run_or_the_gallery(pinpoint, tmp_path):
     for arguments in (("calibrate",), ("calibrate", tmp_path / "run", "--from-gallery")):
-        refused = pinpoint(*arguments, code=2)
+        refused = pinpoint(*arguments, code=64)
         assert "--from-gallery" in refused.err
 
 
