@@ -94,7 +94,7 @@ def test_fit_vocabulary_finds_separate_clusters():
 
 
 def test_fit_vocabulary_of_few_features_is_refused():
-    with pytest.raises(BadRequestError, match="5 local features of 12 channels are not enough"):
+    with pytest.raises(BadRequestError, match="5 patch features of 12 channels are not enough"):
         fit_vocabulary(unit_rows(5, 12), VocabularyConfig(layer=None, num_centers=6))
 
 

@@ -54,7 +54,7 @@ def vocabulary(  # noqa: PLR0913 - options of a command
         typer.Option(
             "--local-dimensions",
             min=1,
-            help="Reduce local features to this number by a PCA before the aggregation.",
+            help="Reduce patch features to this number by a PCA before the aggregation.",
         ),
     ] = None,
     dimensions: Annotated[

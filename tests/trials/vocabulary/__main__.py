@@ -25,7 +25,7 @@ from pinpoint.records import DecodedImage, Pixels
 from pinpoint.settings import BUILT_IN_BUNDLE, EncoderSettings, MediaSettings
 from pinpoint.synthetic.dataset import make_planet
 from pinpoint.training.vocabulary.config import VocabularyConfig
-from pinpoint.training.vocabulary.local_features import LocalFeatureSource
+from pinpoint.training.vocabulary.patch_features import PatchFeatureSource
 from trials.vocabulary.photos import LAYER, read_photos
 from trials.vocabulary.ship_vocabulary import write_bare_tower
 from trials.vocabulary.two_views import (
@@ -55,7 +55,7 @@ class Street:
 
     images: list[Pixels]
     maps: torch.Tensor
-    """Local features, `[N, T, C]`."""
+    """Patch features, `[N, T, C]`."""
     near: np.ndarray
     """Pairs of images of different panoramas within 25 m, `[N, N]`."""
     foreign: np.ndarray
@@ -63,7 +63,7 @@ class Street:
 
 
 def _extract(images: list[Pixels], tower: Bundle) -> torch.Tensor:
-    source = LocalFeatureSource.open(tower, LAYER, "cpu")
+    source = PatchFeatureSource.open(tower, LAYER, "cpu")
     maps = [torch.nn.functional.normalize(source._extract(i).features[0], dim=1) for i in images]
     return torch.stack(maps).half()
 

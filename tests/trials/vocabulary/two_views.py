@@ -21,16 +21,16 @@ from pinpoint.nets.towers.feature_maps import LocalMap
 from pinpoint.records import Pixels
 from pinpoint.training.vocabulary.config import VocabularyConfig
 from pinpoint.training.vocabulary.fitting import describe_aggregation, fit_vocabulary, to_torch
-from pinpoint.training.vocabulary.local_features import LocalFeatureSource
+from pinpoint.training.vocabulary.patch_features import PatchFeatureSource
 from trials.vocabulary.photos import LAYER
 
 VIEWS = 3
 """Pairs of views per photo."""
 SEEDS = (0, 1, 2)
 SAMPLED = 127
-"""Local features of each photo, as in `learn_from_pixels` for few photos."""
+"""Patch features of each photo, as in `learn_from_pixels` for few photos."""
 _SAME_PHOTO = 0.97
-"""Cosine of mean local features from which two files show one photo."""
+"""Cosine of mean patch features from which two files show one photo."""
 
 
 def make_view(pixels: Pixels, is_left: bool, rng: np.random.Generator) -> Pixels:
@@ -67,7 +67,7 @@ def _change_light(view: Image.Image, rng: np.random.Generator) -> Pixels:
 
 @dataclass(frozen=True)
 class TwoViews:
-    """Local features at unit length: of whole photos `[N, T, C]`, of views `[N, VIEWS, T, C]`."""
+    """Patch features at unit length: of whole photos `[N, T, C]`, of views `[N, VIEWS, T, C]`."""
 
     photos: torch.Tensor
     lefts: torch.Tensor
@@ -79,7 +79,7 @@ class TwoViews:
 @torch.inference_mode()
 def extract_views(images: Sequence[Pixels], tower: Bundle) -> TwoViews:
     """Views of all photos; of files that show one photo, the first."""
-    source, rng = LocalFeatureSource.open(tower, LAYER, "cpu"), np.random.default_rng(0)
+    source, rng = PatchFeatureSource.open(tower, LAYER, "cpu"), np.random.default_rng(0)
 
     def extract(image: Pixels) -> torch.Tensor:
         return F.normalize(source._extract(image).features[0], dim=1).half()
@@ -106,7 +106,7 @@ def extract_views(images: Sequence[Pixels], tower: Bundle) -> TwoViews:
 
 
 def learn(maps: Sequence[torch.Tensor], config: VocabularyConfig) -> Aggregation:
-    """Vocabulary of local features; `maps` are lists of images `[N, T, C]`, of several kinds."""
+    """Vocabulary of patch features; `maps` are lists of images `[N, T, C]`, of several kinds."""
     rng = np.random.default_rng(config.seed)
     sampled = [
         image[np.sort(rng.choice(len(image), SAMPLED, replace=False))].float().numpy()
@@ -121,7 +121,7 @@ def learn(maps: Sequence[torch.Tensor], config: VocabularyConfig) -> Aggregation
 
 @torch.inference_mode()
 def embed(aggregation: Aggregation | None, maps: torch.Tensor) -> np.ndarray:
-    """Vectors `[N, D]` of local features `[N, T, C]`; None is the mean."""
+    """Vectors `[N, D]` of patch features `[N, T, C]`; None is the mean."""
     rows = []
     for image in maps:
         features = image[None].float()
@@ -149,8 +149,8 @@ def judge(views: TwoViews, config: VocabularyConfig | None, more: torch.Tensor |
 
     Args:
         views: Of all photos.
-        config: Of the vocabulary; None for the mean of the local features.
-        more: Local features of other images to learn from, `[N, T, C]`.
+        config: Of the vocabulary; None for the mean of the patch features.
+        more: Patch features of other images to learn from, `[N, T, C]`.
     """
     shares = []
     for fold in (0, 1):

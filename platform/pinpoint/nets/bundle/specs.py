@@ -76,7 +76,7 @@ _MAX_AGGREGATED: Final = 1_000_000
 class AggregationSpec:
     """How the feature map or the patch tokens of a layer become one vector.
 
-    avg    mean of the local features
+    avg    mean of the patch features
     gem    generalized mean (Radenović et al., "Fine-tuning CNN Image Retrieval with No Human
            Annotation", TPAMI 2019)
     cls    the first prefix token of a Vision Transformer
@@ -93,7 +93,7 @@ class AggregationSpec:
     gem_power: Annotated[float, Field(ge=1.0, le=100.0, allow_inf_nan=False)] | None = None
     """Exponent of the generalized mean; only with `gem`."""
     local_dim: Width | None = None
-    """L: local features are reduced to L channels by PCA before `vlad`; None keeps C."""
+    """L: patch features are reduced to L channels by PCA before `vlad`; None keeps C."""
     num_centers: Annotated[int, Field(ge=1, le=4_096)] | None = None
     """M: centers of the vocabulary; only with `vlad`."""
     whitening_power: Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)] | None = None

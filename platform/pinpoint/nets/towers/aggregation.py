@@ -1,6 +1,6 @@
-"""Aggregation: the local features of a layer become one vector per image, in fp32.
+"""Aggregation: the patch features of a layer become one vector per image, in fp32.
 
-Letters: B images, T local features per image, C their channels, L channels after the local PCA,
+Letters: B images, T patch features per image, C their channels, L channels after the local PCA,
 M centers, A width of the aggregated vector, D width of the result.
 """
 
@@ -52,7 +52,7 @@ class Aggregation(nn.Module):
             self.register_buffer("_scaled", components.to(torch.float32), persistent=False)
 
     def forward(self, local: LocalMap) -> torch.Tensor:
-        """Aggregate local features.
+        """Aggregate patch features.
 
         Raises:
             BadBundleError: They have another number of channels, or there is no class token.
@@ -66,7 +66,7 @@ class Aggregation(nn.Module):
         return self.project(F.normalize(self._aggregate_features(features, prefix), dim=1))
 
     def reduce(self, features: torch.Tensor) -> torch.Tensor:
-        """Local features at unit length, then the local PCA if there is one: `[…, C]` to `[…, L]`.
+        """Patch features at unit length, then the local PCA if there is one: `[…, C]` to `[…, L]`.
 
         The unit length makes a bright and a dark patch of the same texture equal.
         """
@@ -118,7 +118,7 @@ class AggregatedTower(Tower):
 
     Args:
         tower: The tower; its network is changed, see `FeatureMaps`.
-        aggregation: Aggregates the local features of a layer.
+        aggregation: Aggregates the patch features of a layer.
 
     Raises:
         BadBundleError: The tower has no such layer.
@@ -134,7 +134,7 @@ class AggregatedTower(Tower):
         """`[B, 3, S, S]` to `[B, D]`; with `vlad` one image after the other.
 
         Hard assignment is not continuous. The kernels of another batch shape add in another order,
-        and a local feature between two centers may then change its center. The same shape for
+        and a patch feature between two centers may then change its center. The same shape for
         every image gives the same bits in every batch.
         """
         if not self._one_by_one:

@@ -1,6 +1,6 @@
-"""Local features of a tower: the feature map or the patch tokens of one of its layers.
+"""Patch features of a tower: the feature map or the patch tokens of one of its layers.
 
-Letters: B images, S side of the input, T local features per image, C channels.
+Letters: B images, S side of the input, T patch features per image, C channels.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class FeatureMaps:
         self._network.to(device)
 
     def extract(self, pixels: torch.Tensor) -> LocalMap:
-        """`[B, 3, S, S]` to local features.
+        """`[B, 3, S, S]` to patch features.
 
         Raises:
             BadBundleError: The layer is not part of the forward pass, or gives no map or tokens.

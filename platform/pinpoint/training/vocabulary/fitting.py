@@ -1,6 +1,6 @@
 """Fit centers and PCAs with scikit-learn; the same numbers give the same bytes.
 
-Letters: R local features, N images, C channels, L channels after the local PCA, M centers, A width
+Letters: R patch features, N images, C channels, L channels after the local PCA, M centers, A width
 of the aggregated vector, D dimensions after the PCA.
 """
 
@@ -31,7 +31,7 @@ def fit_vocabulary(features: Floats32, config: VocabularyConfig) -> dict[str, Fl
     """Local PCA, if there is one, and centers by k-means.
 
     Args:
-        features: Local features at unit length, `[R, C]`.
+        features: Patch features at unit length, `[R, C]`.
         config: Settings.
 
     Returns:
@@ -47,7 +47,7 @@ def fit_vocabulary(features: Floats32, config: VocabularyConfig) -> dict[str, Fl
     needed = max(config.num_centers, config.local_dim or 1)
     if len(features) < needed or (config.local_dim or 1) > features.shape[1]:
         raise BadRequestError(
-            f"{len(features)} local features of {features.shape[1]} channels are not enough for "
+            f"{len(features)} patch features of {features.shape[1]} channels are not enough for "
             f"{config.num_centers} centers and {config.local_dim or 'no'} local dimensions"
         )
     tensors: dict[str, Floats32] = {}

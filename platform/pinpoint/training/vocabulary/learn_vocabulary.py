@@ -22,10 +22,10 @@ from pinpoint.training.vocabulary.fitting import (
     fit_vocabulary,
     to_torch,
 )
-from pinpoint.training.vocabulary.local_features import LocalFeatureSource
+from pinpoint.training.vocabulary.patch_features import PatchFeatureSource
 
 _MAX_SAMPLED_FEATURES: Final = 65_536
-"""R: more local features move the centers less than another seed does."""
+"""R: more patch features move the centers less than another seed does."""
 _FEATURES_PER_IMAGE: Final = range(8, 129)
 """K: fewer waste a forward pass, more are nearly the same patches."""
 
@@ -39,7 +39,7 @@ class LearnedVocabulary:
 
 
 def count_samples(images: int) -> int:
-    """K: local features that are sampled from each of N images."""
+    """K: patch features that are sampled from each of N images."""
     per_image = _MAX_SAMPLED_FEATURES // max(images, 1)
     return max(_FEATURES_PER_IMAGE.start, min(per_image, _FEATURES_PER_IMAGE.stop - 1))
 
@@ -56,7 +56,7 @@ def learn_from_pixels(
     """Learn centers, and a PCA if the config has one.
 
     Without positions there is no recall to choose by, so only one vocabulary is learned. Images are
-    read twice and never held together; in memory are 65,536 local features and, for the
+    read twice and never held together; in memory are 65,536 patch features and, for the
     PCA, the vectors.
 
     Args:
@@ -71,7 +71,7 @@ def learn_from_pixels(
         BadRequestError: There are too few images.
         BadBundleError: The tower cannot be used.
     """
-    source = LocalFeatureSource.open(tower, config.layer, device)
+    source = PatchFeatureSource.open(tower, config.layer, device)
     total = sum(entry.count for entry in sources)
     per_image = count_samples(total)
     parts = []

@@ -26,7 +26,7 @@ _MAX_QUERIES: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GallerySample:
+class VocabularySample:
     """Rows of the gallery that are read."""
 
     table: Samples

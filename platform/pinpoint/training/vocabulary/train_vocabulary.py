@@ -1,9 +1,9 @@
 """Learn a vocabulary from the gallery of a running stack, measure it and write its bundle.
 
-rows ─stratify→ sample ─encode→ local features ─k-means→ centers ─encode→ vectors ─PCA→ bundle
+rows ─stratify→ sample ─encode→ patch features ─k-means→ centers ─encode→ vectors ─PCA→ bundle
 
 Each stage has a cache in the run's folder, so that an interrupted run decodes no image twice.
-Letters: N images of the sample, K local features per image, C channels, A width of the aggregated
+Letters: N images of the sample, K patch features per image, C channels, A width of the aggregated
 vector, D of the result, E of the current bundle's vector.
 """
 
@@ -42,7 +42,7 @@ from pinpoint.training.vocabulary.learn_vocabulary import (
     count_samples,
     finish_vocabulary,
 )
-from pinpoint.training.vocabulary.local_features import LocalFeatureSource
+from pinpoint.training.vocabulary.patch_features import PatchFeatureSource
 from pinpoint.training.vocabulary.recall import (
     LEAVE_ONE_OUT_DEPTHS,
     LeaveOneOutRecall,
@@ -51,7 +51,7 @@ from pinpoint.training.vocabulary.recall import (
 from pinpoint.training.vocabulary.sampling import (
     MATCH_RADIUS_M,
     STRATUM_RESOLUTION,
-    GallerySample,
+    VocabularySample,
     add_partners,
     number_sources,
     stratified_order,
@@ -59,9 +59,9 @@ from pinpoint.training.vocabulary.sampling import (
 
 DEFAULT_MAX_IMAGES: Final = 5_000
 """Images of the PCA and of the report."""
-REPORT_FILE: Final = "report.json"
+VOCABULARY_REPORT_FILE: Final = "report.json"
 _MAX_CENTER_IMAGES: Final = 1_024
-"""Images of the centers; the number of their local features is limited anyway."""
+"""Images of the centers; the number of their patch features is limited anyway."""
 _CHUNK_IMAGES: Final = 32
 _MAX_PCA_BYTES: Final = 268_435_456
 """Size of the vectors `[N, A]` in fp32 that a PCA reads; it copies them once."""
@@ -142,7 +142,7 @@ class VocabularyTrainer:
         check_renditions(self.tower.contract, self.settings.media.rendition_px)
         folder.mkdir(parents=True, exist_ok=True)
         sample = self._select_sample(folder, gallery)
-        source = LocalFeatureSource.open(
+        source = PatchFeatureSource.open(
             self.tower, self.config.layer, self.settings.encoder.device
         )
         if self.config.has_pca:  # Fail before the images are read.
@@ -168,13 +168,13 @@ class VocabularyTrainer:
             note=BUNDLE_NOTE.format(tower=self.tower.contract.tower, count=len(vectors.usable)),
         )
         report = self._build_report(learned, vectors, recalls, sample.gallery_size)
-        with open_atomic(folder / REPORT_FILE, durable=True) as file:
+        with open_atomic(folder / VOCABULARY_REPORT_FILE, durable=True) as file:
             file.write(json.dumps(report, indent=2).encode() + b"\n")
         for cache in folder.glob("features-*"):
             shutil.rmtree(cache)
         return VocabularyResult(bundle=into, report=report)
 
-    def _select_sample(self, folder: Path, gallery: VocabularyGallery) -> GallerySample:
+    def _select_sample(self, folder: Path, gallery: VocabularyGallery) -> VocabularySample:
         """Read the rows of the catalog, once per run, and select some of them."""
         if not (folder / SNAPSHOT_FILE).exists():
             write_snapshot(
@@ -190,7 +190,7 @@ class VocabularyTrainer:
         ).samples
         numbers, seed = number_sources(table, snapshots), self.config.seed
         order = stratified_order(table, numbers, seed)[: self.max_images]
-        return GallerySample(
+        return VocabularySample(
             table=table,
             source_names=tuple(snapshot.name for snapshot in snapshots),
             source_numbers=numbers,
@@ -199,9 +199,9 @@ class VocabularyTrainer:
         )
 
     def _learn_centers(
-        self, folder: Path, samples: Samples, source: LocalFeatureSource
+        self, folder: Path, samples: Samples, source: PatchFeatureSource
     ) -> list[dict[str, Floats32]]:
-        """Vocabularies of all restarts, from the same local features."""
+        """Vocabularies of all restarts, from the same patch features."""
         per_image, seed = count_samples(len(samples)), self.config.seed
         cache = self._cache_rows(
             folder / "features-local",
@@ -223,7 +223,7 @@ class VocabularyTrainer:
         self,
         folder: Path,
         samples: Samples,
-        source: LocalFeatureSource,
+        source: PatchFeatureSource,
         candidates: Sequence[dict[str, Floats32]],
     ) -> SampleVectors:
         """Vectors before the PCA and vectors of the current bundle, in one pass over the images."""
@@ -292,7 +292,7 @@ class VocabularyTrainer:
     def _select_vocabulary(
         self,
         vectors: SampleVectors,
-        source: LocalFeatureSource,
+        source: PatchFeatureSource,
         candidates: Sequence[dict[str, Floats32]],
     ) -> MeasuredVocabulary:
         """The vocabulary with the greatest recall, the first one among equals."""

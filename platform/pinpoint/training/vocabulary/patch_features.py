@@ -1,6 +1,6 @@
-"""Local features of images: a few of each image for the centers, all of them for its vector.
+"""Patch features of images: a few of each image for the centers, all of them for its vector.
 
-Letters: B images, T local features per image, K of them sampled, C channels, A width of the
+Letters: B images, T patch features per image, K of them sampled, C channels, A width of the
 aggregated vector.
 """
 
@@ -31,7 +31,7 @@ _PROJECT_ROWS = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalFeatureSource:
+class PatchFeatureSource:
     """The layers of a tower up to the aggregated one, with the preprocessing of serving.
 
     Images are encoded one by one, as `AggregatedTower` does it: the numbers of an image do not
@@ -45,7 +45,7 @@ class LocalFeatureSource:
     device: torch.device
 
     @classmethod
-    def open(cls, tower: Bundle, layer: str | None, device: str) -> LocalFeatureSource:
+    def open(cls, tower: Bundle, layer: str | None, device: str) -> PatchFeatureSource:
         """Load the tower of a bundle.
 
         Raises:
@@ -60,7 +60,7 @@ class LocalFeatureSource:
         return cls(maps=maps, preprocess=preprocess, channels=channels, device=torch_device)
 
     def sample(self, images: Sequence[Pixels], count: int, seed: int) -> NDArray[np.float16]:
-        """K local features of each image, at unit length, `[B, K * C]`.
+        """K patch features of each image, at unit length, `[B, K * C]`.
 
         Which ones depends on the seed and on the pixels, not on the order of the images.
 
