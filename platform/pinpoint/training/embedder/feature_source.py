@@ -124,6 +124,11 @@ def open_feature_source(config: EmbedderConfig, settings: Settings) -> FeatureSo
     check_tower_size(config.tower, preprocess.size_px, settings.media.rendition_px)
     if bundle is not None and config.train_tower is None:
         return _frozen_source(bundle, settings)
+    if bundle is not None and bundle.contract.aggregation is not None:
+        raise BadRequestError(
+            f"{config.tower} has an aggregation, whose vocabulary belongs to the weights it was "
+            "learned with: leave train_tower out, or name the bundle of the bare tower"
+        )
     tower_config = config.train_tower or TowerConfig()
     if tower_config.size_px not in (None, preprocess.size_px) or (
         bundle and tower_config.arguments
