@@ -20,7 +20,7 @@ from pinpoint.records import Point
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BASEMAP_CREDIT: Final = "gray: cities, GeoNames (CC BY 4.0)"
+BASEMAP_CREDIT: Final = "light gray: cities, GeoNames (CC BY 4.0)"
 _COLORS: Final = {True: BLUE, False: VERMILION}
 _LABEL_EDGE_DEG: Final = 170.0
 _WRAP_OFFSETS_DEG: Final = (-360.0, 0.0, 360.0)
