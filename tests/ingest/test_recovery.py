@@ -157,7 +157,7 @@ def test_ingest_items_index_unavailable_counts_no_attempt(harness, org, folder, 
 
 
 def test_ingest_image_that_cannot_be_encoded_fails_alone(harness, org, folder, monkeypatch):
-    encode = harness.components.encoder.encode
+    encode = harness.components.encoder.encode_channels
     with (folder / "0003.jpg").open("rb") as file:
         assert file.read(2) == b"\xff\xd8"
     bad = harness.components.decoder.read("x", str(folder / "0003.jpg")).faces[0].pixels
@@ -167,7 +167,7 @@ def test_ingest_image_that_cannot_be_encoded_fails_alone(harness, org, folder, m
             raise RuntimeError("no vector for this one")
         return encode(images, kind)
 
-    monkeypatch.setattr(harness.components.encoder, "encode", encode_or_fail)
+    monkeypatch.setattr(harness.components.encoder, "encode_channels", encode_or_fail)
     batch = harness.ingest(folder, org)
     assert (batch.indexed, batch.failed) == (5, 1)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'failed'") == 1
