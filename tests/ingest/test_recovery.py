@@ -144,10 +144,10 @@ def test_ingest_items_index_unavailable_counts_no_attempt(harness, org, folder, 
     batch_after = fetch_batch(harness, org, batch)
     assert (batch_after.stored, batch_after.failed) == (6, 0)
     assert harness.scalar("SELECT count(*) FROM images WHERE state = 'indexed'") == 0
-    encode, calls = harness.components.encoder.encode, []
+    encode, calls = harness.components.encoder.encode_channels, []
     monkeypatch.setattr(
         harness.components.encoder,
-        "encode",
+        "encode_channels",
         lambda *arguments: calls.append(arguments) or encode(*arguments),
     )
     recover(harness)
