@@ -375,7 +375,7 @@ def test_write_aggregated_bundle_around_heads_is_refused(aggregated, tmp_path):
         license="CC0",
         note="Random heads.",
     )
-    with pytest.raises(BadBundleError, match="without heads"):
+    with pytest.raises(BadBundleError, match="has heads"):
         write_aggregated_bundle(
             tmp_path / "other",
             name="other",

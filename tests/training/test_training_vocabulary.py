@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 from nets.towers import random_images, timm_bundle
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import app
-from pinpoint.errors import BadRequestError, ConflictError
+from pinpoint.errors import BadBundleError, BadRequestError, ConflictError
 from pinpoint.geo.distance import haversine_m
 from pinpoint.nets.bundle.bundles import read_bundle
-from pinpoint.nets.bundle.specs import VocabularySource
+from pinpoint.nets.bundle.specs import HeadsSpec, VocabularySource
+from pinpoint.nets.embedder.heads import KindHeads
+from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.store.catalog.training_rows import CatalogTrainingRows
@@ -200,7 +202,6 @@ def test_train_vocabulary_command_learns_from_a_folder(home, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--bundle", "descriptor"], "has no network"),
         (["--bundle", "tiny-timm", "--images", "photos"], "license of the images"),
         (["--bundle", "tiny-timm", "--images", "photos", "--activate"], "without a stack"),
         (["--bundle", "tiny-timm", "--no-pca", "--dimensions", "5"], "need the PCA"),
@@ -210,6 +211,28 @@ def test_train_vocabulary_command_with_wrong_options_is_refused(options, words, 
     timm_bundle(home / "bundles" / "tiny-timm")
     result = CliRunner().invoke(app, ["train", "vocabulary", "--name", "vlad", *options])
     assert isinstance(result.exception, BadRequestError)
+    assert words in result.exception.message
+
+
+@pytest.mark.parametrize("images", [[], ["--images", "absent", "--license", "CC0"]])
+@pytest.mark.parametrize(("bundle", "words"), [("descriptor", "no network"), ("heads", "has heads")])
+def test_train_vocabulary_command_refuses_a_bundle_before_it_reads_images(
+    bundle, words, images, home
+):
+    """Neither the stack, which does not run, nor the folder, which does not exist, is asked."""
+    tower = read_bundle(timm_bundle(home / "bundles" / "tiny-timm"))
+    heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=8, dim=5))
+    write_joint_embedding(
+        home / "bundles" / "heads",
+        name="heads",
+        tower=tower,
+        networks=JointNetworks(heads=heads, location=None),
+        license="CC0",
+        note="Random heads.",
+    )
+    command = ["train", "vocabulary", "--name", "vlad", "--bundle", bundle, *images]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, BadBundleError)
     assert words in result.exception.message
 
 
