@@ -22,7 +22,7 @@ from pinpoint.store.catalog.training_rows import CatalogTrainingRows
 from pinpoint.training.core.samples import texts
 from pinpoint.training.vocabulary.config import VocabularyConfig, choose_dimensions
 from pinpoint.training.vocabulary.fitting import fit_projection, fit_vocabulary
-from pinpoint.training.vocabulary.learn_vocabulary import learn_from_pixels
+from pinpoint.training.vocabulary.learn_vocabulary import finish_vocabulary, learn_from_pixels
 from pinpoint.training.vocabulary.recall import leave_one_out_recall
 from pinpoint.training.vocabulary.sampling import add_partners, stratified_order
 from pinpoint.training.vocabulary.train_vocabulary import VocabularyGallery, VocabularyTrainer
@@ -175,6 +175,17 @@ def test_learn_from_pixels_repeats_its_bytes(tmp_path):
     assert learn(1)["centers"] != first["centers"]
 
 
+def test_finish_vocabulary_says_that_a_license_is_not_stated():
+    tensors = fit_vocabulary(unit_rows(20, 8), VocabularyConfig(layer=None, num_centers=2))
+    sources = tuple(
+        VocabularySource(name=name, count=3, license=license)
+        for name, license in (("a", "CC0"), ("b", "not stated"))
+    )
+    config = VocabularyConfig(layer=None, num_centers=2, has_pca=False)
+    license = finish_vocabulary(tensors, config, 8, sources).spec.weights.license
+    assert license == "numbers computed from images under CC0 + a license that is not stated"
+
+
 def test_train_vocabulary_command_learns_from_a_folder(home, tmp_path):
     timm_bundle(home / "bundles" / "tiny-timm")
     folder = tmp_path / "photos"
@@ -195,6 +206,12 @@ def test_train_vocabulary_command_learns_from_a_folder(home, tmp_path):
     assert (source.name, source.count, source.license) == ("photos", 12, "CC0")
     shown = CliRunner().invoke(app, ["bundles", "show", "vlad", "--json"], catch_exceptions=False)
     assert json.loads(shown.stdout)["aggregation"]["num_centers"] == 4
+    plain = CliRunner().invoke(app, ["bundles", "show", "vlad"], catch_exceptions=False).stdout
+    lines = [" ".join(line.split()) for line in plain.splitlines()]
+    expected = {"kind vlad", "layer layer2", "num_centers 4", "dim 6"}
+    assert expected < set(lines)
+    assert "      name photos, count 12, license CC0" in plain.splitlines()
+    assert "{" not in plain
     again = CliRunner().invoke(app, [*words, *options])
     assert isinstance(again.exception, ConflictError)
 

@@ -11,6 +11,9 @@ DEFAULT_DIMENSIONS: Final = 256
 MIN_IMAGES_FOR_PCA: Final = 128
 """Fewest images for which a PCA is fitted without `dimensions`."""
 
+UNSTATED_LICENSE: Final = "not stated"
+"""License of images whose source has none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyConfig:
