@@ -232,7 +232,9 @@ def test_train_vocabulary_command_with_wrong_options_is_refused(options, words, 
 
 
 @pytest.mark.parametrize("images", [[], ["--images", "absent", "--license", "CC0"]])
-@pytest.mark.parametrize(("bundle", "words"), [("descriptor", "no network"), ("heads", "has heads")])
+@pytest.mark.parametrize(
+    ("bundle", "words"), [("descriptor", "no network"), ("heads", "has heads")]
+)
 def test_train_vocabulary_command_refuses_a_bundle_before_it_reads_images(
     bundle, words, images, home
 ):

@@ -47,8 +47,8 @@ def unwritten_weights(license: str) -> WeightsSpec:
     return WeightsSpec(file=AGGREGATION_FILE, sha256="0" * 64, license=license)
 
 
-def require_tower(bundle: Bundle) -> None:
-    """Check that a bundle's tower can get another aggregation.
+def require_tower(bundle: Bundle) -> Path:
+    """The weights of a bundle's tower, which can get another aggregation.
 
     Raises:
         BadBundleError: It has no network, or heads.
@@ -62,6 +62,7 @@ def require_tower(bundle: Bundle) -> None:
             f"bundle {bundle.contract.name} has heads, which read the vectors they were trained "
             "on; name a bundle with a tower and without heads"
         )
+    return bundle.weights
 
 
 def open_feature_maps(tower: Bundle, layer: str | None) -> FeatureMaps:
@@ -133,9 +134,9 @@ def write_aggregated_bundle(
     require_absent(folder)
     if name == DESCRIPTOR_NAME:
         raise BadBundleError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
-    require_tower(tower)
+    weights = require_tower(tower)
     with atomic_folder(folder) as draft:
-        shutil.copyfile(tower.weights, draft / tower.weights.name)
+        shutil.copyfile(weights, draft / weights.name)
         if spec.weights is not None:
             file = draft / spec.weights.file
             save_file({key: value.contiguous() for key, value in tensors.items()}, file)

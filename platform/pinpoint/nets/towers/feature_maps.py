@@ -175,9 +175,7 @@ def _list_layers(network: nn.Module) -> str:
 
 def _list_widths(network: nn.Module) -> tuple[frozenset[int], frozenset[str]]:
     """Numbers of channels in a network, and the paths of its stages, as far as timm lists them."""
-    widths = {
-        module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)
-    }
+    widths = {module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)}
     stages: set[str] = set()
     for prefix, module in (("", network), ("trunk.", getattr(network, "trunk", None))):
         # `FeatureInfo` of timm, or the list that it is made from.
