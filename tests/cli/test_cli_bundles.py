@@ -93,7 +93,8 @@ def test_bundles_import_tower_arguments_become_part_of_the_contract(pinpoint, tm
     assert same["preprocess"]["mean"] == same["preprocess"]["std"] == [0.5, 0.5, 0.5]
     assert same["weights_sha256"] == plain["weights_sha256"]
     assert same["digest"] != plain["digest"]
-    assert "tower_arguments pad_type same" in pinpoint("bundles", "show", "same")[1]
+    assert "tower_arguments\n  pad_type      same\n" in pinpoint("bundles", "show", "same")[1]
+    assert "tower_arguments –\n" in pinpoint("bundles", "show", "plain")[1]
     picture = np.asarray(np.random.default_rng(3).integers(0, 255, (240, 320, 3)), dtype=np.uint8)
     vectors = [
         open_encoder(EncoderSettings(bundle=name, device="cpu"), tmp_path / "home", 512).encode(

@@ -172,6 +172,21 @@ def test_aggregation_gem_and_avg_equal_slow_loops():
             np.testing.assert_allclose(vectors[image], slow, atol=1e-6)
 
 
+@pytest.mark.parametrize("power", [1.0, 3.0, 10.0, 40.0, 100.0])
+@pytest.mark.parametrize("scale", [0.01, 0.1, 1.0, 20.0, 50.0])
+def test_aggregation_gem_with_any_power_equals_slow_loop(power, scale):
+    features = scale * local_map(2, 49, 3).features.abs()
+    spec = AggregationSpec(kind="gem", feature_dim=3, dim=3, gem_power=power)
+    vectors = Aggregation(spec, {}, "test")(LocalMap(features, features[:, :0])).numpy()
+    values = features.double().clamp(min=1e-6).numpy()
+    for image in range(2):
+        slow = np.zeros(3)
+        for channel in range(3):
+            total = sum(value**power for value in values[image, :, channel])
+            slow[channel] = (total / 49) ** (1 / power)
+        np.testing.assert_allclose(vectors[image], slow / sum(slow**2) ** 0.5, atol=1e-5)
+
+
 def test_aggregation_cls_reads_first_prefix_token():
     spec = AggregationSpec(kind="cls", feature_dim=3, dim=3)
     tokens = local_map(2, 6, 3).features
@@ -360,7 +375,7 @@ def test_write_aggregated_bundle_around_heads_is_refused(aggregated, tmp_path):
         license="CC0",
         note="Random heads.",
     )
-    with pytest.raises(BadBundleError, match="without heads"):
+    with pytest.raises(BadBundleError, match="has heads"):
         write_aggregated_bundle(
             tmp_path / "other",
             name="other",

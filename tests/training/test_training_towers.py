@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from nets.aggregated import vlad_bundle, vlad_spec
 from nets.towers import timm_bundle
 from pinpoint.errors import BadRequestError
 from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.nets.bundle.aggregated_bundles import pooled_aggregation
 from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.nets.bundle.checkpoint import load_tower
 from pinpoint.nets.runtime import open_encoder
@@ -175,3 +177,16 @@ def test_open_feature_source_with_incomplete_tower_config_is_refused(planet, set
     ):
         with pytest.raises(BadRequestError, match=words):
             open_feature_source(config(planet, **change), settings)
+
+
+def test_train_embedder_with_trained_tower_under_an_aggregation_is_refused(
+    planet, settings, decoder, tmp_path
+):
+    bundles = settings.services.home / "bundles"
+    tower = read_bundle(bundles / "tiny-timm")
+    channels = pooled_aggregation(tower, "avg", layer="layer3").dim
+    vlad_bundle(bundles / "tiny-vlad", tower, vlad_spec(channels, "layer3"))
+    run_config = config(planet, tower="tiny-vlad", train_tower={"trainable_blocks": 1})
+    with pytest.raises(BadRequestError, match=r"tiny-vlad has an aggregation.*the bare tower"):
+        trained(run_config, tmp_path, settings, decoder)
+    assert not list(tmp_path.iterdir())

@@ -10,17 +10,19 @@ from typer.testing import CliRunner
 from nets.towers import random_images, timm_bundle
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import app
-from pinpoint.errors import BadRequestError, ConflictError
+from pinpoint.errors import BadBundleError, BadRequestError, ConflictError
 from pinpoint.geo.distance import haversine_m
 from pinpoint.nets.bundle.bundles import read_bundle
-from pinpoint.nets.bundle.specs import VocabularySource
+from pinpoint.nets.bundle.specs import HeadsSpec, VocabularySource
+from pinpoint.nets.embedder.heads import KindHeads
+from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
 from pinpoint.nets.runtime import open_encoder
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.store.catalog.training_rows import CatalogTrainingRows
 from pinpoint.training.core.samples import texts
 from pinpoint.training.vocabulary.config import VocabularyConfig, choose_dimensions
 from pinpoint.training.vocabulary.fitting import fit_projection, fit_vocabulary
-from pinpoint.training.vocabulary.learn_vocabulary import learn_from_pixels
+from pinpoint.training.vocabulary.learn_vocabulary import finish_vocabulary, learn_from_pixels
 from pinpoint.training.vocabulary.recall import leave_one_out_recall
 from pinpoint.training.vocabulary.sampling import add_partners, stratified_order
 from pinpoint.training.vocabulary.train_vocabulary import VocabularyGallery, VocabularyTrainer
@@ -173,6 +175,17 @@ def test_learn_from_pixels_repeats_its_bytes(tmp_path):
     assert learn(1)["centers"] != first["centers"]
 
 
+def test_finish_vocabulary_says_that_a_license_is_not_stated():
+    tensors = fit_vocabulary(unit_rows(20, 8), VocabularyConfig(layer=None, num_centers=2))
+    sources = tuple(
+        VocabularySource(name=name, count=3, license=license)
+        for name, license in (("a", "CC0"), ("b", "not stated"))
+    )
+    config = VocabularyConfig(layer=None, num_centers=2, has_pca=False)
+    license = finish_vocabulary(tensors, config, 8, sources).spec.weights.license
+    assert license == "numbers computed from images under CC0 + a license that is not stated"
+
+
 def test_train_vocabulary_command_learns_from_a_folder(home, tmp_path):
     timm_bundle(home / "bundles" / "tiny-timm")
     folder = tmp_path / "photos"
@@ -193,6 +206,12 @@ def test_train_vocabulary_command_learns_from_a_folder(home, tmp_path):
     assert (source.name, source.count, source.license) == ("photos", 12, "CC0")
     shown = CliRunner().invoke(app, ["bundles", "show", "vlad", "--json"], catch_exceptions=False)
     assert json.loads(shown.stdout)["aggregation"]["num_centers"] == 4
+    plain = CliRunner().invoke(app, ["bundles", "show", "vlad"], catch_exceptions=False).stdout
+    lines = [" ".join(line.split()) for line in plain.splitlines()]
+    expected = {"kind vlad", "layer layer2", "num_centers 4", "dim 6"}
+    assert expected < set(lines)
+    assert "      name photos, count 12, license CC0" in plain.splitlines()
+    assert "{" not in plain
     again = CliRunner().invoke(app, [*words, *options])
     assert isinstance(again.exception, ConflictError)
 
@@ -200,7 +219,6 @@ def test_train_vocabulary_command_learns_from_a_folder(home, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--bundle", "descriptor"], "has no network"),
         (["--bundle", "tiny-timm", "--images", "photos"], "license of the images"),
         (["--bundle", "tiny-timm", "--images", "photos", "--activate"], "without a stack"),
         (["--bundle", "tiny-timm", "--no-pca", "--dimensions", "5"], "need the PCA"),
@@ -210,6 +228,30 @@ def test_train_vocabulary_command_with_wrong_options_is_refused(options, words, 
     timm_bundle(home / "bundles" / "tiny-timm")
     result = CliRunner().invoke(app, ["train", "vocabulary", "--name", "vlad", *options])
     assert isinstance(result.exception, BadRequestError)
+    assert words in result.exception.message
+
+
+@pytest.mark.parametrize("images", [[], ["--images", "absent", "--license", "CC0"]])
+@pytest.mark.parametrize(
+    ("bundle", "words"), [("descriptor", "no network"), ("heads", "has heads")]
+)
+def test_train_vocabulary_command_refuses_a_bundle_before_it_reads_images(
+    bundle, words, images, home
+):
+    """Neither the stack, which does not run, nor the folder, which does not exist, is asked."""
+    tower = read_bundle(timm_bundle(home / "bundles" / "tiny-timm"))
+    heads = KindHeads(HeadsSpec(feature_dim=tower.contract.dims["image"], hidden=8, dim=5))
+    write_joint_embedding(
+        home / "bundles" / "heads",
+        name="heads",
+        tower=tower,
+        networks=JointNetworks(heads=heads, location=None),
+        license="CC0",
+        note="Random heads.",
+    )
+    command = ["train", "vocabulary", "--name", "vlad", "--bundle", bundle, *images]
+    result = CliRunner().invoke(app, command)
+    assert isinstance(result.exception, BadBundleError)
     assert words in result.exception.message
 
 

@@ -86,11 +86,7 @@ def show(context: typer.Context, name: BundleArgument, as_json: JsonOption = Fal
     if session.as_json:
         output.print_json(description)
         return
-    for key, value in description.items():
-        if isinstance(value, dict):
-            parts = [f"{name} {output.format_cell(item)}" for name, item in value.items()]
-            value = ", ".join(parts) or None
-        output.print_line(f"{key:15} {output.format_cell(value)}")
+    output.print_document(description)
 
 
 @app.command("verify")

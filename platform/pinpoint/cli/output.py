@@ -75,9 +75,30 @@ def print_table(
     console.print(view)
 
 
+def print_document(document: Mapping[str, object], indent: int = 0) -> None:
+    """Print a line for each key; documents inside are indented, without their absent values.
+
+    The documents of a list, such as the sources of a vocabulary, have a line each.
+    """
+    keys = [key for key, value in document.items() if value is not None or not indent]
+    width = max([15 - indent, *(len(key) for key in keys)])
+    for key in keys:
+        value = document[key]
+        if isinstance(value, Mapping) and value:
+            print_line(" " * indent + key)
+            print_document(value, indent + 2)
+        elif isinstance(value, list | tuple) and isinstance(next(iter(value), None), Mapping):
+            print_line(" " * indent + key)
+            for item in value:
+                parts = [f"{name} {format_cell(part)}" for name, part in item.items()]
+                print_line(" " * (indent + 2) + ", ".join(parts))
+        else:
+            print_line(" " * indent + f"{key:{width}} {format_cell(value)}")
+
+
 def format_cell(value: object) -> str:
     """Format a value for people."""
-    if value is None:
+    if value is None or value == {}:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -107,6 +107,7 @@ def vocabulary(  # noqa: PLR0913 - options of a command
 
     The report compares recall on leave-one-out queries with the current bundle.
     """
+    from pinpoint.nets.bundle.aggregated_bundles import require_tower
     from pinpoint.nets.bundle.bundles import find_bundle
     from pinpoint.training.vocabulary.config import VocabularyConfig
 
@@ -124,10 +125,7 @@ def vocabulary(  # noqa: PLR0913 - options of a command
         seed=seed,
         restarts=restarts,
     )
-    if tower.weights is None:
-        raise BadRequestError(
-            f"bundle {tower.contract.name} has no network; name a bundle with a tower: --bundle"
-        )
+    require_tower(tower)
     run = VocabularyRun(session=session, settings=settings, tower=tower, config=config, name=name)
     if images is not None:
         if activate or in_source or out:

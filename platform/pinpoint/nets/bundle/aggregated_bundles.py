@@ -47,6 +47,24 @@ def unwritten_weights(license: str) -> WeightsSpec:
     return WeightsSpec(file=AGGREGATION_FILE, sha256="0" * 64, license=license)
 
 
+def require_tower(bundle: Bundle) -> Path:
+    """The weights of a bundle's tower, which can get another aggregation.
+
+    Raises:
+        BadBundleError: It has no network, or heads.
+    """
+    if bundle.weights is None:
+        raise BadBundleError(
+            f"bundle {bundle.contract.name} has no network; name a bundle with a tower"
+        )
+    if bundle.contract.heads is not None:
+        raise BadBundleError(
+            f"bundle {bundle.contract.name} has heads, which read the vectors they were trained "
+            "on; name a bundle with a tower and without heads"
+        )
+    return bundle.weights
+
+
 def open_feature_maps(tower: Bundle, layer: str | None) -> FeatureMaps:
     """The layers of a bundle's tower up to one of them, whatever the bundle does with its output.
 
@@ -116,13 +134,9 @@ def write_aggregated_bundle(
     require_absent(folder)
     if name == DESCRIPTOR_NAME:
         raise BadBundleError(f"{DESCRIPTOR_NAME!r} is built in; give the bundle another name")
-    if tower.weights is None or tower.contract.heads is not None:
-        raise BadBundleError(
-            f"bundle {tower.contract.name} is not a tower with weights and without heads: heads "
-            "read the vectors they were trained on"
-        )
+    weights = require_tower(tower)
     with atomic_folder(folder) as draft:
-        shutil.copyfile(tower.weights, draft / tower.weights.name)
+        shutil.copyfile(weights, draft / weights.name)
         if spec.weights is not None:
             file = draft / spec.weights.file
             save_file({key: value.contiguous() for key, value in tensors.items()}, file)

@@ -93,9 +93,24 @@ class Aggregation(nn.Module):
                 raise BadBundleError("the layer has no class token, which the kind `cls` reads")
             return prefix[:, 0]
         if self.spec.gem_power is not None:
-            powers = features.clamp(min=_MIN_ACTIVATION) ** self.spec.gem_power
-            return powers.mean(dim=1) ** (1.0 / self.spec.gem_power)
+            return generalized_mean(features, self.spec.gem_power)
         return features.mean(dim=1)
+
+
+def generalized_mean(features: torch.Tensor, power: float) -> torch.Tensor:
+    """Generalized mean over the patch features of each channel, `[B, T, C]` to `[B, C]`.
+
+    The greatest activation of the channel is factored out. Its ratio to the others is at most 1, so
+    that no power overflows, and at least one ratio is 1, so that the mean does not vanish.
+
+    Args:
+        features: Numbers below 1e-6 count as 1e-6.
+        power: At least 1.
+    """
+    positive = features.clamp(min=_MIN_ACTIVATION)
+    greatest = positive.amax(dim=1, keepdim=True)
+    means = ((positive / greatest) ** power).mean(dim=1)
+    return greatest[:, 0] * means ** (1.0 / power)
 
 
 def vlad(features: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:

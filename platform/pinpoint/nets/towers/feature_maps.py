@@ -5,6 +5,7 @@ Letters: B images, S side of the input, T patch features per image, C channels.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +50,7 @@ class FeatureMaps:
     def __init__(self, network: nn.Module, layer: str | None) -> None:
         self._network = network
         self._layer = layer
+        self._widths, self._stages = _list_widths(network)
         trunk = getattr(network, "trunk", None)
         # A timm network may be inside an image encoder of open_clip.
         self._inner: Any = trunk if isinstance(trunk, nn.Module) else network
@@ -74,29 +76,59 @@ class FeatureMaps:
             BadBundleError: The layer is not part of the forward pass, or gives no map or tokens.
         """
         if self._layer is None:
-            return self._split_output(self._inner.forward_features(pixels))
+            return self._split_output(self._inner.forward_features(pixels), len(pixels))
         try:
             self._network(pixels)
         except LayerOutputReached as reached:
-            return self._split_output(reached.output)
+            return self._split_output(reached.output, len(pixels))
         raise BadBundleError(f"the forward pass of the tower does not call layer {self._layer!r}")
 
-    def _split_output(self, output: object) -> LocalMap:
+    def _split_output(self, output: object, batch: int) -> LocalMap:
         first = output[0] if isinstance(output, tuple) and output else output
-        if isinstance(first, torch.Tensor) and first.ndim == 4:
-            # Swin and MaxViT keep the channels last.
-            if getattr(self._inner, "output_fmt", "NCHW") == "NHWC":
-                first = first.permute(0, 3, 1, 2)
-            features = first.flatten(2).transpose(1, 2)
-            return LocalMap(features, features[:, :0])
-        if isinstance(first, torch.Tensor) and first.ndim == 3:
-            count = _count_prefix_tokens(self._inner)
-            return LocalMap(first[:, count:], first[:, :count])
+        local = None
+        # Attention within windows gives B * windows rows.
+        if isinstance(first, torch.Tensor) and first.ndim in (3, 4) and len(first) == batch:
+            local = self._split_map(first) if first.ndim == 4 else self._split_tokens(first)
+        if local is not None:
+            return local
         shape = list(first.shape) if isinstance(first, torch.Tensor) else type(first).__name__
+        widths = ", ".join(str(width) for width in sorted(self._widths))
         raise BadBundleError(
-            f"layer {self._layer or 'forward_features'!r} of the tower gives neither a feature map "
-            f"[B, C, H, W] nor tokens [B, T, C], but {shape}"
+            f"layer {self._layer or 'forward_features'!r} of the tower gives {shape}. These "
+            "axes are not clearly those of a feature map [B, C, H, W] or of tokens [B, T, C]: C "
+            f"must be a width of the tower ({widths}), H = W, and T the number of patches, with or "
+            f"without prefix tokens. Name a block or a stage: {_list_layers(self._network)}"
         )
+
+    def _split_map(self, output: torch.Tensor) -> LocalMap | None:
+        """A feature map `[B, C, H, W]`, or None if its axes are not certain.
+
+        Images are square, so their maps are: `[B, H, W, C]` and the heads `[B, heads, T, d]` of an
+        attention have other equal axes than `[B, C, H, W]`.
+        """
+        # Swin keeps the channels last.
+        if getattr(self._inner, "output_fmt", "NCHW") == "NHWC":
+            output = output.permute(0, 3, 1, 2)
+        _, channels, height, width = output.shape
+        is_stage = self._layer is None or self._layer in self._stages
+        if channels not in self._widths or height != width or (channels == height and not is_stage):
+            return None
+        features = output.flatten(2).transpose(1, 2)
+        return LocalMap(features, features[:, :0])
+
+    def _split_tokens(self, output: torch.Tensor) -> LocalMap | None:
+        """Tokens `[B, T, C]`, or None if it is not certain which of them are patches."""
+        _, tokens, channels = output.shape
+        if channels not in self._widths:
+            return None
+        # The first layers, such as `patch_embed`, run before the class token is added.
+        counts = {0, _count_prefix_tokens(self._inner)}
+        if counts != {0}:
+            counts = {count for count in counts if _is_square(tokens - count)}
+        if len(counts) != 1:
+            return None
+        (count,) = counts
+        return LocalMap(output[:, count:], output[:, :count])
 
 
 def layer_channels(maps: FeatureMaps, preprocess: Preprocess) -> int:
@@ -139,6 +171,27 @@ def _list_layers(network: nn.Module) -> str:
         steps = [key for key, _ in child.named_children() if key.isdigit()]
         paths += [f"{name}.0 to {name}.{len(steps) - 1}"] if len(steps) > 1 else [name]
     return ", ".join(paths[:12])
+
+
+def _list_widths(network: nn.Module) -> tuple[frozenset[int], frozenset[str]]:
+    """Numbers of channels in a network, and the paths of its stages, as far as timm lists them."""
+    widths = {module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)}
+    stages: set[str] = set()
+    for prefix, module in (("", network), ("trunk.", getattr(network, "trunk", None))):
+        # `FeatureInfo` of timm, or the list that it is made from.
+        listed = getattr(module, "feature_info", ())
+        for entry in listed if isinstance(listed, list | tuple) else listed.info:
+            widths.add(int(entry["num_chs"]))
+            stages.add(prefix + entry["module"])
+        for name in ("num_features", "embed_dim", "width"):
+            value = getattr(module, name, None)
+            if isinstance(value, int):
+                widths.add(value)
+    return frozenset(widths), frozenset(stages)
+
+
+def _is_square(count: int) -> bool:
+    return count > 0 and math.isqrt(count) ** 2 == count
 
 
 def _count_prefix_tokens(network: nn.Module) -> int:

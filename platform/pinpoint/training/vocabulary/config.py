@@ -11,6 +11,9 @@ DEFAULT_DIMENSIONS: Final = 256
 MIN_IMAGES_FOR_PCA: Final = 128
 """Fewest images for which a PCA is fitted without `dimensions`."""
 
+UNSTATED_LICENSE: Final = "not stated"
+"""License of images whose source has none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocabularyConfig:
@@ -19,8 +22,7 @@ class VocabularyConfig:
     layer: str | None
     """Layer of the tower; None: the last feature map or tokens."""
     num_centers: int = 48
-    """M. On 104 queries of real street views 32, 48 and 64 centers differ by less than the error
-    of the measurement."""
+    """M."""
     local_dim: int | None = None
     """L: channels after the local PCA; None: no local PCA."""
     has_pca: bool = True
@@ -32,8 +34,8 @@ class VocabularyConfig:
     gallery of hundreds or a few thousands estimates worst."""
     seed: int = 0
     restarts: int = 5
-    """Vocabularies that a gallery chooses from. The start of k-means moves recall on 104 queries by
-    about one point in either direction."""
+    """Vocabularies that a gallery chooses from. On 104 queries of real street views those of 12
+    seeds had a recall@1 of 86.5 to 93.3 %, 89.8 % on average."""
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -15,7 +15,11 @@ from pinpoint.nets.bundle.bundles import Bundle
 from pinpoint.nets.bundle.specs import AggregationSpec, VocabularyNote, VocabularySource
 from pinpoint.progress import StageProgressCallback
 from pinpoint.records import Pixels
-from pinpoint.training.vocabulary.config import VocabularyConfig, choose_dimensions
+from pinpoint.training.vocabulary.config import (
+    UNSTATED_LICENSE,
+    VocabularyConfig,
+    choose_dimensions,
+)
 from pinpoint.training.vocabulary.fitting import (
     describe_aggregation,
     fit_projection,
@@ -106,7 +110,10 @@ def finish_vocabulary(
     metrics: dict[str, float] | None = None,
 ) -> LearnedVocabulary:
     """Learned tensors with their part of the contract."""
-    licenses = dict.fromkeys(source.license for source in sources)
+    licenses = dict.fromkeys(
+        "a license that is not stated" if source.license == UNSTATED_LICENSE else source.license
+        for source in sources
+    )
     spec = describe_aggregation(
         tensors,
         config,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pinpoint.arrays import Floats32
-from pinpoint.nets.bundle.aggregated_bundles import open_feature_maps
+from pinpoint.nets.bundle.aggregated_bundles import open_feature_maps, require_tower
 from pinpoint.nets.bundle.bundles import Bundle
 from pinpoint.nets.bundle.contract import Preprocess
 from pinpoint.nets.runtime import choose_device
@@ -49,9 +49,11 @@ class PatchFeatureSource:
         """Load the tower of a bundle.
 
         Raises:
-            BadBundleError: The weights do not fit the tower, or it has no such layer.
+            BadBundleError: The bundle has no network or has heads, the weights do not fit the
+                tower, or it has no such layer.
             ConfigurationError: The device does not exist.
         """
+        require_tower(tower)
         maps = open_feature_maps(tower, layer)
         preprocess = tower.contract.preprocess
         channels = layer_channels(maps, preprocess)

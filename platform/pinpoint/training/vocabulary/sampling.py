@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from pinpoint.geo.points import EARTH_RADIUS_M, unit_xyz
 from pinpoint.nets.bundle.specs import VocabularySource
 from pinpoint.training.core.samples import Rows, Sample, Samples, SnapshotSource
+from pinpoint.training.vocabulary.config import UNSTATED_LICENSE
 
 MATCH_RADIUS_M: Final = 25.0
 """Distance up to which an image shows the place of a query; the usual threshold of visual place
@@ -70,7 +71,7 @@ class VocabularySample:
             VocabularySource(
                 name=name[:200],
                 count=count,
-                license=(licenses.get(name.split("/", 1)[1]) or "not stated")[:200],
+                license=(licenses.get(name.split("/", 1)[1]) or UNSTATED_LICENSE)[:200],
             )
             for name, count in zip(names, counts.tolist(), strict=True)
         )
