@@ -270,6 +270,14 @@ def _to_dict(calibration: Calibration) -> dict[str, Any]:
             "outside_share": calibration.coverage.outside_share,
             "num_queries": calibration.coverage.num_queries,
         },
+        "verification": None
+        if calibration.verification is None
+        else {
+            "verify_candidates": calibration.verification.verify_candidates,
+            "num_queries": calibration.verification.num_queries,
+            "num_verified": calibration.verification.num_verified,
+            "threshold": calibration.verification.abstention.threshold,
+        },
         "note": calibration.note,
     }
 

@@ -219,11 +219,16 @@ def _unpack_files(
     digests: Mapping[str, str],
     on_message: lifecycle.OnMessage,
 ) -> None:
-    """Add blobs and bundles; an existing file with a blob's name is the same blob."""
+    """Add blobs, bundles and thresholds; an existing file with a blob's name is the same blob."""
+    folders = {
+        "blobs": paths.blobs_dir,
+        "bundles": paths.bundles_dir,
+        "verification": paths.verification_dir,
+    }
     num_files = 0
     for name, digest in digests.items():
         top_folder, _, relative = name.partition("/")
-        target = {"blobs": paths.blobs_dir, "bundles": paths.bundles_dir}.get(top_folder)
+        target = folders.get(top_folder)
         if target is None or (top_folder == "blobs" and (target / relative).is_file()):
             continue
         with reader.open(name) as file:
