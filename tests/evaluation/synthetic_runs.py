@@ -8,11 +8,12 @@ Letters: N queries, K candidates.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
+from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination
 from pinpoint.records import QueryFeatures
 from pinpoint.settings import SearchSettings
@@ -55,6 +56,23 @@ def make_queries(count, seed, *, supported=True):
     return queries
 
 
+def add_inliers(queries, seed):
+    """Queries with compared candidates: six of ten correct ones have many inliers, others few."""
+    rng = np.random.default_rng(seed)
+    compared = []
+    for features, ground_truth, creator in queries:
+        heaviest = np.array(features.positions[int(np.argmax(features.logits))])
+        is_correct = haversine_m(heaviest, ground_truth) <= 25_000
+        inliers = int(rng.integers(3, 10))
+        if is_correct and rng.uniform() < 0.6:
+            inliers = 12 + int(rng.geometric(0.03))
+        elif rng.uniform() < 0.01:
+            inliers = 13
+        changed = replace(features, max_inliers=inliers, verified=inliers >= 12)
+        compared.append((changed, ground_truth, creator))
+    return compared
+
+
 def write_run(folder: Path, covered, uncovered=(), **changes) -> Path:
     """Write the folder of a finished run with these answers."""
     folder.mkdir(parents=True)
@@ -87,7 +105,8 @@ def write_run(folder: Path, covered, uncovered=(), **changes) -> Path:
             "ranker": "vote",
             "source_kinds": [],
             "exclude": ["self"],
-            "search": SEARCH.model_dump(),
+            "search": SEARCH.model_dump(exclude={"verify_candidates"}),
+            "verify": 8,
         },
     } | changes
     (folder / "run.json").write_text(json.dumps(manifest))

@@ -19,7 +19,7 @@ from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.nets.bundle.calibrations import read_calibrations, write_calibration
 from pinpoint.records import CoverageModel, SearchFilter
-from pinpoint.search import pipeline, posterior
+from pinpoint.search import pipeline, posterior, query_features
 from search import in_memory
 
 
@@ -199,6 +199,6 @@ def test_neighborhood_coherence_equals_loop():
     pairs = [float(a @ b) for i, a in enumerate(vectors) for b in vectors[i + 1 :]]
     expected = np.mean([float(a @ vector) for a in vectors]) - np.mean(pairs)
     assert len(vectors) >= 4
-    assert posterior.neighborhood_coherence(ranked) == pytest.approx(expected, abs=2e-6)
+    assert query_features.neighborhood_coherence(ranked) == pytest.approx(expected, abs=2e-6)
     alone = [replace(entry, evidence=(), similarities=()) for entry in ranked]
-    assert posterior.neighborhood_coherence(alone) == 0.0
+    assert query_features.neighborhood_coherence(alone) == 0.0

@@ -66,6 +66,10 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["out.tar", "out"])
 def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, tmp_path, name):
     target = tmp_path / name
+    thresholds = StackPaths(tmp_path / "home").verification_dir
+    thresholds.mkdir()
+    (thresholds / f"{filled.api_keys.organization('acme').id}.json").write_text("{}\n")
+    stored_thresholds = files(thresholds)
     manifest = write_backup(settings, target, quiet)
     original = dumps.read_installation(settings.services.database_url)
     assert (manifest.counts["images"], manifest.blobs, manifest.bundle) == (3, 3, "descriptor")
@@ -78,6 +82,9 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
         restore_backup(settings, target, replace=True, on_message=quiet)
 
     shutil.rmtree(tmp_path / "home" / "blobs")
+    shutil.rmtree(thresholds)
+    thresholds.mkdir()
+    (thresholds / "00000000-0000-4000-8000-000000000000.json").write_text("of another gallery")
     filled.owner.close()
     filled.as_api.close()
     with dumps.open_connection(settings.services.database_url) as connection:
@@ -91,6 +98,7 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
     restore_backup(settings, target, replace=True, on_message=quiet)
     assert dumps.read_installation(settings.services.database_url) == copy
     assert files(tmp_path / "home" / "blobs") == blobs
+    assert files(thresholds) == stored_thresholds
     filled.as_api.check()
     with filled.database.read(filled.api_keys.organization("acme").id) as catalog:
         assert [source.images for source in catalog.sources()] == [3]

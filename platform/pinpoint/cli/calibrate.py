@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -18,9 +20,18 @@ from pinpoint.cli.evaluate import (
 )
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
-from pinpoint.records import Calibration
+from pinpoint.records import Calibration, VerificationModel
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
+
+_EXAMPLE_INLIERS: Final = (
+    ("not verified", 4, False),
+    ("not verified", 8, False),
+    ("verified", 15, True),
+    ("verified", 30, True),
+    ("verified", 100, True),
+)
+"""Rows of the table of verification: name, inliers, and whether they are verified."""
 
 app = typer.Typer()
 
@@ -270,6 +281,14 @@ def _to_dict(calibration: Calibration) -> dict[str, Any]:
             "outside_share": calibration.coverage.outside_share,
             "num_queries": calibration.coverage.num_queries,
         },
+        "verification": None
+        if calibration.verification is None
+        else {
+            "verify_candidates": calibration.verification.verify_candidates,
+            "num_queries": calibration.verification.num_queries,
+            "num_verified": calibration.verification.num_verified,
+            "threshold": calibration.verification.abstention.threshold,
+        },
         "note": calibration.note,
     }
 
@@ -301,5 +320,30 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
             else f", {abstention.abstention_rate_not_in_gallery:.1%} of uncovered queries"
         )
     )
+    if calibration.verification is not None:
+        _print_verification(calibration.verification)
     output.print_line(calibration.note)
     output.print_line("restart a running stack to use it: pinpoint down && pinpoint up")
+
+
+def _print_verification(model: VerificationModel) -> None:
+    """Print what verification changes: factors of the odds, and the abstention threshold."""
+    fit = model.strata["all"]
+    rows = []
+    for name, inliers, verified in _EXAMPLE_INLIERS:
+        features = (1.0, math.log1p(inliers), float(verified))
+        factors = (
+            math.exp(sum(map(operator.mul, fit.log_odds_within_km[km], features)))
+            for km in ("1", "25")
+        )
+        rows.append((name, inliers, *(f"{factor:.2f}" for factor in factors)))
+    output.print_table(
+        f"verification of {model.verify_candidates} candidates: factor of the odds of the answer",
+        ("candidates", ">inliers", ">within 1 km", ">within 25 km"),
+        rows,
+    )
+    output.print_line(
+        f"with compared candidates, abstains if {model.abstention.signal} is above "
+        f"{model.abstention.threshold:.3f}; {model.num_verified} of {model.num_queries} queries "
+        "were verified"
+    )

@@ -106,6 +106,7 @@ def _print_calibration(path: Path, calibration: VerificationCalibration) -> None
             ],
         )
     output.print_line(
-        f"verified: {threshold.min_inliers} inliers or more. It holds for this gallery and this "
-        "matcher; a running stack uses it from the next query"
+        f"verified: {threshold.min_inliers} inliers or more that cover {threshold.min_spread:.1%} of "
+        "both images. It holds for this gallery and this matcher; a running stack uses it from the "
+        "next query. Then run `pinpoint calibrate --from-gallery --verify 8`: probabilities use it"
     )

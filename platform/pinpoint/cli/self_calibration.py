@@ -139,11 +139,13 @@ def print_report(folder: Path, report: Mapping[str, Any]) -> None:
         ],
     )
     rows = [_format_row("all", report["cross_fitted"])]
-    rows += [_format_row(kind, summary) for kind, summary in report["by_kind"].items()]
+    for summaries in (report["by_kind"], report["by_verification"]):
+        rows += [_format_row(name, summary) for name, summary in summaries.items()]
     output.print_table(
         "cross-fitted: each half of the creators with the other half's fit",
         (
-            "source kind",
+            "queries",
+            ">number",
             ">right within 25 km",
             ">stated P(25 km)",
             ">debiased ECE",
@@ -179,6 +181,7 @@ def _format_row(name: str, summary: Mapping[str, Any]) -> tuple[str, ...]:
     false_abstention = covered["false_abstention_rate"]
     return (
         name,
+        str(covered["queries"]),
         f"{covered['accuracy_25_km']:.1%}",
         f"{covered['mean_probability_within_25_km']:.3f}",
         f"{covered['debiased_ece']:.3f}",

@@ -15,6 +15,11 @@ The intercept of g contains the assumed share of such photos among all queries, 
 regression on classes of equal weight gives the log of the likelihood ratio; its intercept moves by
 log(π / (1 - π)) (prior probability shift; Saerens, Latinne and Decaestecker 2002).
 
+If candidates were compared by local features, the inliers add evidence for the locality of the
+heaviest candidate. Its candidates' kernels are multiplied by a Bayes factor before normalization:
+
+    log factor = v_0 + v_1 log(1 + inliers) + v_2 [verified]          v_1, v_2 ≥ 0
+
 All parameters are fitted per stratum on held-out queries (`evaluation.calibration`). A stratum is
 known when the query arrives: its source kind, and the gallery's density around the candidates. The
 wide kernels have equal weight at all candidates: they spread the remaining mass like the part of
@@ -29,10 +34,17 @@ from typing import Final
 
 import numpy as np
 
-from pinpoint.arrays import Floats
+from pinpoint.arrays import Flags, Floats
 from pinpoint.geo.distance import haversine_m, pairwise_m
 from pinpoint.geo.kernels import Mixture
-from pinpoint.records import AbstentionRule, CoverageModel, QueryFeatures, StratumFit
+from pinpoint.records import (
+    AbstentionRule,
+    Calibration,
+    CoverageModel,
+    QueryFeatures,
+    StratumFit,
+    VerificationFit,
+)
 
 FEATURE_NAMES: Final = (
     "intercept",
@@ -90,12 +102,62 @@ def select_fit(
     return name, fits[name]
 
 
+def select_verification_fit(
+    query: QueryFeatures, stratum: str, calibration: Calibration
+) -> VerificationFit | None:
+    """The corrections for compared candidates; None if none was compared, or none were fitted."""
+    if calibration.verification is None or query.max_inliers is None:
+        return None
+    return calibration.verification.strata.get(stratum)
+
+
+def select_abstention_rule(
+    query: QueryFeatures, stratum: str, calibration: Calibration
+) -> AbstentionRule:
+    """The abstention rule of a query, with or without compared candidates."""
+    if (
+        calibration.verification is None
+        or select_verification_fit(query, stratum, calibration) is None
+    ):
+        return calibration.abstention
+    return calibration.verification.abstention
+
+
+def verification_features(query: QueryFeatures) -> Floats:
+    """`[3]`: 1, log(1 + inliers), and whether a candidate is verified, of compared candidates."""
+    return np.array([1.0, np.log1p(query.max_inliers or 0), float(bool(query.verified))])
+
+
+def locality_log_odds(query: QueryFeatures, verification: VerificationFit | None) -> float:
+    """Log of the Bayes factor of the heaviest candidate's locality; 0 without verification."""
+    if verification is None:
+        return 0.0
+    coefficients = verification.log_odds_within_km[f"{AGREEMENT_RADIUS_M / 1e3:g}"]
+    return float(np.dot(coefficients, verification_features(query)))
+
+
+def is_near_heaviest(query: QueryFeatures) -> Flags:
+    """Whether each candidate is within 25 km of the heaviest one, `[K]`."""
+    positions = np.array(query.positions)
+    heaviest = positions[int(np.argmax(query.logits))]
+    return np.asarray(haversine_m(positions, heaviest) <= AGREEMENT_RADIUS_M)
+
+
+def shift_probability(probability: float, log_odds_shift: float) -> float:
+    """The probability after adding to its log-odds."""
+    if log_odds_shift == 0.0 or probability in (0.0, 1.0):
+        return probability
+    odds = np.log(probability / (1.0 - probability)) + log_odds_shift
+    return float(1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0))))
+
+
 def mixture(
     query: QueryFeatures,
     fit: StratumFit,
     kernels_km: Sequence[float],
     background_kernels_km: Sequence[float],
     coverage: CoverageModel | None = None,
+    verification: VerificationFit | None = None,
 ) -> Mixture:
     """The posterior without its lightest thousandth.
 
@@ -105,6 +167,7 @@ def mixture(
         kernels_km: Radii of the kernels around candidates.
         background_kernels_km: Radii of the background kernels.
         coverage: Probability that the photo is not in the gallery; None takes 0.
+        verification: Corrections for compared candidates, if there are any.
     """
     points, count = np.array(query.positions), len(query.positions)
     mass, p_outside = masses(query, fit)
@@ -115,6 +178,11 @@ def mixture(
         background = (1.0 - p_not) * background + p_not * np.array(
             coverage.background_kernel_weights
         )
+    if verification is not None:
+        factor = np.exp(np.clip(locality_log_odds(query, verification), -30.0, 30.0))
+        mass = np.where(is_near_heaviest(query), mass * factor, mass)
+        total = mass.sum() + background.sum()
+        mass, background = mass / total, background / total
     narrow = np.outer(mass, fit.kernel_weights)
     wide = np.outer(np.full(count, 1.0 / count), background)
     weights = np.concatenate([narrow.ravel(), wide.ravel()])
@@ -137,11 +205,22 @@ def masses(query: QueryFeatures, fit: StratumFit) -> tuple[Floats, float]:
     return (1.0 - p_outside) * softmax(tempered), p_outside
 
 
-def abstention_score(query: QueryFeatures, fit: StratumFit, rule: AbstentionRule) -> float:
-    """The probability that the abstention rule compares with its threshold."""
-    if rule.not_in_gallery_coefficients is None:
-        return masses(query, fit)[1]
-    return probability(rule.not_in_gallery_coefficients, query)
+def abstention_score(
+    query: QueryFeatures,
+    fit: StratumFit,
+    coefficients: Sequence[float] | None,
+    verification: VerificationFit | None = None,
+) -> float:
+    """The probability that an abstention rule compares with its threshold.
+
+    Args:
+        query: Features of the query.
+        fit: Parameters of its stratum.
+        coefficients: Coefficients of "not in the gallery" of the rule, if it has any.
+        verification: Corrections for compared candidates, if there are any.
+    """
+    score = masses(query, fit)[1] if coefficients is None else probability(coefficients, query)
+    return shift_probability(score, -locality_log_odds(query, verification))
 
 
 def log_candidate_density(query: QueryFeatures) -> Floats:

@@ -31,6 +31,8 @@ from pinpoint.records.calibration import (
     CoverageModel,
     QueryFeatures,
     StratumFit,
+    VerificationFit,
+    VerificationModel,
 )
 from pinpoint.records.catalog import (
     ApiKey,
@@ -256,6 +258,8 @@ __all__ = [
     "StoredFile",
     "StoredImage",
     "StratumFit",
+    "VerificationFit",
+    "VerificationModel",
     "RecoveryReport",
     "StatsSnapshot",
     "TimeSource",

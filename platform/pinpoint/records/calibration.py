@@ -70,6 +70,36 @@ class CoverageModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationFit:
+    """What the inliers of compared candidates change in the posteriors of one stratum."""
+
+    log_odds_within_km: Mapping[str, tuple[float, float, float]]
+    """By kilometers, in log-odds of an error within this distance: intercept, and coefficients of
+    log(1 + inliers) and of "verified". The last two are not negative."""
+    credible_region_levels: Mapping[str, float]
+    """As in `StratumFit`, for queries with compared candidates."""
+    credible_disc_levels: Mapping[str, float]
+    num_queries: int
+    num_creators: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationModel:
+    """Corrections for queries with candidates that were compared by local features."""
+
+    verify_candidates: int
+    """Number of candidates that were compared; with more of them, other inliers are usual."""
+    strata: Mapping[str, VerificationFit]
+    """By stratum of the calibration; a stratum without an entry is not corrected."""
+    abstention: AbstentionRule
+    """Replaces the abstention rule of the calibration."""
+    num_queries: int
+    """Number of queries with compared candidates, in the gallery or not."""
+    num_verified: int
+    """Number of those with a verified candidate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Fit on held-out queries, for one ranker with one bundle."""
 
@@ -90,6 +120,8 @@ class Calibration:
     abstention: AbstentionRule
     coverage: CoverageModel | None = None
     """None if the probabilities are those of photos in the gallery."""
+    verification: VerificationModel | None = None
+    """None if too few queries of the fit had compared candidates; inliers then change nothing."""
     search_settings: Mapping[str, Any]
     """Settings of the search for the calibration queries."""
     source_kinds: tuple[str, ...]
@@ -126,6 +158,7 @@ class QueryFeatures:
     gallery_density: float
     """Gallery images per km² around the candidates."""
     verified: bool | None = None
-    """Whether a candidate is verified; None if no candidate was compared by local features."""
+    """Whether a candidate within 25 km of the heaviest one is verified; None if none of them was
+    compared, or if none is verified and a candidate could not be compared."""
     max_inliers: int | None = None
-    """Inliers of the candidate with the most of them; None as for `verified`."""
+    """Largest number of inliers of these candidates; None as for `verified`."""

@@ -1,12 +1,14 @@
 """From scores to calibrated probabilities: the posterior of the position of the photo.
 
-The mathematics is in `geo.posteriors`. This module computes the features of a query, selects its
-calibration and builds the posterior of the answer. Symbols: K candidates, Q nodes.
+The mathematics is in `geo.posteriors`. The features of a query are in `search.query_features`. This
+module selects the calibration of a query and builds the posterior of the answer.
+Symbols: K candidates, Q nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -15,14 +17,13 @@ import numpy as np
 
 from pinpoint.arrays import Floats
 from pinpoint.geo import hdr, kernels, posteriors
-from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.gazetteer import most_probable_places
-from pinpoint.geo.points import lat_lon
 from pinpoint.metrics.geolocation import GEOSCORE_SCALE_KM, THRESHOLDS_KM
 from pinpoint.records import (
     CalibratedResult,
     Calibration,
     Contract,
+    CoverageModel,
     CredibleDisc,
     CredibleRegion,
     ImageMatch,
@@ -30,18 +31,16 @@ from pinpoint.records import (
     Point,
     Posterior,
     QueryFeatures,
-    RankedCandidate,
     Ranking,
     SearchFilter,
     StratumFit,
+    VerificationFit,
 )
+from pinpoint.search.query_features import compute_features
 from pinpoint.settings import SearchSettings
 
 REGION_PROBABILITY_KEYS: Final = ("0.5", "0.9")
 NUM_NODES: Final = 1_024
-_MIN_REACH_M: Final = 500.0
-"""Minimum reach for the density estimate: nearer evidence may be of the same panorama."""
-_MIN_WEIGHT: Final = 1e-12
 _UNCALIBRATED_SETTINGS: Final = frozenset({"verify_candidates"})
 """Search settings that change neither candidates nor weights."""
 _DIGITS: Final = 6
@@ -79,60 +78,22 @@ def calibrate_result(
         calibration, note = None, "queries with several photos are not calibrated"
     if not ranking.ranked:
         return CalibratedResult(note=note, abstention_reason="no_candidates")
-    features = query_features(
+    features = compute_features(
         ranking.ranked, kind=kind, no_match_logit=ranking.no_match_logit, matches=matches
     )
     if calibration is None:
         return CalibratedResult(features=features, note=note)
-    posterior = compute_posterior(features, calibration, search.optimize_for_radius_km)
+    applied = features
+    model = calibration.verification
+    if model is not None and search.verify_candidates > model.verify_candidates:
+        # The largest of more numbers of inliers is larger than those of the fit.
+        applied = replace(features, verified=None, max_inliers=None)
+    posterior = compute_posterior(applied, calibration, search.optimize_for_radius_km)
     return CalibratedResult(
         features=features,
         posterior=posterior,
         note=note,
         abstention_reason=posterior.abstention_reason,
-    )
-
-
-def query_features(
-    ranked: Sequence[RankedCandidate],
-    *,
-    kind: str | None,
-    no_match_logit: float | None = None,
-    matches: Mapping[UUID, ImageMatch] = MappingProxyType({}),
-) -> QueryFeatures:
-    """Features from which the posterior is computed.
-
-    Args:
-        ranked: `[K]`, in any order, at least one.
-        kind: Source kind of the query, as given by the caller.
-        no_match_logit: Logit of a reranker's no-match candidate.
-        matches: Matches of candidates by their local features, by image id.
-    """
-    compared = [
-        match.verification
-        for entry in ranked
-        if (match := matches.get(entry.candidate.id)) is not None and match.match is not None
-    ]
-    points = [entry.refined_position or entry.candidate.point for entry in ranked]
-    scored = all(entry.rerank_logit is not None for entry in ranked)
-    return QueryFeatures(
-        kind=kind,
-        positions=tuple((point.lat, point.lon) for point in points),
-        logits=tuple(
-            float(
-                entry.rerank_logit
-                if scored and entry.rerank_logit is not None
-                else _log_weight(entry.weight)
-            )
-            for entry in ranked
-        ),
-        no_match_logit=no_match_logit,
-        max_similarity=max(entry.candidate.score for entry in ranked),
-        neighborhood_similarity=_neighborhood_similarity(ranked),
-        neighborhood_coherence=neighborhood_coherence(ranked),
-        gallery_density=_gallery_density(ranked),
-        verified=any(verification.verified for verification in compared) if compared else None,
-        max_inliers=max((verification.inliers for verification in compared), default=None),
     )
 
 
@@ -209,44 +170,103 @@ def compute_posterior(
     stratum, fit = posteriors.select_fit(
         features, calibration.strata, calibration.density_thresholds
     )
-    mixture = posteriors.mixture(
+    verification = posteriors.select_verification_fit(features, stratum, calibration)
+    mixture = build_mixture(features, fit, calibration)
+    nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
+    # Inliers change how probable the answer is, and not the answer.
+    answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
+    within = _probability_within(mixture, answer, fit, features, verification)
+    levels = (fit.credible_disc_levels, fit.credible_region_levels)
+    if verification is not None:
+        levels = (verification.credible_disc_levels, verification.credible_region_levels)
+        mixture = build_mixture(features, fit, calibration, verification)
+        nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
+    rule = posteriors.select_abstention_rule(features, stratum, calibration)
+    doubt = posteriors.abstention_score(
+        features, fit, rule.not_in_gallery_coefficients, verification
+    )
+    candidate_masses, p_outside_candidates, p_not_in_gallery = _split_mass(
+        features, fit, calibration.coverage, verification
+    )
+    if calibration.coverage is None:
+        p_not_in_gallery = None if rule.signal == "outside_candidates" else doubt
+    return Posterior(
+        stratum=stratum,
+        point=Point(lat=float(answer[0]), lon=float(answer[1])),
+        probability_within_km=within,
+        p_outside_candidates=p_outside_candidates,
+        p_not_in_gallery=p_not_in_gallery,
+        credible_discs=_credible_discs(mixture, answer, levels[0]),
+        credible_regions=_credible_regions(mixture, nodes, levels[1]),
+        names=_place_names(features, candidate_masses),
+        abstention_reason=rule.signal if doubt > rule.threshold else None,
+    )
+
+
+def build_mixture(
+    features: QueryFeatures,
+    fit: StratumFit,
+    calibration: Calibration,
+    verification: VerificationFit | None = None,
+) -> kernels.Mixture:
+    """The mixture of a query with the kernels of its calibration."""
+    return posteriors.mixture(
         features,
         fit,
         calibration.kernels_km,
         calibration.background_kernels_km,
         calibration.coverage,
+        verification,
     )
-    nodes = kernels.quadrature_nodes(mixture, NUM_NODES)
-    answer = select_best_point(features, mixture, nodes, optimize_for_radius_km)
-    abstention = calibration.abstention
+
+
+def _split_mass(
+    features: QueryFeatures,
+    fit: StratumFit,
+    coverage: CoverageModel | None,
+    verification: VerificationFit | None,
+) -> tuple[Floats, float, float | None]:
+    """Probability of each candidate `[K]`, of "near none", and of "not in the gallery"."""
     candidate_masses, p_outside_candidates = posteriors.masses(features, fit)
-    doubt = posteriors.abstention_score(features, fit, abstention)
-    p_not_in_gallery = None if abstention.signal == "outside_candidates" else doubt
-    if calibration.coverage is not None:
-        p_not_in_gallery = posteriors.probability(calibration.coverage.coefficients, features)
+    p_not_in_gallery = None
+    if coverage is not None:
+        p_not_in_gallery = posteriors.probability(coverage.coefficients, features)
         candidate_masses = (1.0 - p_not_in_gallery) * candidate_masses
         p_outside_candidates = 1.0 - float(candidate_masses.sum())
-    return Posterior(
-        stratum=stratum,
-        point=Point(lat=float(answer[0]), lon=float(answer[1])),
-        probability_within_km=_probability_within(mixture, answer, fit),
-        p_outside_candidates=p_outside_candidates,
-        p_not_in_gallery=p_not_in_gallery,
-        credible_discs=_credible_discs(mixture, answer, fit.credible_disc_levels),
-        credible_regions=_credible_regions(mixture, nodes, fit.credible_region_levels),
-        names=_place_names(features, candidate_masses),
-        abstention_reason=abstention.signal if doubt > abstention.threshold else None,
-    )
+    if verification is not None:
+        factor = np.exp(posteriors.locality_log_odds(features, verification))
+        candidate_masses = np.where(
+            posteriors.is_near_heaviest(features), candidate_masses * factor, candidate_masses
+        )
+        total = float(candidate_masses.sum()) + p_outside_candidates
+        candidate_masses, p_outside_candidates = (
+            candidate_masses / total,
+            p_outside_candidates / total,
+        )
+        p_not_in_gallery = None if p_not_in_gallery is None else p_not_in_gallery / total
+    return candidate_masses, p_outside_candidates, p_not_in_gallery
 
 
 def _probability_within(
-    mixture: kernels.Mixture, answer: Floats, fit: StratumFit
+    mixture: kernels.Mixture,
+    answer: Floats,
+    fit: StratumFit,
+    features: QueryFeatures,
+    verification: VerificationFit | None,
 ) -> dict[float, float]:
-    """Probability by kilometers: the mass inside, recalibrated in log-odds, non-decreasing."""
+    """Probability by kilometers: the mass inside, recalibrated in log-odds, non-decreasing.
+
+    More inliers never lower it: the mass is that without verification, and the coefficients of the
+    inliers are not negative.
+    """
     masses = kernels.masses_within(mixture, answer[None], np.array(THRESHOLDS_KM))
     coefficients = np.array([fit.probability_within_km[f"{km:g}"] for km in THRESHOLDS_KM])
-    log_odds = posteriors.log_odds(masses)
-    recalibrated = 1.0 / (1.0 + np.exp(-coefficients[:, 0] - coefficients[:, 1] * log_odds))
+    log_odds = coefficients[:, 0] + coefficients[:, 1] * posteriors.log_odds(masses)
+    if verification is not None:
+        log_odds += np.array(
+            [verification.log_odds_within_km[f"{km:g}"] for km in THRESHOLDS_KM]
+        ) @ posteriors.verification_features(features)
+    recalibrated = 1.0 / (1.0 + np.exp(-log_odds))
     monotonic = np.round(np.maximum.accumulate(recalibrated), _DIGITS).tolist()
     return dict(zip(THRESHOLDS_KM, monotonic, strict=True))
 
@@ -289,61 +309,3 @@ def _place_names(features: QueryFeatures, candidate_masses: Floats) -> tuple[Pla
             np.array(features.positions), candidate_masses
         ).items()
     )
-
-
-def _neighborhood_similarity(ranked: Sequence[RankedCandidate]) -> float:
-    """Mean similarity of candidates and their evidence: one similar image may be by chance."""
-    means = [float(np.mean([entry.candidate.score, *entry.similarities])) for entry in ranked]
-    weights = [entry.weight for entry in ranked]
-    return round(float(np.average(means, weights=weights)), _DIGITS)
-
-
-def neighborhood_coherence(ranked: Sequence[RankedCandidate]) -> float:
-    """How much more the query resembles the images of a place than they resemble each other.
-
-    The images are the evidence of the heaviest candidate and of the candidates within 25 km of it.
-
-    Args:
-        ranked: `[K]`, in any order, at least one.
-
-    Returns:
-        Mean cosine of the query to the M images, minus their mean cosine over all pairs; 0 with
-        fewer than two images.
-    """
-    heaviest = max(ranked, key=lambda entry: (entry.weight, -entry.candidate.rank))
-    distances_m = haversine_m(
-        lat_lon([entry.candidate.point for entry in ranked]),
-        lat_lon([heaviest.candidate.point]),
-    )
-    vectors, similarities = {}, {}
-    for entry, distance_m in zip(ranked, distances_m.tolist(), strict=True):
-        if distance_m <= posteriors.AGREEMENT_RADIUS_M:
-            for photo, similarity in zip(entry.evidence, entry.similarities, strict=True):
-                vectors[photo.id] = photo.vector
-                similarities[photo.id] = similarity
-    if len(vectors) < 2:
-        return 0.0
-    units = np.stack([vectors[id_] for id_ in sorted(vectors)]).astype(np.float64)
-    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), _MIN_WEIGHT)
-    count = len(units)
-    total = units.sum(axis=0)
-    mutual = (float(total @ total) - float(np.square(units).sum())) / (count * (count - 1))
-    mean = float(np.mean([similarities[id_] for id_ in sorted(similarities)]))
-    return round(mean - mutual, _DIGITS)
-
-
-def _gallery_density(ranked: Sequence[RankedCandidate]) -> float:
-    """Weighted mean number of gallery images per km² around the candidates.
-
-    For each candidate it is the number of evidence photos over the area of the disc that contains
-    them. In a sparse gallery all photos are read; in a dense gallery the disc is small.
-    """
-    density = 0.0
-    for entry in ranked:
-        reach_m = max([_MIN_REACH_M, *(photo.distance_m for photo in entry.evidence)])
-        density += entry.weight * len(entry.evidence) / (np.pi * (reach_m / 1_000.0) ** 2)
-    return round(float(density), _DIGITS)
-
-
-def _log_weight(weight: float) -> float:
-    return float(np.log(max(weight, _MIN_WEIGHT)))

@@ -21,7 +21,13 @@ from pinpoint.evaluation.calibration import posterior_fit
 from pinpoint.geo import kernels, posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.metrics.geolocation import CITY_KM
-from pinpoint.records import AbstentionRule, CoverageModel, QueryFeatures, StratumFit
+from pinpoint.records import (
+    AbstentionRule,
+    CoverageModel,
+    QueryFeatures,
+    StratumFit,
+    VerificationFit,
+)
 from pinpoint.search import posterior
 
 MAX_FALSE_ABSTENTION: Final = 0.1
@@ -42,6 +48,7 @@ def fit_threshold(
     in_gallery: Flags,
     max_false_abstention: float,
     coverage: CoverageModel | None,
+    compared: tuple[Sequence[VerificationFit], AbstentionRule] | None = None,
 ) -> AbstentionRule:
     """Fit the score and the threshold above which an answer is withheld, with its effect.
 
@@ -52,13 +59,18 @@ def fit_threshold(
         in_gallery: Whether the labels do not mark the query as outside the gallery, `[N]`.
         max_false_abstention: Maximum share of the correct answers that is withheld.
         coverage: Coverage model, if the posterior has one.
+        compared: If the queries have compared candidates: corrections of the stratum of each
+            query, `[N]`, and the rule without verification, whose score is kept.
     """
     not_in_gallery = ~in_gallery
     correct = in_gallery & are_answers_correct(queries, fits, ground_truth, coverage)
     if int(correct.sum()) < MIN_CORRECT:
         correct = in_gallery
     coefficients: tuple[float, ...] | None = None
-    if int(not_in_gallery.sum()) >= MIN_NOT_IN_GALLERY:
+    verification: Sequence[VerificationFit | None] = [None] * len(queries)
+    if compared is not None:
+        verification, coefficients = compared[0], compared[1].not_in_gallery_coefficients
+    elif int(not_in_gallery.sum()) >= MIN_NOT_IN_GALLERY:
         design = np.array([posteriors.decision_features(query) for query in queries])
         labeled = correct | not_in_gallery
         coefficients = tuple(
@@ -66,10 +78,8 @@ def fit_threshold(
         )
     scores = np.array(
         [
-            posteriors.masses(query, fit)[1]
-            if coefficients is None
-            else posteriors.probability(coefficients, query)
-            for query, fit in zip(queries, fits, strict=True)
+            posteriors.abstention_score(query, fit, coefficients, correction)
+            for query, fit, correction in zip(queries, fits, verification, strict=True)
         ]
     )
     threshold = max(

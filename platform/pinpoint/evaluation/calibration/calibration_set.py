@@ -52,6 +52,10 @@ class CalibrationSet:
             self.in_gallery[rows],
         )
 
+    def sample_creators(self) -> CalibrationSet:
+        """One query of each creator; a query without a creator counts as a separate creator."""
+        return self.select(sample_one_per_creator(self.creators, CALIBRATION_SEED))
+
     def count_creators(self) -> int:
         """Number of creators; a photo without a creator counts as a separate creator."""
         return len(sample_one_per_creator(self.creators, CALIBRATION_SEED))

@@ -37,6 +37,8 @@ class ScoredQueries:
 
     kinds: tuple[str, ...]
     creators: tuple[str | None, ...]
+    verified: tuple[bool | None, ...]
+    """Whether a candidate is verified; None if none was compared."""
     in_gallery: Flags
     correct: Flags
     """Whether the answer, withheld or not, is within 25 km of the ground truth."""
@@ -54,6 +56,7 @@ class ScoredQueries:
         return ScoredQueries(
             tuple(self.kinds[row] for row in chosen),
             tuple(self.creators[row] for row in chosen),
+            tuple(self.verified[row] for row in chosen),
             self.in_gallery[rows],
             self.correct[rows],
             self.p_within_25_km[rows],
@@ -69,14 +72,22 @@ def score_queries(queries: CalibrationSet, calibration: Calibration) -> ScoredQu
     rows = []
     for features, position in zip(queries.features, queries.ground_truth, strict=True):
         stated = posterior.compute_posterior(features, calibration)
-        _, fit = posteriors.select_fit(features, calibration.strata, calibration.density_thresholds)
+        stratum, fit = posteriors.select_fit(
+            features, calibration.strata, calibration.density_thresholds
+        )
+        rule = posteriors.select_abstention_rule(features, stratum, calibration)
         point = np.array([stated.point.lat, stated.point.lon])
         rows.append(
             (
                 float(haversine_m(point, position)) <= 1e3 * CITY_KM,
                 stated.probability_within_km[CITY_KM],
                 stated.p_not_in_gallery if calibration.coverage is not None else 0.0,
-                posteriors.abstention_score(features, fit, calibration.abstention),
+                posteriors.abstention_score(
+                    features,
+                    fit,
+                    rule.not_in_gallery_coefficients,
+                    posteriors.select_verification_fit(features, stratum, calibration),
+                ),
                 stated.abstention_reason is not None,
                 *(
                     contains_positions(np.array(region.boxes), position[None])[0]
@@ -88,6 +99,7 @@ def score_queries(queries: CalibrationSet, calibration: Calibration) -> ScoredQu
     return ScoredQueries(
         kinds=tuple(features.kind or "unknown" for features in queries.features),
         creators=tuple(queries.creators),
+        verified=tuple(features.verified for features in queries.features),
         in_gallery=queries.in_gallery,
         correct=columns[0] > 0,
         p_within_25_km=columns[1],
@@ -209,6 +221,7 @@ def _join(a: ScoredQueries, b: ScoredQueries) -> ScoredQueries:
         a,
         kinds=a.kinds + b.kinds,
         creators=a.creators + b.creators,
+        verified=a.verified + b.verified,
         in_gallery=np.concatenate([a.in_gallery, b.in_gallery]),
         correct=np.concatenate([a.correct, b.correct]),
         p_within_25_km=np.concatenate([a.p_within_25_km, b.p_within_25_km]),

@@ -5,6 +5,7 @@ in the gallery" (`coverage_fit`), if a share of such queries is assumed; compute
 levels per stratum with one photo per creator; fit the abstention threshold (`abstention`).
 Levels concern the queries in the gallery, also those that are abstained on. The recalibration of
 the stated probabilities weights the queries that are not in the gallery by their assumed share.
+Queries with compared candidates get corrections (`verification_fit`).
 """
 
 from __future__ import annotations
@@ -17,24 +18,21 @@ from typing import Any, Final
 import numpy as np
 
 from pinpoint import __version__
-from pinpoint.arrays import Floats
 from pinpoint.errors import BadRequestError
 from pinpoint.evaluation.calibration import abstention, coverage_fit, posterior_fit
 from pinpoint.evaluation.calibration.calibration_set import (
-    CALIBRATION_SEED,
     CalibrationSet,
     read_calibration_set,
 )
+from pinpoint.evaluation.calibration.conformal_scores import conformal_levels, score_sample
+from pinpoint.evaluation.calibration.verification_fit import fit_verification
 from pinpoint.evaluation.labels.protocols import PROTOCOLS
 from pinpoint.evaluation.run import leave_one_out
 from pinpoint.evaluation.run.rows import EXCLUDED, UNFILTERED
 from pinpoint.evaluation.run.run_manifest import read_run_manifest
-from pinpoint.geo import kernels, posteriors
-from pinpoint.geo.distance import haversine_m
-from pinpoint.metrics.conformal import conformal_level, sample_one_per_creator
+from pinpoint.geo import posteriors
 from pinpoint.metrics.geolocation import THRESHOLDS_KM
-from pinpoint.records import Calibration, CoverageModel, QueryFeatures, StratumFit
-from pinpoint.search import posterior
+from pinpoint.records import Calibration, CoverageModel, StratumFit, VerificationModel
 
 DEFAULT_OUTSIDE_SHARE: Final = 0.1
 """Assumed share of photos that were taken where the gallery has no image."""
@@ -42,8 +40,6 @@ MIN_CREATORS: Final = 10
 """With fewer creators, a coverage of 90 % cannot be guaranteed."""
 MIN_CREATORS_PER_STRATUM: Final = 100
 """A stratum with fewer creators gets no parameters of its own."""
-MIN_LEVEL: Final = 2e-3
-"""Minimum mass of a region: two of a posterior's quadrature nodes."""
 _SETTINGS_WITHOUT_EFFECT: Final = ("max_citations", "optimize_for_radius_km")
 """Search settings that do not change the posterior."""
 
@@ -111,6 +107,26 @@ def fit_queries(
         queries.features, queries.ground_truth, queries.in_gallery, outside_share
     )
     strata = _fit_strata(queries, density_thresholds, coverage)
+    rule = abstention.fit_threshold(
+        queries.features,
+        [
+            posteriors.select_fit(features, strata, density_thresholds)[1]
+            for features in queries.features
+        ],
+        queries.ground_truth,
+        queries.in_gallery,
+        max_false_abstention,
+        coverage,
+    )
+    verification = fit_verification(
+        queries,
+        strata,
+        density_thresholds,
+        coverage,
+        rule,
+        max_false_abstention=max_false_abstention,
+        verify_candidates=run["settings"].get("verify", 0),
+    )
     return Calibration(
         ranker=run["settings"]["ranker"],
         contract_digest=run["gallery"]["bundle_digest"],
@@ -120,18 +136,9 @@ def fit_queries(
         background_kernels_km=posterior_fit.BACKGROUND_KERNELS_KM,
         density_thresholds=density_thresholds,
         strata=strata,
-        abstention=abstention.fit_threshold(
-            queries.features,
-            [
-                posteriors.select_fit(features, strata, density_thresholds)[1]
-                for features in queries.features
-            ],
-            queries.ground_truth,
-            queries.in_gallery,
-            max_false_abstention,
-            coverage,
-        ),
+        abstention=rule,
         coverage=coverage,
+        verification=verification,
         search_settings={
             name: value
             for name, value in run["settings"]["search"].items()
@@ -141,7 +148,7 @@ def fit_queries(
         data=_describe_data(run, queries),
         num_creators=in_gallery.count_creators(),
         license=license or _license_of(run),
-        note=_describe_guarantee(run, in_gallery, coverage),
+        note=_describe_guarantee(run, in_gallery, coverage, verification),
         code_version=__version__,
     )
 
@@ -153,7 +160,10 @@ def _license_of(run: Mapping[str, Any]) -> str:
 
 
 def _describe_guarantee(
-    run: Mapping[str, Any], in_gallery: CalibrationSet, coverage: CoverageModel | None
+    run: Mapping[str, Any],
+    in_gallery: CalibrationSet,
+    coverage: CoverageModel | None,
+    verification: VerificationModel | None,
 ) -> str:
     """The note of the calibration: what it was fitted on and what it holds for."""
     num_queries, num_creators = len(in_gallery.features), in_gallery.count_creators()
@@ -173,6 +183,12 @@ def _describe_guarantee(
         text += (
             f" Probabilities assume that {coverage.outside_share:.0%} of the photos were taken "
             "where the gallery has no image."
+        )
+    if verification is not None:
+        text += (
+            " Verification raises or lowers them if candidates were compared "
+            f"({verification.num_verified} of {verification.num_queries} queries of the fit were "
+            "verified)."
         )
     return f"{text} Queries with a withheld answer are included."
 
@@ -255,17 +271,11 @@ def _add_conformal_levels(
         num_queries=len(in_gallery.features),
         num_creators=in_gallery.count_creators(),
     )
-    scores = _score_queries(in_gallery, without_levels, coverage)
-    by_region, by_radius = (
-        {
-            share: _bounded_conformal_level(column, float(share))
-            for share in posterior.REGION_PROBABILITY_KEYS
-        }
-        for column in scores.T[:2]
-    )
+    scores = score_sample(in_gallery.sample_creators(), without_levels, coverage)
+    by_region, by_radius = conformal_levels(scores)
     covered = np.ones(len(scores), dtype=np.bool_)
     if coverage is not None and outside.features:
-        outside_scores = _score_queries(outside, without_levels, coverage)
+        outside_scores = score_sample(outside.sample_creators(), without_levels, coverage)
         covered = np.arange(len(scores) + len(outside_scores)) < len(scores)
         scores = np.concatenate([scores, outside_scores])
     weights = coverage_fit.share_weights(
@@ -281,63 +291,6 @@ def _add_conformal_levels(
         credible_disc_levels=by_radius,
         probability_within_km=within,
     )
-
-
-def _score_queries(
-    queries: CalibrationSet, fit: StratumFit, coverage: CoverageModel | None
-) -> Floats:
-    """Nonconformity scores of one query of each creator, `[N, 3 + number of thresholds]`."""
-    sample = queries.select(sample_one_per_creator(queries.creators, CALIBRATION_SEED))
-    return np.array(
-        [
-            nonconformity_scores(features, fit, position, coverage)
-            for features, position in zip(sample.features, sample.ground_truth, strict=True)
-        ]
-    )
-
-
-def _bounded_conformal_level(scores: Floats, share: float) -> float:
-    """Conformal level, clipped to the range from `MIN_LEVEL` to 1."""
-    return min(1.0, max(MIN_LEVEL, conformal_level(scores, share)))
-
-
-def nonconformity_scores(
-    features: QueryFeatures,
-    fit: StratumFit,
-    ground_truth: Floats,
-    coverage: CoverageModel | None = None,
-) -> list[float]:
-    """Scores for the conformal levels and the recalibration of probabilities.
-
-    Args:
-        features: Features of the query.
-        fit: Parameters of its stratum; levels are ignored.
-        ground_truth: Ground truth, `[2]` degrees.
-        coverage: Coverage model, if the posterior has one.
-
-    Returns:
-        Mass of the smallest highest-density region that contains the ground truth; mass of the
-        smallest disc around the answer that contains it; error of the answer in km; mass within
-        each of `THRESHOLDS_KM` of the answer.
-    """
-    mixture = posteriors.mixture(
-        features, fit, posterior_fit.KERNELS_KM, posterior_fit.BACKGROUND_KERNELS_KM, coverage
-    )
-    positions, weights = nodes = kernels.quadrature_nodes(mixture, posterior.NUM_NODES)
-    ground_truth_density = float(kernels.log_density(mixture, ground_truth[None])[0])
-    node_densities = kernels.log_density(mixture, positions)
-    answer = posterior.select_best_point(features, mixture, nodes, None)
-    error_km = float(haversine_m(answer, ground_truth)) / 1_000.0
-    masses = [
-        float(kernels.masses_within(mixture, answer[None], km)[0])
-        for km in (error_km, *THRESHOLDS_KM)
-    ]
-    return [
-        kernels.hdr_level_of(node_densities, weights, ground_truth_density),
-        masses[0],
-        error_km,
-        *masses[1:],
-    ]
 
 
 def _describe_data(run: Mapping[str, Any], queries: CalibrationSet) -> dict[str, str]:

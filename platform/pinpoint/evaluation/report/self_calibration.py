@@ -31,6 +31,12 @@ _SCOPE_TEXTS: Final[Mapping[str, str]] = {
 }
 """What was left out in each scope, and for which photos the calibration holds."""
 
+_VERIFICATION_GROUPS: Final[Mapping[str, bool | None]] = {
+    "verified": True,
+    "not verified": False,
+    "not compared": None,
+}
+
 
 def report_self_calibration(
     folder: Path,
@@ -67,12 +73,31 @@ def report_self_calibration(
             kind: summarize(scored.select(np.array(scored.kinds) == kind), outside_share)
             for kind in sorted(set(scored.kinds))
         },
+        "by_verification": _summarize_by_verification(scored, outside_share),
         "note": calibration.note,
     }
     text = json.dumps(report, indent=1, ensure_ascii=False)
     write_atomic(folder / REPORT_FILE, text + "\n", durable=False)
     _draw(scored, report, folder / FIGURE_FILE)
     return report
+
+
+def _summarize_by_verification(scored: ScoredQueries, outside_share: float) -> dict[str, Any]:
+    """Figures of verified queries, of others, and of those without compared candidates.
+
+    Empty if no query has compared candidates; groups without covered queries are omitted.
+    """
+    if set(scored.verified) == {None}:
+        return {}
+    groups = {
+        name: np.array([verified is value for verified in scored.verified])
+        for name, value in _VERIFICATION_GROUPS.items()
+    }
+    return {
+        name: summarize(scored.select(rows), outside_share)
+        for name, rows in groups.items()
+        if (rows & scored.in_gallery).any()
+    }
 
 
 def _count_queries(folder: Path) -> dict[str, dict[str, int]]:

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from pinpoint.atomic_files import write_atomic
 from pinpoint.errors import BadBundleError
 from pinpoint.geo.posteriors import FEATURE_NAMES
-from pinpoint.records import Calibration
+from pinpoint.records import Calibration, VerificationModel
 
 _MAX_BYTES: Final = 4_000_000
 _NAME: Final = re.compile(r"calibration-[a-z0-9_]{1,40}\.json")
@@ -181,6 +181,34 @@ def _check_results(calibration: Calibration) -> Iterator[tuple[str, bool]]:
             f"{name}: a feature has no coefficient",
             len(fit.outside_candidates_coefficients) == len(FEATURE_NAMES),
         )
+    if calibration.verification is not None:
+        yield from _check_verification(calibration, calibration.verification)
+
+
+def _check_verification(
+    calibration: Calibration, model: VerificationModel
+) -> Iterator[tuple[str, bool]]:
+    yield (
+        "verification: an abstention threshold is not a probability",
+        0.0 <= model.abstention.threshold <= 1.0,
+    )
+    yield "verification: a stratum has no fit", set(model.strata) <= set(calibration.strata)
+    for name, fit in model.strata.items():
+        coefficients = fit.log_odds_within_km
+        yield (
+            f"{name}: verification has other distances than the probabilities",
+            set(coefficients) == set(calibration.strata[name].probability_within_km),
+        )
+        yield (
+            f"{name}: a coefficient of verification is not finite",
+            all(math.isfinite(number) for numbers in coefficients.values() for number in numbers),
+        )
+        yield (
+            f"{name}: more inliers must not lower a probability",
+            all(min(numbers[1:]) >= 0 for numbers in coefficients.values()),
+        )
+        levels = [*fit.credible_region_levels.values(), *fit.credible_disc_levels.values()]
+        yield f"{name}: levels of verification must be in (0, 1]", all(0 < n <= 1 for n in levels)
 
 
 def _to_dict(calibration: Calibration) -> Any:

@@ -3,7 +3,7 @@
     manifest.json      versions, counts, bundle; written last
     SHA256SUMS         digests of all other files, in the format of `sha256sum -c`
     database.dump      PostgreSQL's custom format
-    blobs/…  bundles/…
+    blobs/…  bundles/…  verification/…
 
 A backup is untrusted input: its names are checked against the names that we write, and only
 regular files are opened.
@@ -32,6 +32,7 @@ _CHUNK_BYTES: Final = 1 << 20
 _MEMBER_NAME: Final = re.compile(
     r"database\.dump"
     r"|blobs/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{2}/[0-9a-f]{32}"
+    r"|verification/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json"
     r"|bundles/[A-Za-z0-9][A-Za-z0-9._-]{0,127}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 )
 

@@ -1,4 +1,4 @@
-"""Backup of one database snapshot, the blobs that its rows reference, and the bundles.
+"""Backup of one database snapshot, the blobs that its rows reference, bundles and thresholds.
 
 The index is not included: a restore builds it from the rows. Files that a source keeps by
 reference are not included, because they are not stored by Pinpoint. The stack keeps working during
@@ -149,6 +149,8 @@ def _write_parts(
         packer.add(archive.DUMP, dumped)
         dumped.unlink()
         _add_bundles(packer, folders, on_message)
+        for threshold in sorted(paths.verification_dir.glob("*.json")):
+            packer.add(f"verification/{threshold.name}", threshold)
         blobs = _add_blobs(packer, paths, on_message)
         lines = "".join(f"{digest}  {name}\n" for name, digest in packer.sums.items()).encode()
         manifest = Manifest(

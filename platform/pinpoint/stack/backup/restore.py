@@ -206,7 +206,7 @@ def _replace_data(
         dumps.set_installation(url, installation)
         with dumps.open_connection(url) as connection:
             counts = dumps.count_rows(connection)
-        _delete_unlisted_blobs(paths, digests)
+        _delete_unlisted_files(paths, digests)
         if "index" not in list_external_services(settings):
             on_message("building the index")
             _build_index(settings, paths)
@@ -219,11 +219,16 @@ def _unpack_files(
     digests: Mapping[str, str],
     on_message: lifecycle.OnMessage,
 ) -> None:
-    """Add blobs and bundles; an existing file with a blob's name is the same blob."""
+    """Add blobs, bundles and thresholds; an existing file with a blob's name is the same blob."""
+    folders = {
+        "blobs": paths.blobs_dir,
+        "bundles": paths.bundles_dir,
+        "verification": paths.verification_dir,
+    }
     num_files = 0
     for name, digest in digests.items():
         top_folder, _, relative = name.partition("/")
-        target = {"blobs": paths.blobs_dir, "bundles": paths.bundles_dir}.get(top_folder)
+        target = folders.get(top_folder)
         if target is None or (top_folder == "blobs" and (target / relative).is_file()):
             continue
         with reader.open(name) as file:
@@ -234,9 +239,13 @@ def _unpack_files(
             on_message(f"unpacked {num_files} files")
 
 
-def _delete_unlisted_blobs(paths: StackPaths, digests: Mapping[str, str]) -> None:
+def _delete_unlisted_files(paths: StackPaths, digests: Mapping[str, str]) -> None:
+    """Delete blobs and thresholds that the backup does not have: they are of another gallery."""
     for path in paths.blobs_dir.glob("*/*/*"):
         if f"blobs/{path.relative_to(paths.blobs_dir).as_posix()}" not in digests:
+            path.unlink()
+    for path in paths.verification_dir.glob("*.json"):
+        if f"verification/{path.name}" not in digests:
             path.unlink()
 
 
