@@ -80,8 +80,9 @@ def test_log_odds_equal_projected_descent_in_loops():
     weights /= weights.mean()
     correct = rng.uniform(size=40) < 1 / (1 + np.exp(1.0 - 0.05 * inliers))
     mean = [0.0, *design[:, 1:].mean(axis=0).tolist()]
+
     theta = [0.0, 0.0, 0.0]
-    for _ in range(4_000):
+    for _ in range(3_000):
         gradient = [2.0 * value for value in theta]
         for row in range(40):
             regressors = [design[row, column] - mean[column] for column in range(3)]
@@ -91,8 +92,27 @@ def test_log_odds_equal_projected_descent_in_loops():
                 gradient[column] += weights[row] * residual * regressors[column]
         theta = [value - 0.02 * slope for value, slope in zip(theta, gradient, strict=True)]
         theta = [theta[0], max(0.0, theta[1]), max(0.0, theta[2])]
-    theta[0] -= theta[1] * mean[1] + theta[2] * mean[2]
+
+    def mean_probability(intercept, a, b):
+        return sum(
+            weight
+            / (1 + math.exp(-(odds + intercept + a * math.log(1 + count) + b * (count >= 12))))
+            for weight, odds, count in zip(weights, offset, inliers.tolist(), strict=True)
+        )
+
+    low, high = -30.0, 30.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if mean_probability(middle, *theta[1:]) > mean_probability(0.0, 0.0, 0.0):
+            high = middle
+        else:
+            low = middle
+    theta[0] = low
     assert fit_log_odds(design, offset, correct, weights) == pytest.approx(theta, abs=2e-3)
+    # Without information, nothing changes.
+    equal = design.copy()
+    equal[:, 1:] = [math.log1p(5), 0.0]
+    assert fit_log_odds(equal, offset, correct, weights) == (0.0, 0.0, 0.0)
     # Inliers of wrong answers do not turn the sign.
     assert min(fit_log_odds(design, offset, ~correct, weights)[1:]) == 0.0
 
@@ -205,7 +225,7 @@ def test_regions_of_compared_queries_have_their_coverage(fitted, new_queries, tm
 
 def test_few_compared_creators_change_nothing(calibration_queries, tmp_path):
     covered, uncovered = calibration_queries
-    few = [*synthetic_runs.add_inliers(covered[:60], seed=1), *covered[60:]]
+    few = [*synthetic_runs.add_inliers(covered[:12], seed=1), *covered[12:]]
     run = synthetic_runs.write_run(tmp_path / "run", few, uncovered)
     calibration = fit.fit_calibration(run, outside_share=SHARE)
     assert calibration.verification is None

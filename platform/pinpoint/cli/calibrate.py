@@ -307,7 +307,7 @@ def _print_calibration(path: Path, calibration: Calibration) -> None:
         for name, fit in calibration.strata.items()
     ]
     head = ("stratum", ">queries", ">creators", ">temperature")
-    levels = (">area 50 %", ">area 90 %", ">disc 50 %", ">disc 90 %")
+    levels = (">mass of 50 % region", ">of 90 % region", ">of 50 % disc", ">of 90 % disc")
     output.print_table(None, (*head, *levels), rows)
     abstention = calibration.abstention
     output.print_line(

@@ -106,7 +106,8 @@ def _print_calibration(path: Path, calibration: VerificationCalibration) -> None
             ],
         )
     output.print_line(
-        f"verified: {threshold.min_inliers} inliers or more that cover {threshold.min_spread:.1%} of "
-        "both images. It holds for this gallery and this matcher; a running stack uses it from the "
-        "next query. Then run `pinpoint calibrate --from-gallery --verify 8`: probabilities use it"
+        f"verified: {threshold.min_inliers} inliers or more that cover {threshold.min_spread:.1%} "
+        "of both images. It holds for this gallery and this matcher; a running stack uses it from "
+        "the next query. Then run `pinpoint calibrate --from-gallery --verify 8`, so that "
+        "probabilities use it"
     )

@@ -102,11 +102,13 @@ def _decide_reordering(services: Services, organization_id: UUID, folder: Path) 
         output.warn("pinpoint: no candidate was compared: the originals cannot be read")
         return
     stored = services.matching.set_reordering(organization_id, reorders=gain.is_gain)
-    order = "verified candidates come first" if gain.is_gain and stored else "no change of order"
+    reorders = gain.is_gain and stored
+    order = "come first from now on" if reorders else "do not come first"
     hint = "" if stored or not gain.is_gain else "; `pinpoint calibrate --verification` is needed"
     output.warn(
-        f"pinpoint: first candidate within {CORRECT_M:.0f} m: {gain.without:.1%}, with verified "
-        f"candidates first {gain.reordered:.1%}, {gain.num_queries} queries: {order}{hint}"
+        f"pinpoint: first candidate within {CORRECT_M:.0f} m of the image: {gain.without:.1%} of "
+        f"{gain.num_queries} queries, with verified candidates first {gain.reordered:.1%}. "
+        f"Verified candidates {order} (reorders_candidates: {str(reorders).lower()}){hint}"
     )
 
 
@@ -139,13 +141,11 @@ def print_report(folder: Path, report: Mapping[str, Any]) -> None:
         ],
     )
     rows = [_format_row("all", report["cross_fitted"])]
-    for summaries in (report["by_kind"], report["by_verification"]):
-        rows += [_format_row(name, summary) for name, summary in summaries.items()]
+    rows += [_format_row(kind, summary) for kind, summary in report["by_kind"].items()]
     output.print_table(
         "cross-fitted: each half of the creators with the other half's fit",
         (
-            "queries",
-            ">number",
+            "source kind",
             ">right within 25 km",
             ">stated P(25 km)",
             ">debiased ECE",
@@ -156,6 +156,8 @@ def print_report(folder: Path, report: Mapping[str, Any]) -> None:
         ),
         rows,
     )
+    if report["by_verification"]:
+        _print_verification(report["by_verification"])
     points = report["cross_fitted"].get("trade_off", ())
     if points:
         output.print_table(
@@ -176,12 +178,46 @@ def print_report(folder: Path, report: Mapping[str, Any]) -> None:
     output.print_line(f"report: {folder / 'report.json'}, {folder / 'self-calibration.png'}")
 
 
+def _print_verification(summaries: Mapping[str, Any]) -> None:
+    """Print the figures of verified covered queries and of the others."""
+    rows = []
+    for name, summary in summaries.items():
+        covered = summary["covered"]
+        rows.append(
+            (
+                name,
+                covered["queries"],
+                f"{covered['accuracy_1_km']:.1%}",
+                f"{covered['mean_probability_within_1_km']:.3f}",
+                f"{covered['debiased_ece_1_km']:.3f}",
+                f"{covered['accuracy_25_km']:.1%}",
+                f"{covered['mean_probability_within_25_km']:.3f}",
+                f"{covered['debiased_ece']:.3f}",
+                f"{covered['abstention_rate']:.1%}",
+            )
+        )
+    output.print_table(
+        "covered queries by verification, cross-fitted",
+        (
+            "best match",
+            ">queries",
+            ">right within 1 km",
+            ">stated P(1 km)",
+            ">debiased ECE",
+            ">right within 25 km",
+            ">stated P(25 km)",
+            ">debiased ECE",
+            ">withheld",
+        ),
+        rows,
+    )
+
+
 def _format_row(name: str, summary: Mapping[str, Any]) -> tuple[str, ...]:
     covered, uncovered = summary["covered"], summary.get("uncovered")
     false_abstention = covered["false_abstention_rate"]
     return (
         name,
-        str(covered["queries"]),
         f"{covered['accuracy_25_km']:.1%}",
         f"{covered['mean_probability_within_25_km']:.3f}",
         f"{covered['debiased_ece']:.3f}",

@@ -18,6 +18,7 @@ from pinpoint.metrics.rows import BoolColumn, FloatColumn, check_numbers, mean, 
 
 THRESHOLDS_KM: Final = (1.0, 25.0, 200.0, 750.0, 2500.0)
 """Street, city, region, country, continent: the standard thresholds since Vo et al. 2017."""
+STREET_KM: Final = 1.0
 CITY_KM: Final = 25.0
 """The city threshold; an answer within it counts as correct for abstention."""
 MAX_GEOSCORE: Final = 5000.0

@@ -21,7 +21,7 @@ from pinpoint.geo import posteriors
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.hdr import contains_positions
 from pinpoint.metrics.calibration import reliability
-from pinpoint.metrics.geolocation import CITY_KM
+from pinpoint.metrics.geolocation import CITY_KM, STREET_KM
 from pinpoint.metrics.intervals import cluster_codes
 from pinpoint.records import Calibration
 from pinpoint.search import posterior
@@ -43,6 +43,9 @@ class ScoredQueries:
     correct: Flags
     """Whether the answer, withheld or not, is within 25 km of the ground truth."""
     p_within_25_km: Floats
+    correct_1_km: Flags
+    """Same within 1 km."""
+    p_within_1_km: Floats
     p_not_in_gallery: Floats
     """0 without a coverage model."""
     abstention_score: Floats
@@ -60,6 +63,8 @@ class ScoredQueries:
             self.in_gallery[rows],
             self.correct[rows],
             self.p_within_25_km[rows],
+            self.correct_1_km[rows],
+            self.p_within_1_km[rows],
             self.p_not_in_gallery[rows],
             self.abstention_score[rows],
             self.abstained[rows],
@@ -81,6 +86,8 @@ def score_queries(queries: CalibrationSet, calibration: Calibration) -> ScoredQu
             (
                 float(haversine_m(point, position)) <= 1e3 * CITY_KM,
                 stated.probability_within_km[CITY_KM],
+                float(haversine_m(point, position)) <= 1e3 * STREET_KM,
+                stated.probability_within_km[STREET_KM],
                 stated.p_not_in_gallery if calibration.coverage is not None else 0.0,
                 posteriors.abstention_score(
                     features,
@@ -103,12 +110,14 @@ def score_queries(queries: CalibrationSet, calibration: Calibration) -> ScoredQu
         in_gallery=queries.in_gallery,
         correct=columns[0] > 0,
         p_within_25_km=columns[1],
-        p_not_in_gallery=columns[2],
-        abstention_score=columns[3],
-        abstained=columns[4] > 0,
+        correct_1_km=columns[2] > 0,
+        p_within_1_km=columns[3],
+        p_not_in_gallery=columns[4],
+        abstention_score=columns[5],
+        abstained=columns[6] > 0,
         region_holds={
             share: column > 0
-            for share, column in zip(posterior.REGION_PROBABILITY_KEYS, columns[5:], strict=True)
+            for share, column in zip(posterior.REGION_PROBABILITY_KEYS, columns[7:], strict=True)
         },
     )
 
@@ -200,7 +209,9 @@ def trade_off(scored: ScoredQueries) -> list[dict[str, float]]:
 
 def _summarize_covered(covered: ScoredQueries) -> dict[str, Any]:
     """Figures of queries in the gallery, withheld answers included."""
-    stated = reliability(covered.p_within_25_km, covered.correct, cluster_codes(covered.creators))
+    clusters = cluster_codes(covered.creators)
+    stated = reliability(covered.p_within_25_km, covered.correct, clusters)
+    stated_1_km = reliability(covered.p_within_1_km, covered.correct_1_km, clusters)
     return {
         "queries": len(covered.correct),
         "creators": len(set(covered.creators) - {None}) + covered.creators.count(None),
@@ -208,6 +219,9 @@ def _summarize_covered(covered: ScoredQueries) -> dict[str, Any]:
         "mean_probability_within_25_km": float(covered.p_within_25_km.mean()),
         "debiased_ece": stated.debiased_ece,
         "ece": stated.ece,
+        "accuracy_1_km": float(covered.correct_1_km.mean()),
+        "mean_probability_within_1_km": float(covered.p_within_1_km.mean()),
+        "debiased_ece_1_km": stated_1_km.debiased_ece,
         "coverage": {share: float(holds.mean()) for share, holds in covered.region_holds.items()},
         "abstention_rate": float(covered.abstained.mean()),
         "false_abstention_rate": float(covered.abstained[covered.correct].mean())
@@ -225,6 +239,8 @@ def _join(a: ScoredQueries, b: ScoredQueries) -> ScoredQueries:
         in_gallery=np.concatenate([a.in_gallery, b.in_gallery]),
         correct=np.concatenate([a.correct, b.correct]),
         p_within_25_km=np.concatenate([a.p_within_25_km, b.p_within_25_km]),
+        correct_1_km=np.concatenate([a.correct_1_km, b.correct_1_km]),
+        p_within_1_km=np.concatenate([a.p_within_1_km, b.p_within_1_km]),
         p_not_in_gallery=np.concatenate([a.p_not_in_gallery, b.p_not_in_gallery]),
         abstention_score=np.concatenate([a.abstention_score, b.abstention_score]),
         abstained=np.concatenate([a.abstained, b.abstained]),

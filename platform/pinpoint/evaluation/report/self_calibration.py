@@ -13,6 +13,10 @@ import numpy as np
 from pinpoint.atomic_files import write_atomic
 from pinpoint.evaluation.calibration.calibration_set import CalibrationSet, read_calibration_set
 from pinpoint.evaluation.calibration.cross_fit import ScoredQueries, cross_fit, summarize
+from pinpoint.evaluation.calibration.verification_fit import (
+    MIN_VERIFIED_CREATORS,
+    count_creators_by_verification,
+)
 from pinpoint.evaluation.report.plotting import BLUE, GRAY, VERMILION, new_figure, save_figure
 from pinpoint.evaluation.run.leave_one_out import EXCLUSION_SCOPES, UNCOVERED
 from pinpoint.evaluation.run.rows import EXCLUDED, read_rows
@@ -139,6 +143,13 @@ def _warn(queries: CalibrationSet, calibration: Calibration, run: Mapping[str, A
         notes.append(
             "the probabilities are those of photos taken where the gallery has images, and "
             f"nothing is known about others: {reason}"
+        )
+    if "verify" in run["settings"] and calibration.verification is None:
+        verified, other = count_creators_by_verification(queries)
+        notes.append(
+            f"verification changes no probability: {verified} independent groups have a verified "
+            f"covered query, and {other} one that is not verified; {MIN_VERIFIED_CREATORS} of both "
+            "are needed"
         )
     return notes
 
