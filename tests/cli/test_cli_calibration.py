@@ -84,7 +84,8 @@ def test_locate_prints_probabilities_and_marks_uncalibrated_answers(capsys):
         "timings_ms": {}, "bundle": {"name": "b", "note": "n"}, "ranker": "vote",
         "ranker_fallback_reason": None, "warnings": [],
         "index": {"build": "1"},
-        "posterior": {
+        "verification_threshold": None,
+            "posterior": {
             "probability_within_km": [{"radius_km": 25, "probability": 0.42}],
             "credible_regions": [{"probability": 0.9, "area_km2": 12_345.6}],
             "names": [{"level": "country", "name": "FR", "probability": 0.6}],

@@ -29,6 +29,7 @@ PUBLIC_SEARCH = {
 SHARED_BY_STAGES = {
     "pinpoint.search": {
         "pinpoint.search.candidate_slots",
+        "pinpoint.search.query_features",
         "pinpoint.search.context",
         "pinpoint.search.stopwatch",
         "pinpoint.search.verifier",

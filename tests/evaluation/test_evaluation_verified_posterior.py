@@ -286,7 +286,7 @@ def test_features_take_inliers_of_the_locality_of_the_heaviest_candidate(ranking
     assert far
 
     def stated(matches):
-        features = query_features.compute_features(ranking.ranked, kind=None, matches=matches)
+        features = query_features.compute_query_features(ranking.ranked, kind=None, matches=matches)
         return features.verified, features.max_inliers
 
     assert stated({}) == (None, None)

@@ -36,7 +36,7 @@ from pinpoint.records import (
     StratumFit,
     VerificationFit,
 )
-from pinpoint.search.query_features import compute_features
+from pinpoint.search.query_features import compute_query_features
 from pinpoint.settings import SearchSettings
 
 REGION_PROBABILITY_KEYS: Final = ("0.5", "0.9")
@@ -78,7 +78,7 @@ def calibrate_result(
         calibration, note = None, "queries with several photos are not calibrated"
     if not ranking.ranked:
         return CalibratedResult(note=note, abstention_reason="no_candidates")
-    features = compute_features(
+    features = compute_query_features(
         ranking.ranked, kind=kind, no_match_logit=ranking.no_match_logit, matches=matches
     )
     if calibration is None:

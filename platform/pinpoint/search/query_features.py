@@ -23,7 +23,7 @@ _MIN_WEIGHT: Final = 1e-12
 _DIGITS: Final = 6
 
 
-def compute_features(
+def compute_query_features(
     ranked: Sequence[RankedCandidate],
     *,
     kind: str | None,

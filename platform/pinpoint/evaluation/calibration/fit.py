@@ -109,10 +109,7 @@ def fit_queries(
     strata = _fit_strata(queries, density_thresholds, coverage)
     rule = abstention.fit_threshold(
         queries.features,
-        [
-            posteriors.select_fit(features, strata, density_thresholds)[1]
-            for features in queries.features
-        ],
+        [posteriors.select_fit(query, strata, density_thresholds)[1] for query in queries.features],
         queries.ground_truth,
         queries.in_gallery,
         max_false_abstention,

@@ -166,8 +166,8 @@ def fit_log_odds(
     Source: Platt 1999, with further regressors; regularized towards no change.
 
     Args:
-        design: `posteriors.verification_features` of each query, `[N, 3]`.
-        offset: Log-odds without verification, `[N]`.
+        design: Rows of `posteriors.verification_features`, `[N, 3]`.
+        offset: Stated log-odds without verification, `[N]`.
         correct: Whether each event occurred, `[N]`.
         weights: Weight of each query, `[N]`.
     """
