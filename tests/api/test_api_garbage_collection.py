@@ -24,7 +24,12 @@ def test_objects_loaded_at_startup_are_frozen_for_the_garbage_collector(monkeypa
         reranker=None,
         contract=SimpleNamespace(calibrations={}),
     )
-    services = SimpleNamespace(settings=Settings(), encoder=encoder, close=lambda: None)
+    services = SimpleNamespace(
+        settings=Settings(),
+        encoder=encoder,
+        matching=SimpleNamespace(start_pruning=lambda: None),
+        close=lambda: None,
+    )
     monkeypatch.setattr(bootstrap, "build_services", lambda *_: services)
     try:
         with TestClient(create_app()):

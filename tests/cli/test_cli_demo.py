@@ -41,6 +41,7 @@ def make_answer(lat, lon, radius_m, *, within=None, abstained=None):
         "distance_m": 5.0,
         "similarity": 0.8,
         "thumbnail_url": "/t",
+        "verification": None,
     }
     belief = within and {
         "probability_within_km": [{"radius_km": km, "probability": p} for km, p in within.items()],
@@ -69,6 +70,9 @@ def make_answer(lat, lon, radius_m, *, within=None, abstained=None):
         "no_match_logit": None,
         "index": {"engine": "e", "build": None},
         "timings_ms": {"total": 12.4},
+        "verified": False,
+        "verification_threshold": None,
+        "matches": None,
     }
     return AnswerOut.model_validate(body).model_dump(mode="json")
 

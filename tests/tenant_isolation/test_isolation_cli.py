@@ -40,7 +40,7 @@ OPERATOR = {
     "config list", "config get", "config set", "config unset", "config path",
     "validate", "backup", "restore",
     "bench", "evaluate", "compare", "synthetic create", "calibrate",
-    "train embedder", "train reranker", "train status", "train resume",
+    "train vocabulary", "train embedder", "train reranker", "train status", "train resume",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",
     "bundles activate", "bundles delete-vectors",
     "sources roots", "sources move-root", "sources missing",
