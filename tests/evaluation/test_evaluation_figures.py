@@ -140,7 +140,7 @@ def test_map_draws_short_arc_across_antimeridian(tmp_path):
     )
     draw_answers(tmp_path / "map.png", [photo], "title", "underneath")
     with Image.open(tmp_path / "map.png") as image:
-        assert image.info["Description"].startswith("underneath; gray: cities, GeoNames")
+        assert image.info["Description"].startswith("underneath; light gray: cities, GeoNames")
         pixels = np.asarray(image.convert("RGB")).astype(int)
     color = np.array([int(VERMILION[i : i + 2], 16) for i in (1, 3, 5)])
     upper = pixels[: len(pixels) // 2]
