@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.cli import output
+from pinpoint.cli.demo_report import list_map_answers
 from pinpoint.client.transport import Json
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import nearest_places
@@ -185,17 +186,8 @@ def _format_position(position: Json) -> str:
 
 def draw_photo_map(report: Json, gallery: Sequence[Point], path: Path) -> None:
     """Write a PNG map of the gallery, and of all queries with answers and ground truths."""
-    from pinpoint.evaluation.report.maps import MapAnswer, draw_answers
+    from pinpoint.evaluation.report.maps import draw_answers
 
-    map_answers = [
-        MapAnswer(
-            ground_truth=_to_point(photo["ground_truth"]),
-            answer=photo["answer"] and _to_point(photo["answer"]),
-            inside=photo["inside"] is True,
-            guess=photo["abstention_reason"] is not None,
-        )
-        for photo in report["photos"]
-    ]
     summary, bundle = report["summary"], report["bundle"]
     title = (
         f"pinpoint demo: {summary['within_25_m']} of {summary['photos']} real photos located "
@@ -203,8 +195,4 @@ def draw_photo_map(report: Json, gallery: Sequence[Point], path: Path) -> None:
     )
     bundle_text = f"bundle {bundle['name']}, ranker {report['ranker']}; " if bundle else ""
     caption = f"{bundle_text}radius: {_RADIUS_SHARE} of the weights or the probability"
-    draw_answers(path, map_answers, title, caption, gallery=gallery)
-
-
-def _to_point(position: dict[str, Any]) -> Point:
-    return Point(lat=position["lat"], lon=position["lon"])
+    draw_answers(path, list_map_answers(report), title, caption, gallery=gallery)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pinpoint.cli import output
 from pinpoint.client.transport import Json
@@ -12,6 +12,9 @@ from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.synthetic.cities import nearest_city
 from pinpoint.synthetic.dataset import PlanetQuery
+
+if TYPE_CHECKING:
+    from pinpoint.evaluation.report.maps import MapAnswer
 
 BUNDLE: Final = "world-tiny"
 DEMO_NOTE: Final = (
@@ -209,12 +212,11 @@ def to_table_row(number: int, line: Json) -> tuple[str, ...]:
     )
 
 
-def draw_map(report: Json, path: Path) -> None:
-    """Write a PNG map of all photos with their answers and ground truths."""
-    from pinpoint.evaluation.report.maps import MapAnswer, draw_answers
-    from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
+def list_map_answers(report: Json) -> list[MapAnswer]:
+    """Ground truth and answer of each photo of a demo's report, for its map."""
+    from pinpoint.evaluation.report.maps import MapAnswer
 
-    map_answers = [
+    return [
         MapAnswer(
             ground_truth=_to_point(photo["ground_truth"]),
             answer=photo["answer"] and _to_point(photo["answer"]),
@@ -223,6 +225,13 @@ def draw_map(report: Json, path: Path) -> None:
         )
         for photo in report["photos"]
     ]
+
+
+def draw_map(report: Json, path: Path) -> None:
+    """Write a PNG map of all photos with their answers and ground truths."""
+    from pinpoint.evaluation.report.maps import draw_answers
+    from pinpoint.evaluation.report.plotting import NOT_THE_EARTH
+
     bundle, summary = report["bundle"], report["summary"]
     title = (
         f"pinpoint demo: {summary['within_25_km']} of {summary['photos']} photos located within "
@@ -235,7 +244,7 @@ def draw_map(report: Json, path: Path) -> None:
     )
     radius_text = f"radius: {_RADIUS_SHARE} of the {weight_name}"
     bundle_text = f"bundle {bundle['name']}, ranker {report['ranker']}; " if bundle else ""
-    draw_answers(path, map_answers, title, f"{bundle_text}{radius_text}")
+    draw_answers(path, list_map_answers(report), title, f"{bundle_text}{radius_text}")
 
 
 def _to_point(position: Json) -> Point:

@@ -70,7 +70,7 @@ def report_self_calibration(
         "queries": _count_queries(folder),
         "scopes": dict(run["settings"]["scopes"]),
         "holds_for": _describe_scopes(run["settings"]["scopes"]),
-        "notes": _warn(queries, calibration, run),
+        "notes": _list_warnings(queries, calibration, run),
         "outside_share": outside_share,
         "cross_fitted": summarize(scored, outside_share),
         "by_kind": {
@@ -82,7 +82,7 @@ def report_self_calibration(
     }
     text = json.dumps(report, indent=1, ensure_ascii=False)
     write_atomic(folder / REPORT_FILE, text + "\n", durable=False)
-    _draw(scored, report, folder / FIGURE_FILE)
+    _draw_figure(scored, report, folder / FIGURE_FILE)
     return report
 
 
@@ -130,7 +130,9 @@ def _describe_scopes(scopes: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _warn(queries: CalibrationSet, calibration: Calibration, run: Mapping[str, Any]) -> list[str]:
+def _list_warnings(
+    queries: CalibrationSet, calibration: Calibration, run: Mapping[str, Any]
+) -> list[str]:
     """What the calibration lacks, in words."""
     notes = []
     if calibration.coverage is None:
@@ -154,7 +156,7 @@ def _warn(queries: CalibrationSet, calibration: Calibration, run: Mapping[str, A
     return notes
 
 
-def _draw(scored: ScoredQueries, report: Mapping[str, Any], path: Path) -> None:
+def _draw_figure(scored: ScoredQueries, report: Mapping[str, Any], path: Path) -> None:
     """Reliability of the probabilities of covered queries, and the trade-off of abstention."""
     figure = new_figure(10.0, 4.6)
     reliability_axes, trade_off_axes = figure.subplots(1, 2)

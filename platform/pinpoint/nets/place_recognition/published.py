@@ -37,7 +37,7 @@ class PublishedNetwork:
     states none."""
 
 
-def _squash(size_px: int, *, bicubic: bool = False) -> Preprocess:
+def _squash_preprocess(size_px: int, *, bicubic: bool = False) -> Preprocess:
     """Both sides scaled to `size_px`, ImageNet's mean and standard deviation."""
     return Preprocess(
         size_px=size_px,
@@ -59,7 +59,7 @@ PUBLISHED_NETWORKS: Final[Mapping[str, PublishedNetwork]] = {
         source="https://huggingface.co/gberton/MegaLoc/resolve/main/model.safetensors",
         license="MIT, Gabriele Berton and Carlo Masone; DINOv2: Apache-2.0, Meta",
         dim=8448,
-        preprocess=_squash(322),
+        preprocess=_squash_preprocess(322),
         published_recall=None,
     ),
     "boq-dinov2": PublishedNetwork(
@@ -67,7 +67,7 @@ PUBLISHED_NETWORKS: Final[Mapping[str, PublishedNetwork]] = {
         source=f"{_BOQ_SOURCE}dinov2_12288.pth",
         license=f"{_BOQ_LICENSE}; DINOv2: Apache-2.0, Meta",
         dim=12_288,
-        preprocess=_squash(322, bicubic=True),
+        preprocess=_squash_preprocess(322, bicubic=True),
         published_recall="Pitts30k 93.7, MSLS-val 93.8",
     ),
     "boq-resnet50": PublishedNetwork(
@@ -75,7 +75,7 @@ PUBLISHED_NETWORKS: Final[Mapping[str, PublishedNetwork]] = {
         source=f"{_BOQ_SOURCE}resnet50_16384.pth",
         license=f"{_BOQ_LICENSE}; ResNet50: BSD-3-Clause, torchvision",
         dim=16_384,
-        preprocess=_squash(384, bicubic=True),
+        preprocess=_squash_preprocess(384, bicubic=True),
         published_recall="Pitts30k 92.4, MSLS-val 91.2",
     ),
     "selavprplusplus-base": PublishedNetwork(
@@ -83,7 +83,7 @@ PUBLISHED_NETWORKS: Final[Mapping[str, PublishedNetwork]] = {
         source=f"{_SELAVPR_SOURCE}SelaVPRplusplus_base.pth",
         license=_SELAVPR_LICENSE,
         dim=2048,
-        preprocess=_squash(322),
+        preprocess=_squash_preprocess(322),
         published_recall="Pitts30k 93.3, MSLS-val 94.3, Nordland 94.7",
     ),
     "selavprplusplus-large": PublishedNetwork(
@@ -91,7 +91,7 @@ PUBLISHED_NETWORKS: Final[Mapping[str, PublishedNetwork]] = {
         source=f"{_SELAVPR_SOURCE}SelaVPRplusplus_large.pth",
         license=_SELAVPR_LICENSE,
         dim=4096,
-        preprocess=_squash(322),
+        preprocess=_squash_preprocess(322),
         published_recall="Pitts30k 94.4, MSLS-val 94.3, Nordland 97.0",
     ),
 }
