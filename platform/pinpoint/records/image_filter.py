@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pinpoint.records.index import Box, Circle
 from pinpoint.records.primitives import ImageState, Point, SourceKind
+from pinpoint.records.spatial import LooksAt
 
 Ring = tuple[Point, ...]
 """A closed line: its first position equals its last one."""
@@ -43,6 +44,7 @@ class ImageFilter:
     """Inside at least one of them."""
     circle: Circle | None = None
     """Within the radius on the sphere, as in the index."""
+    looks_at: LooksAt | None = None
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not

@@ -13,6 +13,7 @@ from sqlalchemy import ARRAY, ColumnCollection, ColumnElement, Text, and_, cast,
 
 from pinpoint.records import Box, Circle, ImageFilter, Polygon
 from pinpoint.store.db.rows import geography, is_any_of
+from pinpoint.store.gallery.looks_at import looks_at_point
 
 Columns = ColumnCollection[str, Any]
 _SRID = 4326
@@ -66,9 +67,11 @@ def _area_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[Co
         yield in_polygons(columns, image_filter.polygons)
     if image_filter.circle is not None:
         yield in_circle(columns, image_filter.circle)
+    if image_filter.looks_at is not None:
+        yield looks_at_point(columns, image_filter.looks_at)
 
 
-def _lon_ranges(box: Box) -> list[tuple[float, float]]:
+def lon_ranges(box: Box) -> list[tuple[float, float]]:
     """Ranges `west <= lon <= east` of a box, degrees; both spellings of the meridian 180."""
     if box.west > box.east:
         return [(box.west, 180.0), (-180.0, box.east)]
@@ -83,7 +86,7 @@ def _lon_ranges(box: Box) -> list[tuple[float, float]]:
 def in_box(columns: Columns, box: Box) -> ColumnElement[bool]:
     """Within the box, its edges included; 180 and -180 are one meridian."""
     parts = []
-    for west, east in _lon_ranges(box):
+    for west, east in lon_ranges(box):
         # `&&` uses the index, but compares the index's 32-bit bounds; the numbers are exact.
         envelope = func.ST_MakeEnvelope(west, box.south, east, box.north, _SRID)
         parts.append(
@@ -98,7 +101,13 @@ def in_box(columns: Columns, box: Box) -> ColumnElement[bool]:
 
 def in_polygons(columns: Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
     """Inside at least one polygon, edges included; planar, in degrees."""
-    shape = shapely.MultiPolygon(
+    shape = to_multipolygon(polygons)
+    return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
+
+
+def to_multipolygon(polygons: Sequence[Polygon]) -> shapely.MultiPolygon:
+    """Convert polygons to a planar shape, longitude first, in degrees."""
+    return shapely.MultiPolygon(
         [
             shapely.Polygon(
                 [(point.lon, point.lat) for point in polygon.exterior],
@@ -107,7 +116,6 @@ def in_polygons(columns: Columns, polygons: Sequence[Polygon]) -> ColumnElement[
             for polygon in polygons
         ]
     )
-    return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
 
 
 def in_circle(columns: Columns, circle: Circle) -> ColumnElement[bool]:
