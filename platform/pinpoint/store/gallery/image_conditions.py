@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pinpoint.records import Box, Circle, ImageFilter, Polygon
 from pinpoint.store.db.rows import geography, is_any_of
+from pinpoint.store.gallery.looks_at import looks_at_point
 
 _Columns = ColumnCollection[str, Any]
 _SRID: Final = 4326
@@ -74,9 +75,11 @@ def _area_conditions(columns: _Columns, image_filter: ImageFilter) -> Iterator[C
         yield in_polygons(columns, image_filter.polygons)
     if image_filter.circle is not None:
         yield in_circle(columns, image_filter.circle)
+    if image_filter.looks_at is not None:
+        yield looks_at_point(columns, image_filter.looks_at)
 
 
-def _lon_ranges(box: Box) -> list[tuple[float, float]]:
+def lon_ranges(box: Box) -> list[tuple[float, float]]:
     """Ranges `west <= lon <= east` of a box, degrees; both spellings of the meridian 180."""
     if box.west > box.east:
         return [(box.west, 180.0), (-180.0, box.east)]
@@ -91,7 +94,7 @@ def _lon_ranges(box: Box) -> list[tuple[float, float]]:
 def in_box(columns: _Columns, box: Box) -> ColumnElement[bool]:
     """Within the box, its edges included; 180 and -180 are one meridian."""
     parts = []
-    for west, east in _lon_ranges(box):
+    for west, east in lon_ranges(box):
         # `&&` uses the index, but compares the index's 32-bit bounds; the numbers are exact.
         envelope = func.ST_MakeEnvelope(west, box.south, east, box.north, _SRID)
         parts.append(
@@ -106,7 +109,13 @@ def in_box(columns: _Columns, box: Box) -> ColumnElement[bool]:
 
 def in_polygons(columns: _Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
     """Inside at least one polygon, edges included; planar, in degrees."""
-    shape = shapely.MultiPolygon(
+    shape = to_multipolygon(polygons)
+    return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
+
+
+def to_multipolygon(polygons: Sequence[Polygon]) -> shapely.MultiPolygon:
+    """Convert polygons to a planar shape, longitude first, in degrees."""
+    return shapely.MultiPolygon(
         [
             shapely.Polygon(
                 [(point.lon, point.lat) for point in polygon.exterior],
@@ -115,7 +124,6 @@ def in_polygons(columns: _Columns, polygons: Sequence[Polygon]) -> ColumnElement
             for polygon in polygons
         ]
     )
-    return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
 
 
 def in_circle(columns: _Columns, circle: Circle) -> ColumnElement[bool]:
