@@ -176,11 +176,17 @@ CREATE TABLE cell_stats (
     cell bigint NOT NULL,
     source_id uuid NOT NULL,
     organization_id uuid NOT NULL,
+    -- Bits 52 to 55 of an H3 id.
+    resolution smallint GENERATED ALWAYS AS (((cell >> 52) & 15)::smallint) STORED,
     images integer NOT NULL,
     first_captured_at timestamptz,
     last_captured_at timestamptz,
-    lat double precision,
-    lon double precision,
+    x_sum double precision NOT NULL,
+    y_sum double precision NOT NULL,
+    z_sum double precision NOT NULL,
+    geom public.geometry(Point, 4326) GENERATED ALWAYS AS (public.ST_SetSRID(public.ST_MakePoint(
+        degrees(atan2(y_sum, x_sum)),
+        degrees(atan2(z_sum, sqrt(x_sum * x_sum + y_sum * y_sum)))), 4326)) STORED,
     CONSTRAINT pk_cell_stats PRIMARY KEY (cell, source_id),
     CONSTRAINT fk_cell_stats_organization_id FOREIGN KEY (organization_id)
         REFERENCES organizations (id),
@@ -188,7 +194,10 @@ CREATE TABLE cell_stats (
         REFERENCES sources (organization_id, id) ON DELETE CASCADE
 );
 
-CREATE INDEX ix_cell_stats_source_id ON cell_stats (source_id);
+CREATE INDEX ix_cell_stats_source_id_cell ON cell_stats (source_id, cell);
+CREATE INDEX ix_cell_stats_organization_id_resolution_cell ON cell_stats
+    (organization_id, resolution, cell);
+CREATE INDEX ix_cell_stats_near ON cell_stats USING gist (organization_id, resolution, geom);
 
 CREATE TABLE batches (
     id uuid NOT NULL,

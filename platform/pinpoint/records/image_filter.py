@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pinpoint.records.areas import Box, Circle, Polygon
 from pinpoint.records.primitives import ImageState, SourceKind
+from pinpoint.records.spatial import LooksAt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class ImageFilter:
     """Inside at least one of them."""
     circle: Circle | None = None
     """Within the radius on the sphere, as in the index."""
+    looks_at: LooksAt | None = None
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not

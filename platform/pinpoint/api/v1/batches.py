@@ -55,7 +55,8 @@ class UploadForm(BaseModel):
     metadata_overrides: str | None = Field(
         default=None,
         description="JSON object: file name → known metadata of the file (lat, lon, captured_at, "
-        "heading_deg, altitude_m, creator, sequence, license, panorama_id, attributes).",
+        "heading_deg, field_of_view_deg, altitude_m, creator, sequence, license, panorama_id, "
+        "attributes).",
         examples=['{"a.jpg": {"lat": 48.8566, "lon": 2.3522}}'],
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select
 
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import (
+    COVERAGE_RESOLUTIONS,
     FINAL_STATUSES,
     Batch,
     BatchItem,
@@ -70,7 +71,10 @@ class Reader(GallerySampleReader):
         """All sources by name, with their number of images."""
         counted = (
             select(cell_stats.c.source_id, func.sum(cell_stats.c.images).label("images"))
-            .where(self._in_organization(cell_stats))
+            .where(
+                self._in_organization(cell_stats),
+                cell_stats.c.resolution == COVERAGE_RESOLUTIONS[0],
+            )
             .group_by(cell_stats.c.source_id)
             .subquery()
         )
@@ -104,7 +108,9 @@ class Reader(GallerySampleReader):
             )
         counted = self._connection.execute(
             select(func.coalesce(func.sum(cell_stats.c.images), 0)).where(
-                self._in_organization(cell_stats), cell_stats.c.source_id == row.id
+                self._in_organization(cell_stats),
+                cell_stats.c.source_id == row.id,
+                cell_stats.c.resolution == COVERAGE_RESOLUTIONS[0],
             )
         ).scalar_one()
         roots = list_roots(self._connection, [row.id])

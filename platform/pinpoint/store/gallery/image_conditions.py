@@ -16,13 +16,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pinpoint.records import Box, Circle, ImageFilter, Polygon
 from pinpoint.store.db.rows import geography, is_any_of
+from pinpoint.store.gallery.looks_at import looks_at_point
 
-Columns = ColumnCollection[str, Any]
+_Columns = ColumnCollection[str, Any]
 _SRID: Final = 4326
 _LAST_CHARACTER: Final = "\U0010ffff"
 
 
-def image_conditions(columns: Columns, image_filter: ImageFilter) -> list[ColumnElement[bool]]:
+def image_conditions(columns: _Columns, image_filter: ImageFilter) -> list[ColumnElement[bool]]:
     """Build the conditions of a filter; a row matches if all of them hold.
 
     Args:
@@ -32,7 +33,9 @@ def image_conditions(columns: Columns, image_filter: ImageFilter) -> list[Column
     return [*_value_conditions(columns, image_filter), *_area_conditions(columns, image_filter)]
 
 
-def _value_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[ColumnElement[bool]]:
+def _value_conditions(
+    columns: _Columns, image_filter: ImageFilter
+) -> Iterator[ColumnElement[bool]]:
     """Conditions on all columns but the position."""
     if image_filter.ids:
         yield is_any_of(columns.id, image_filter.ids)
@@ -64,7 +67,7 @@ def _value_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[C
         )
 
 
-def _area_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[ColumnElement[bool]]:
+def _area_conditions(columns: _Columns, image_filter: ImageFilter) -> Iterator[ColumnElement[bool]]:
     """Conditions on the position."""
     if image_filter.box is not None:
         yield in_box(columns, image_filter.box)
@@ -72,9 +75,11 @@ def _area_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[Co
         yield in_polygons(columns, image_filter.polygons)
     if image_filter.circle is not None:
         yield in_circle(columns, image_filter.circle)
+    if image_filter.looks_at is not None:
+        yield looks_at_point(columns, image_filter.looks_at)
 
 
-def _lon_ranges(box: Box) -> list[tuple[float, float]]:
+def lon_ranges(box: Box) -> list[tuple[float, float]]:
     """Ranges `west <= lon <= east` of a box, degrees; both spellings of the meridian 180."""
     if box.west > box.east:
         return [(box.west, 180.0), (-180.0, box.east)]
@@ -86,10 +91,10 @@ def _lon_ranges(box: Box) -> list[tuple[float, float]]:
     return ranges
 
 
-def in_box(columns: Columns, box: Box) -> ColumnElement[bool]:
+def in_box(columns: _Columns, box: Box) -> ColumnElement[bool]:
     """Within the box, its edges included; 180 and -180 are one meridian."""
     parts = []
-    for west, east in _lon_ranges(box):
+    for west, east in lon_ranges(box):
         # `&&` uses the index, but compares the index's 32-bit bounds; the numbers are exact.
         envelope = func.ST_MakeEnvelope(west, box.south, east, box.north, _SRID)
         parts.append(
@@ -102,9 +107,15 @@ def in_box(columns: Columns, box: Box) -> ColumnElement[bool]:
     return or_(*parts)
 
 
-def in_polygons(columns: Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
+def in_polygons(columns: _Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
     """Inside at least one polygon, edges included; planar, in degrees."""
-    shape = shapely.MultiPolygon(
+    shape = to_multipolygon(polygons)
+    return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
+
+
+def to_multipolygon(polygons: Sequence[Polygon]) -> shapely.MultiPolygon:
+    """Convert polygons to a planar shape, longitude first, in degrees."""
+    return shapely.MultiPolygon(
         [
             shapely.Polygon(
                 [(point.lon, point.lat) for point in polygon.exterior],
@@ -113,10 +124,9 @@ def in_polygons(columns: Columns, polygons: Sequence[Polygon]) -> ColumnElement[
             for polygon in polygons
         ]
     )
-    return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
 
 
-def in_circle(columns: Columns, circle: Circle) -> ColumnElement[bool]:
+def in_circle(columns: _Columns, circle: Circle) -> ColumnElement[bool]:
     """Within the radius on the sphere, which is the distance of the index's circles."""
     center = func.ST_GeogFromText(geography(circle.center))
     return func.ST_DWithin(columns.geog, center, circle.radius_m, False)
