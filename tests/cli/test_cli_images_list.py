@@ -54,7 +54,8 @@ def test_images_list_sends_every_filter(pinpoint, api, images, tmp_path):
     pinpoint(
         "images", "list", "--in-source", "walk", "--source-kind", "photo",
         "--bbox", "170,-5,-170,5", "--center", "48.8,2.3", "--radius", "500", "--area", area,
-        "--datetime", "2026-01-01T00:00:00Z/..", "--creator", "a", "--creator", "b,c", "--sequence", "s",
+        "--datetime", "2026-01-01T00:00:00Z/..", "--creator", "a", "--creator", "b,c",
+        "--sequence", "s",
         "--camera", "c", "--attribute", "weather=rain", "--file-name", "IMG_*", "--state", "failed",
         "--page-size", "7",
     )  # fmt: skip

@@ -43,7 +43,7 @@ def on_circle(lon, west, east):
     ],
 )
 def test_in_box_equals_loop(positions, south, west, north, east):
-    inside = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
+    inside = predicates.inside_box(positions, Box(south=south, west=west, north=north, east=east))
     expected = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
     assert inside.tolist() == expected
     assert any(expected)
@@ -60,7 +60,7 @@ def test_in_circle_equals_loop(positions, lat, lon, radius_m):
         h += math.cos(a) * math.cos(b) * math.sin(math.radians(there[1] - lon) / 2) ** 2
         return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(h)))
 
-    inside = predicates.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
+    inside = predicates.inside_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
     expected = [away_m(position) <= radius_m for position in positions]
     assert inside.tolist() == expected
     assert any(expected)
@@ -81,7 +81,7 @@ def test_in_polygons_equals_shapely(positions, corners):
     ring = tuple(Point(*corner) for corner in (*corners, corners[0]))
     for exterior in (ring, ring[::-1]):
         polygon = Polygon(exterior=exterior)
-        np.testing.assert_array_equal(predicates.in_polygons(inner, [polygon]), expected)
+        np.testing.assert_array_equal(predicates.inside_polygons(inner, [polygon]), expected)
     assert 0 < expected.sum() < len(inner)
 
 
@@ -104,6 +104,6 @@ def test_in_polygons_with_holes_equals_shapely(positions):
             tuple(Point(*corner) for corner in (*ring, ring[0])) for ring in (exterior, *holes)
         ]
         polygons.append(Polygon(exterior=closed[0], holes=tuple(closed[1:])))
-    np.testing.assert_array_equal(predicates.in_polygons(inner, polygons), expected)
+    np.testing.assert_array_equal(predicates.inside_polygons(inner, polygons), expected)
     assert 0 < expected.sum() < len(inner)
-    assert not predicates.in_polygons(inner, []).any()
+    assert not predicates.inside_polygons(inner, []).any()

@@ -141,11 +141,11 @@ def select_by_loop(rows: list[Row], where: ImageFilter) -> set[UUID]:
     positions = np.array([(row.point.lat, row.point.lon) for row in rows])
     inside = np.ones(len(rows), dtype=bool)
     if where.box is not None:
-        inside &= predicates.in_box(positions, where.box)
+        inside &= predicates.inside_box(positions, where.box)
     if where.polygons:
-        inside &= predicates.in_polygons(positions, where.polygons)
+        inside &= predicates.inside_polygons(positions, where.polygons)
     if where.circle is not None:
-        inside &= predicates.in_circle(positions, where.circle)
+        inside &= predicates.inside_circle(positions, where.circle)
     return {
         row.id
         for row, is_inside in zip(rows, inside, strict=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from pinpoint.records import (
@@ -116,7 +117,10 @@ def explain_page(as_api, org, image_filter, *, limit=50, after=None):
         compiled = statement.compile(unit.connection, compile_kwargs={"render_postcompile": True})
         output = unit.connection.exec_driver_sql(
             f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled}",
-            compiled.construct_params(extracted_parameters=None),
+            {
+                name: Jsonb(value) if isinstance(value, dict) else value
+                for name, value in compiled.construct_params(extracted_parameters=None).items()
+            },
         ).scalar_one()
     (plan,) = json.loads(output) if isinstance(output, str) else output
     return [node for node in nodes(plan["Plan"]) if node.get("Relation Name") != "sources"]
@@ -154,7 +158,7 @@ def test_image_page_statement_reads_no_more_rows_than_its_limit(
         ),
         (
             ImageFilter(circle=Circle(center=Point(48.85, 2.3), radius_m=50)),
-            {"ix_images_geog", "ix_images_geom"},
+            {"ix_images_geom"},
         ),
         (ImageFilter(creators=("nobody",)), {"ix_images_organization_id_creator"}),
         (ImageFilter(sequences=("none",)), {"ix_images_organization_id_sequence"}),

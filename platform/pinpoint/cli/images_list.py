@@ -84,7 +84,7 @@ def list_images(  # noqa: PLR0913 - options of a command
     cursor: Annotated[
         str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
     ] = None,
-    all_pages: Annotated[
+    show_all: Annotated[
         bool, typer.Option("--all", help="Print all pages, with the progress on stderr.")
     ] = False,
     as_geojson: Annotated[
@@ -118,10 +118,10 @@ def list_images(  # noqa: PLR0913 - options of a command
             attribute=attribute,
             file_name=file_name,
             state=state,
-            limit=page_size or (_MAX_PAGE_SIZE if all_pages else 50),
+            limit=page_size or (_MAX_PAGE_SIZE if show_all else 50),
             cursor=cursor,
         )
-        if all_pages:
+        if show_all:
             _print_all_pages(list_format, pages)
         else:
             _print_page(list_format, next(pages))
