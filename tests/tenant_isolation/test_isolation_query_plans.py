@@ -21,7 +21,7 @@ from pinpoint.records import (
     Point,
 )
 from pinpoint.store.catalog import neighbors
-from pinpoint.store.catalog.image_listing import select_image_page
+from pinpoint.store.catalog.image_listing import PLAN_SETTINGS, select_image_page
 from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 
 
@@ -114,6 +114,7 @@ def explain_page(as_api, org, image_filter, *, limit=50, after=None):
     """Plan nodes of a page of images, with the statement that the list sends."""
     statement = select_image_page(org, image_filter, limit=limit, after=after)
     with as_api.begin(org, read_only=True) as unit:
+        unit.connection.execute(PLAN_SETTINGS)
         compiled = statement.compile(unit.connection, compile_kwargs={"render_postcompile": True})
         output = unit.connection.exec_driver_sql(
             f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled}",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select, text, tuple_
+from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select, tuple_
 
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import (
@@ -235,8 +235,7 @@ class Reader(GallerySampleReader):
         statement = image_listing.select_image_page(
             self._organization_id, image_filter, limit=limit, after=after
         )
-        # Plans depend on the values of the filter: one for all values would sort every match.
-        self._connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
+        self._connection.execute(image_listing.PLAN_SETTINGS)
         return [to_image(row) for row in self._connection.execute(statement)]
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
