@@ -24,8 +24,8 @@ PLAN_SETTINGS: Final = text("""
     SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
            set_config('max_parallel_workers_per_gather', '0', true)
 """)
-"""Settings of the transaction of a page. The best plan depends on the values of the filter. To start
-parallel workers takes longer than to read a page (measured: 80 ms)."""
+"""Settings of the transaction of a page. The best plan depends on the values of the filter, and to
+start parallel workers takes longer than to read a page (measured: 80 ms)."""
 
 
 def select_images(organization_id: UUID) -> Select[Any]:
