@@ -130,6 +130,10 @@ def _describe_common_responses(app: FastAPI) -> None:
                 if "security" in operation:
                     # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
                     operation["security"] = [{"HTTPBearer": []}, {}]
+                for response in operation["responses"].values():
+                    for content in response.get("content", {}).values():
+                        # Definitions of schemas that a route declares for a media type.
+                        schemas.update(content.get("schema", {}).pop("$defs", {}))
                 if "requestBody" in operation:
                     for status, declared in problems.problem_responses(408, 413, 415).items():
                         operation["responses"].setdefault(str(status), declared)
