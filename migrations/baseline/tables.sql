@@ -117,8 +117,12 @@ CREATE INDEX ix_images_cell_r7_source_id ON images (cell_r7, source_id);
 CREATE INDEX ix_images_source_id_external_id ON images (source_id, external_id);
 CREATE INDEX ix_images_source_id_sha256 ON images (source_id, sha256);
 -- Image lists are ordered by file name.
-CREATE INDEX ix_images_listing ON images
-    (source_id, state, substring(external_id COLLATE "C", '[^/]*$'), id);
+CREATE INDEX ix_images_organization_id_file_name ON images
+    (organization_id, substring(external_id COLLATE "C", '[^/]*$'), id) WHERE state <> 'deleted';
+CREATE INDEX ix_images_source_id_file_name ON images
+    (source_id, substring(external_id COLLATE "C", '[^/]*$'), id) WHERE state <> 'deleted';
+CREATE INDEX ix_images_organization_id_captured_at ON images (organization_id, captured_at)
+    WHERE captured_at IS NOT NULL;
 CREATE INDEX ix_images_modified_xid ON images (modified_xid);
 -- A path of 4,096 bytes gives a URI of 12 kB; a b-tree entry is limited to 2.7 kB. A hash index
 -- stores no text, and URIs are only compared for equality.
@@ -131,7 +135,7 @@ CREATE INDEX ix_images_organization_id_sequence ON images (organization_id, sequ
     WHERE sequence IS NOT NULL;
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
-CREATE INDEX ix_images_unprocessed ON images (state) WHERE state IN ('pending', 'deleted');
+CREATE INDEX ix_images_not_indexed ON images (state) WHERE state <> 'indexed';
 
 CREATE TABLE thumbnails (
     image_id uuid NOT NULL,

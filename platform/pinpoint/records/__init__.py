@@ -25,6 +25,7 @@ from pinpoint.records.answer import (
     SimilarGroup,
     SimilarResult,
 )
+from pinpoint.records.areas import Box, Circle, Polygon, Ring
 from pinpoint.records.calibration import (
     AbstentionRule,
     Calibration,
@@ -79,11 +80,9 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
-from pinpoint.records.image_filter import ImageFilter, Polygon, Ring
+from pinpoint.records.image_filter import ImageFilter
 from pinpoint.records.index import (
     SCORE_DIGITS,
-    Box,
-    Circle,
     Drift,
     Hit,
     IndexFilter,

@@ -17,7 +17,7 @@ from pinpoint.api import forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
 from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import cursors
+from pinpoint.api.v1.image_filter_parameters import IdPrefix
 from pinpoint.api.v1.schemas.catalog import (
     BatchesOut,
     BatchIn,
@@ -44,17 +44,6 @@ BatchId = Annotated[
 ]
 Status = Literal[
     "received", "stored", "indexed", "updated", "duplicate", "rejected", "failed", "canceled"
-]
-
-
-IdPrefix = Annotated[
-    str | None,
-    Query(
-        pattern=r"^[0-9a-fA-F-]*$",
-        min_length=6,
-        max_length=36,
-        description="Only batches whose id has this prefix; at least 6 hex digits.",
-    ),
 ]
 
 
@@ -199,11 +188,14 @@ def list_batches(
     services: AppServices,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     before: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
-    id_prefix: IdPrefix = None,
+    id_prefix: Annotated[
+        IdPrefix | None,
+        Query(description="Only batches whose id has this prefix; at least 6 hex digits."),
+    ] = None,
 ) -> BatchesOut:
     """List batches, newest first, one page at a time."""
     with services.database.read(caller.organization_id) as catalog:
-        page = catalog.batches(limit, before, cursors.normalize_id_prefix(id_prefix))
+        page = catalog.batches(limit, before, id_prefix)
     return BatchesOut(
         batches=[BatchOut.of(batch) for batch in page],
         next=page[-1].id if len(page) == limit else None,

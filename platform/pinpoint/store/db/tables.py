@@ -169,20 +169,27 @@ images = Table(
     Index("ix_images_geom", "geom", postgresql_using="gist"),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
+    *(
+        Index(
+            f"ix_images_{column}_file_name",
+            column,
+            text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
+            "id",
+            postgresql_where=text("state <> 'deleted'"),
+        )
+        for column in ("organization_id", "source_id")
+    ),
     Index(
-        "ix_images_listing",
-        "source_id",
-        "state",
-        text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
-        "id",
+        "ix_images_organization_id_captured_at",
+        "organization_id",
+        "captured_at",
+        postgresql_where=text("captured_at IS NOT NULL"),
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_modified_xid", "modified_xid"),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in GROUP_COLUMNS),
-    Index(
-        "ix_images_unprocessed", "state", postgresql_where=text("state IN ('pending', 'deleted')")
-    ),
+    Index("ix_images_not_indexed", "state", postgresql_where=text("state <> 'indexed'")),
 )
 
 thumbnails = Table(

@@ -24,8 +24,11 @@ def looks_at_point(columns: ColumnCollection[str, Any], looks_at: LooksAt) -> Co
     bearing_deg = func.degrees(func.ST_Azimuth(columns.geog, point))
     turn_deg = func.abs(bearing_deg - columns.heading_deg)
     half_angle_deg = func.coalesce(columns.field_of_view_deg, 0.0) / 2.0 + looks_at.tolerance_deg
+    is_near = func.ST_DWithin(columns.geog, point, looks_at.distance_m)
+    if looks_at.min_distance_m > 0:
+        is_near &= func.ST_Distance(columns.geog, point) >= looks_at.min_distance_m
     return and_(
-        func.ST_DWithin(columns.geog, point, looks_at.distance_m),
+        is_near,
         or_(
             columns.field_of_view_deg >= _FULL_CIRCLE_DEG,
             func.least(turn_deg, _FULL_CIRCLE_DEG - turn_deg) <= half_angle_deg,
