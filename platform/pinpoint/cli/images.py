@@ -65,10 +65,11 @@ def list_images(  # noqa: PLR0913 - options of a command
     if session.as_json:
         output.print_json(page)
     else:
-        _print_page(page)
+        print_page(page)
 
 
-def _print_page(page: dict[str, Any]) -> None:
+def print_page(page: dict[str, Any]) -> None:
+    """Print a page of images as a table, and the cursor of the next page."""
     rows = [
         (
             image["file_name"],
