@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -132,7 +133,7 @@ def _to_cell_filter(
     Raises:
         NotFoundError: A source does not exist.
     """
-    source_ids = ()
+    source_ids: tuple[UUID, ...] = ()
     if query.source:
         with services.database.read(caller.organization_id) as catalog:
             source_ids = find_source_ids(query.source, catalog)

@@ -88,8 +88,8 @@ def read_neighbors(
     limits = {"radius_m": radius_m, "per_kind": per_kind}
     neighbors: list[list[PointNeighbor]] = [[] for _ in points]
     for start, rows in _read_parts(connection, points, kinds, limits):
-        for number, *values in rows:
-            neighbors[start + number - 1].append(PointNeighbor(*values))
+        for row in rows:
+            neighbors[start + row[0] - 1].append(PointNeighbor(*row[1:]))
     return neighbors
 
 
