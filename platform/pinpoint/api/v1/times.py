@@ -14,6 +14,7 @@ _RFC_3339: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 _OPEN_ENDS: Final = ("..", "")
+_FIRST_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _RESOLUTION: Final = timedelta(microseconds=1)
 """Resolution of all stores. A closed end is stored as an open end that is one step later."""
 
@@ -62,24 +63,34 @@ def parse_interval(text: str) -> TimeInterval:
     if all(bound in _OPEN_ENDS for bound in bounds):
         raise ValueError("an interval needs a start or an end: start/end, start/.. or ../end")
     start, end = (
-        None if bound in _OPEN_ENDS else _parse_rfc_3339(bound) for bound in (bounds[0], bounds[-1])
+        None if bound in _OPEN_ENDS else parse_time(bound) for bound in (bounds[0], bounds[-1])
     )
     if start is not None and end is not None and end < start:
         raise ValueError("the end of an interval must not be before its start")
     return TimeInterval(start=start, before=None if end is None else _next_instant(end))
 
 
-def _parse_rfc_3339(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
+    """Parse a time of RFC 3339.
+
+    QGIS writes open ends as the years 0000 and 9999. Python and PostgreSQL have no year 0, so its
+    times become the first one of the calendar.
+
+    Raises:
+        ValueError: The text is no such time.
+    """
     if not _RFC_3339.fullmatch(text):
         raise ValueError(
             f"{text[:40]!r} is not a time of RFC 3339 with seconds and time zone, such as "
             "2026-05-01T12:00:00Z"
         )
+    is_year_0 = text.startswith("0000")
     try:
-        time = datetime.fromisoformat(text.upper())
+        # Both years are leap years.
+        time = datetime.fromisoformat(("2000" + text[4:] if is_year_0 else text).upper())
     except ValueError as error:
         raise ValueError(f"{text[:40]!r} is not a time: {error}") from error
-    return _to_utc(time)
+    return _FIRST_TIME if is_year_0 else _to_utc(time)
 
 
 def _next_instant(time: datetime) -> datetime | None:
