@@ -53,6 +53,8 @@ def parse_interval(text: str) -> TimeInterval:
     Args:
         text: A time, or two times with `/` between them. Times are RFC 3339, such as
             `2026-05-01T12:00:00Z`. `..`, or no text, is an open end. Both ends are included.
+            Clients that know no open end send the years 0000 and 9999 instead (QGIS): year 0, which
+            neither Python nor PostgreSQL has, is read as the first time of year 1.
 
     Raises:
         ValueError: The text is not such an interval, or its end is before its start.
@@ -71,10 +73,7 @@ def parse_interval(text: str) -> TimeInterval:
 
 
 def parse_time(text: str) -> datetime:
-    """Parse a time of RFC 3339.
-
-    QGIS writes open ends as the years 0000 and 9999. Python and PostgreSQL have no year 0, so its
-    times become the first one of the calendar.
+    """Parse a time of RFC 3339; year 0 becomes the first time of year 1.
 
     Raises:
         ValueError: The text is no such time.
@@ -84,13 +83,14 @@ def parse_time(text: str) -> datetime:
             f"{text[:40]!r} is not a time of RFC 3339 with seconds and time zone, such as "
             "2026-05-01T12:00:00Z"
         )
-    is_year_0 = text.startswith("0000")
     try:
-        # Both years are leap years.
-        time = datetime.fromisoformat(("2000" + text[4:] if is_year_0 else text).upper())
+        if text.startswith("0000"):
+            datetime.fromisoformat(f"0004{text[4:].upper()}")  # a leap year, as year 0
+            return _FIRST_TIME
+        time = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError(f"{text[:40]!r} is not a time: {error}") from error
-    return _FIRST_TIME if is_year_0 else _to_utc(time)
+    return _to_utc(time)
 
 
 def _next_instant(time: datetime) -> datetime | None:
