@@ -75,7 +75,9 @@ from pinpoint.records.feature_filter import (
     SpatialRelation,
 )
 from pinpoint.records.feature_layers import (
+    DEFAULT_RESOLUTION,
     FEATURE_LAYERS,
+    IMAGE_LAYER,
     Feature,
     FeatureLayer,
     FeatureLayerName,
@@ -321,7 +323,9 @@ __all__ = [
     "VerificationCalibration",
     "VerificationStatus",
     "VerificationThreshold",
+    "DEFAULT_RESOLUTION",
     "FEATURE_LAYERS",
+    "IMAGE_LAYER",
     "AllOf",
     "AnyOf",
     "Between",

@@ -11,6 +11,8 @@ from pinpoint.records.feature_filter import FeatureFilter
 from pinpoint.records.index import Box
 
 FeatureLayerName = Literal["images", "coverage", "gaps", "queries"]
+DEFAULT_RESOLUTION: Final = 5
+"""H3 resolution of cells unless a query selects another one: 253 km² (mean area)."""
 PropertyType = Literal["text", "integer", "number", "boolean", "time", "uuid", "json"]
 
 
@@ -35,9 +37,11 @@ class FeatureLayer:
     name: FeatureLayerName
     title: str
     description: str
-    geometry_type: Literal["Point", "Polygon"]
+    geometry_type: Literal["Point", "MultiPolygon"]
     id_type: PropertyType
     properties: tuple[LayerProperty, ...]
+    is_gridded: bool = False
+    """Whether the features are cells of one resolution, which the query selects."""
     start_property: str | None = None
     end_property: str | None = None
     """Properties with the time of a feature, or start and end of its interval; equal for an
@@ -62,12 +66,8 @@ class FeatureQuery:
     """Half-open; features without a time do not match if one of both is not None."""
     filters: tuple[FeatureFilter, ...] = ()
     """All of them must be true."""
-
-    @property
-    def has_conditions(self) -> bool:
-        """Whether some features of the layer may not match."""
-        times = (self.time_start, self.time_before)
-        return bool(self.filters) or (self.ids, self.box, *times) != (None,) * 4
+    resolution: int = DEFAULT_RESOLUTION
+    """H3 resolution of the cells of a gridded layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +156,41 @@ IMAGE_LAYER: Final = FeatureLayer(
     ),
 )
 
+_CELL_PROPERTIES: Final = (
+    LayerProperty("cell", "text", "H3 id of the cell."),
+    LayerProperty("resolution", "integer", "H3 resolution of the cell.", is_queryable=False),
+    _SOURCE_KIND,
+    LayerProperty("images", "integer", "Number of images."),
+    LayerProperty("first_captured_at", "time", "Earliest capture time."),
+    LayerProperty("last_captured_at", "time", "Latest capture time."),
+    LayerProperty("license", "text", "Licenses of the sources, separated by semicolons."),
+    LayerProperty("attribution", "text", "Texts to credit, separated by semicolons."),
+)
+
+COVERAGE_LAYER: Final = FeatureLayer(
+    name="coverage",
+    title="Coverage",
+    description="H3 cells with images, one feature for each source kind in a cell.",
+    geometry_type="MultiPolygon",
+    id_type="text",
+    is_gridded=True,
+    start_property="first_captured_at",
+    end_property="last_captured_at",
+    properties=_CELL_PROPERTIES,
+)
+
+GAP_LAYER: Final = FeatureLayer(
+    name="gaps",
+    title="Gaps",
+    description="H3 cells with images of one source kind only.",
+    geometry_type="MultiPolygon",
+    id_type="text",
+    is_gridded=True,
+    start_property="first_captured_at",
+    end_property="last_captured_at",
+    properties=_CELL_PROPERTIES,
+)
+
 QUERY_LAYER: Final = FeatureLayer(
     name="queries",
     title="Kept queries",
@@ -169,10 +204,12 @@ QUERY_LAYER: Final = FeatureLayer(
         LayerProperty("expires_at", "time", "Time at which the row is deleted."),
         LayerProperty("radius_m", "number", "Radius of the credible disc.", unit="m"),
         LayerProperty("probability", "number", "Probability of the credible disc."),
+        LayerProperty("calibrated", "boolean", "Whether the probability is calibrated."),
+        LayerProperty("abstention_reason", "text", "Why the answer is only a guess, or null."),
         LayerProperty("bundle", "text", "Bundle that answered."),
     ),
 )
 
 FEATURE_LAYERS: Final[Mapping[str, FeatureLayer]] = {
-    layer.name: layer for layer in (IMAGE_LAYER, QUERY_LAYER)
+    layer.name: layer for layer in (IMAGE_LAYER, COVERAGE_LAYER, GAP_LAYER, QUERY_LAYER)
 }

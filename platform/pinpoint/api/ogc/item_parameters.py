@@ -6,6 +6,7 @@ Invalid values get status 400, as OGC API - Features requires (17-069r4, 7.5.1),
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Final, NoReturn, cast
 from uuid import UUID
@@ -14,9 +15,12 @@ from starlette.datastructures import QueryParams
 
 from pinpoint.api.ogc.cql2_parser import FilterLanguage, parse_filter
 from pinpoint.api.problems import shorten
+from pinpoint.api.v1.spatiotemporal_parameters import parse_bbox
 from pinpoint.api.v1.times import TimeInterval, parse_interval, parse_time
 from pinpoint.errors import BadRequestError
 from pinpoint.records import (
+    COVERAGE_RESOLUTIONS,
+    DEFAULT_RESOLUTION,
     Box,
     Comparison,
     FeatureFilter,
@@ -34,6 +38,7 @@ CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 LICENSE_PROPERTIES: Final = ("license", "attribution")
 """Properties that each feature contains, whatever the parameter `properties` selects."""
 
+_CELL_CURSOR: Final = re.compile(r"[0-9a-f]{15}(-photo|-street)?")
 _FORMATS: Final = frozenset({"json", "geojson"})
 _CRS_PARAMETERS: Final = ("crs", "bbox-crs", "filter-crs")
 _ITEM_PARAMETERS: Final = frozenset(
@@ -52,6 +57,8 @@ def check_parameters(parameters: QueryParams, route_name: str, layer: FeatureLay
         allowed |= {"crs"}
     elif route_name == "items" and layer is not None:
         allowed |= _ITEM_PARAMETERS | {entry.name for entry in list_parameters(layer)}
+        if layer.is_gridded:
+            allowed.add("resolution")
     for name, _ in parameters.multi_items():
         if name not in allowed:
             raise BadRequestError(
@@ -83,9 +90,10 @@ def parse_query(parameters: QueryParams, layer: FeatureLayer) -> FeatureQuery:
         limit=_parse_limit(parameters.get("limit")),
         after_id=_parse_cursor(parameters.get("cursor"), layer),
         ids=None if ids is None else _parse_ids(ids),
-        box=parse_bbox(parameters["bbox"]) if "bbox" in parameters else None,
+        box=_parse_box(parameters.get("bbox")),
         time_start=interval.start,
         time_before=interval.before,
+        resolution=_parse_resolution(parameters.get("resolution")),
         filters=(*_parse_equalities(parameters, layer), *_parse_filter(parameters, layer)),
     )
 
@@ -115,6 +123,15 @@ def _parse_limit(text: str | None) -> int:
     return min(int(text), MAX_LIMIT)
 
 
+def _parse_resolution(text: str | None) -> int:
+    resolutions = {str(resolution): resolution for resolution in COVERAGE_RESOLUTIONS}
+    if text is None:
+        return DEFAULT_RESOLUTION
+    if text not in resolutions:
+        raise BadRequestError(f"resolution must be one of {', '.join(resolutions)}")
+    return resolutions[text]
+
+
 def _parse_cursor(text: str | None, layer: FeatureLayer) -> str | None:
     """Check a cursor: the id of the last feature of the previous page."""
     if text is None:
@@ -124,7 +141,7 @@ def _parse_cursor(text: str | None, layer: FeatureLayer) -> str | None:
             return str(UUID(text))
     except ValueError:
         _reject_cursor()
-    if not text.isascii() or len(text) > 40:
+    if not _CELL_CURSOR.fullmatch(text):
         _reject_cursor()
     return text
 
@@ -140,31 +157,11 @@ def _parse_ids(text: str) -> tuple[str, ...]:
     return ids
 
 
-def parse_bbox(text: str) -> Box:
-    """Convert a bounding box of four or six numbers; the heights of six are ignored.
-
-    Raises:
-        BadRequestError: The text is no such box.
-    """
+def _parse_box(text: str | None) -> Box | None:
     try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) == 6:
-        low, high = numbers[2], numbers[5]
-        numbers = [*numbers[:2], *numbers[3:5]] if low <= high else []
-    is_valid = len(numbers) == 4 and all(map(math.isfinite, numbers))
-    if not is_valid or not _is_on_earth(*numbers):
-        raise BadRequestError(
-            "bbox must be min lon,min lat,max lon,max lat in degrees, or six numbers with heights; "
-            "a minimum longitude above the maximum crosses the antimeridian"
-        )
-    west, south, east, north = numbers
-    return Box(south=south, west=west, north=north, east=east)
-
-
-def _is_on_earth(west: float, south: float, east: float, north: float) -> bool:
-    return max(abs(west), abs(east)) <= 180 and -90 <= south <= north <= 90
+        return None if text is None else parse_bbox(text)
+    except ValueError as error:
+        raise BadRequestError(str(error)) from error
 
 
 def _parse_datetime(text: str | None) -> TimeInterval:

@@ -15,7 +15,9 @@ from pinpoint.api.problems import shorten
 from pinpoint.errors import NotFoundError
 from pinpoint.records import FEATURE_LAYERS, FeatureLayer, PropertyType
 
-_WORLD: Final = [-180.0, -90.0, 180.0, 90.0]
+MERCATOR_LAT: Final = 85.0511287798066
+"""Latitude of the edge of the tile matrix set WebMercatorQuad, degrees."""
+_WORLD: Final = [-180.0, -MERCATOR_LAT, 180.0, MERCATOR_LAT]
 TILE_LAYERS: Final = frozenset({"images", "coverage"})
 _COLUMN_TYPES: Final[dict[PropertyType, str]] = {
     "text": "text",

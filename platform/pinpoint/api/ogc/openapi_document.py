@@ -14,6 +14,7 @@ from pinpoint.api.ogc import item_parameters
 from pinpoint.api.ogc.layer_collections import COLLECTIONS, LayerCollection
 from pinpoint.api.ogc.layer_schemas import describe_property
 from pinpoint.api.problems import MEDIA_TYPE, Problem
+from pinpoint.records import COVERAGE_RESOLUTIONS, DEFAULT_RESOLUTION
 
 _JSON: Final = "application/json"
 _GEOJSON: Final = "application/geo+json"
@@ -81,6 +82,15 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "name": "cursor",
         "description": "Position of a page; part of the `next` link of the page before it.",
         "schema": {"type": "string"},
+    },
+    "resolution": {
+        "name": "resolution",
+        "description": "H3 resolution of the cells.",
+        "schema": {
+            "type": "integer",
+            "enum": list(COVERAGE_RESOLUTIONS),
+            "default": DEFAULT_RESOLUTION,
+        },
     },
     "f": {
         "name": "f",
@@ -175,7 +185,7 @@ def _describe_collection_paths(collection: LayerCollection) -> dict[str, Any]:
     items = _describe_path(
         f"{name}.getItems", f"{layer.title}: features", _GEOJSON, "Data",
         ["limit", "bbox", "bbox-crs", "crs", "datetime", "ids", "properties", "filter",
-         "filter-lang", "filter-crs", "cursor"],
+         "filter-lang", "filter-crs", "cursor", *(["resolution"] if layer.is_gridded else [])],
     )
     items["get"]["parameters"] += [
         {

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, false, func, select
 
+from pinpoint.geo.cells import cell_diameter_deg
 from pinpoint.records import (
+    COVERAGE_RESOLUTIONS,
+    DEFAULT_RESOLUTION,
+    IMAGE_LAYER,
     Box,
+    Comparison,
     Feature,
     FeatureLayer,
     FeaturePage,
     FeatureQuery,
     LayerExtent,
+    PropertyName,
 )
 from pinpoint.store.db.rows import is_any_of
-from pinpoint.store.db.views import layer_images
+from pinpoint.store.db.views import cell_counts, layer_images, layer_queries
 from pinpoint.store.gallery.cql2_conditions import build_condition
 from pinpoint.store.gallery.image_conditions import in_box
 
-LAYER_TABLES: Final[Mapping[str, Table]] = {"images": layer_images}
+LAYER_TABLES: Final[Mapping[str, Table]] = {"images": layer_images, "queries": layer_queries}
+_COUNTED_PROPERTIES: Final = frozenset({"source", "source_id", "source_kind"})
 
 
-def read_features(
-    connection: Connection, layer: FeatureLayer, query: FeatureQuery
-) -> FeaturePage:
-    """Read one page of features, ordered by id.
+def read_rows(connection: Connection, layer: FeatureLayer, query: FeatureQuery) -> FeaturePage:
+    """Read one page of features that are rows, ordered by id.
 
     Args:
         connection: Connection with the role `pinpoint_reader`, in one organization.
@@ -43,8 +49,32 @@ def read_features(
         .limit(query.limit + 1)
     )
     rows = connection.execute(statement).all()
-    features = tuple(_to_feature(names, row) for row in rows[: query.limit])
-    return FeaturePage(features=features, has_more=len(rows) > query.limit)
+    return FeaturePage(
+        features=tuple(_to_feature(names, row) for row in rows[: query.limit]),
+        has_more=len(rows) > query.limit,
+        num_matched=_count_images(connection, query) if layer is IMAGE_LAYER else None,
+    )
+
+
+def _count_images(connection: Connection, query: FeatureQuery) -> int | None:
+    """Count the images of all pages, if the counters of cells know it.
+
+    They know conditions on the source. Only the first page is counted, because no client needs the
+    number again.
+    """
+    columns = cell_counts.c
+    conditions = [columns.resolution == COVERAGE_RESOLUTIONS[0]]
+    for entry in query.filters:
+        match entry:
+            case Comparison(PropertyName(name, False), "=", value) if name in _COUNTED_PROPERTIES:
+                conditions.append(columns[name] == value)
+            case _:
+                return None
+    others = (query.after_id, query.ids, query.box, query.time_start, query.time_before)
+    if any(condition is not None for condition in others):
+        return None
+    total = select(func.coalesce(func.sum(columns.images), 0)).where(*conditions)
+    return int(connection.execute(total).scalar_one())
 
 
 def _build_conditions(
@@ -85,19 +115,31 @@ def _to_feature(names: Sequence[str], row: Row[Any]) -> Feature:
 
 
 def read_extent(connection: Connection, layer: FeatureLayer) -> LayerExtent:
-    """Bounds of all features of a layer."""
-    columns = LAYER_TABLES[layer.name].c
-    times = [columns.captured_at] if layer.name == "images" else [columns.created_at]
-    row = connection.execute(
+    """Bounds of all features of a layer; those of images and cells come from the counters."""
+    if layer.name == "queries":
+        columns = layer_queries.c
+        times = (columns.created_at, columns.created_at)
+        conditions, margin_deg = [], 0.0
+    else:
+        columns = cell_counts.c
+        times = (columns.first_captured_at, columns.last_captured_at)
+        conditions = [columns.resolution == COVERAGE_RESOLUTIONS[-1]]
+        # The position of a counter is the center of its images.
+        resolution = DEFAULT_RESOLUTION if layer.is_gridded else COVERAGE_RESOLUTIONS[-1]
+        margin_deg = cell_diameter_deg(resolution)
+    bounds = connection.execute(
         select(
-            func.min(columns.lon),
-            func.min(columns.lat),
-            func.max(columns.lon),
-            func.max(columns.lat),
-            func.min(times[0]),
-            func.max(times[0]),
-        )
+            *(func.min(column) for column in (columns.lat, columns.lon, times[0])),
+            *(func.max(column) for column in (columns.lat, columns.lon, times[1])),
+        ).where(*conditions)
     ).one()
-    west, south, east, north, start, end = row
-    box = None if west is None else Box(south=south, west=west, north=north, east=east)
-    return LayerExtent(box=box, start=start, end=end)
+    south, west, start, north, east, end = bounds
+    if south is None:
+        return LayerExtent()
+    south, north = max(-90.0, south - margin_deg), min(90.0, north + margin_deg)
+    highest_lat = max(abs(south), abs(north))
+    margin_lon_deg = margin_deg / max(math.cos(math.radians(highest_lat)), 1e-6)
+    west, east = max(-180.0, west - margin_lon_deg), min(180.0, east + margin_lon_deg)
+    return LayerExtent(
+        box=Box(south=south, west=west, north=north, east=east), start=start, end=end
+    )

@@ -22,7 +22,7 @@ from pinpoint.records import (
 )
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
-from pinpoint.store.gallery import coverage_cells, feature_pages, point_neighbors
+from pinpoint.store.gallery import cell_features, coverage_cells, feature_pages, point_neighbors
 
 
 class LayerReader:
@@ -33,7 +33,10 @@ class LayerReader:
 
     def features(self, layer_name: str, query: FeatureQuery) -> FeaturePage:
         """A page of the features of a layer."""
-        return feature_pages.read_features(self._connection, FEATURE_LAYERS[layer_name], query)
+        layer = FEATURE_LAYERS[layer_name]
+        if layer.is_gridded:
+            return cell_features.read_cell_features(self._connection, layer, query)
+        return feature_pages.read_rows(self._connection, layer, query)
 
     def feature(self, layer_name: str, feature_id: str) -> Feature | None:
         """One feature of a layer; None if there is none with this id."""
