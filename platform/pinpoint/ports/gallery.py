@@ -72,6 +72,8 @@ class GalleryReader(Protocol):
 class Gallery(Protocol):
     """Opens gallery readers."""
 
-    def read(self, organization_id: UUID) -> AbstractContextManager[GalleryReader]:
-        """A read-only transaction in one organization."""
+    def read(
+        self, organization_id: UUID, *, timeout_s: float | None = None
+    ) -> AbstractContextManager[GalleryReader]:
+        """A read-only transaction in one organization; `timeout_s` limits each statement."""
         ...

@@ -14,6 +14,7 @@ from tipg.resources.enums import MediaType
 from tipg.resources.response import GeoJSONResponse, ORJSONResponse, SchemaJSONResponse
 
 from pinpoint.api.dependencies import AppServices, ReadCaller
+from pinpoint.api.ogc.gallery_access import open_gallery
 from pinpoint.api.ogc import item_parameters, layer_schemas
 from pinpoint.api.ogc.conformance import CONFORMANCE_CLASSES
 from pinpoint.api.ogc.layer_collections import COLLECTIONS, LayerCollection, find_collection
@@ -79,7 +80,7 @@ class FeatureRoutes(OGCFeaturesFactory):
             request: Request, caller: ReadCaller, services: AppServices
         ) -> ORJSONResponse:
             """List the collections."""
-            with services.gallery.read(caller.organization_id) as gallery:
+            with open_gallery(services, caller) as gallery:
                 extents = {name: gallery.layer_extent(name) for name in COLLECTIONS}
             page = model.Collections(
                 links=[self._make_link(request, "self", "collections", "This document")],
@@ -99,7 +100,7 @@ class FeatureRoutes(OGCFeaturesFactory):
             request: Request, layer_of: PathCollection, caller: ReadCaller, services: AppServices
         ) -> ORJSONResponse:
             """Describe a collection."""
-            with services.gallery.read(caller.organization_id) as gallery:
+            with open_gallery(services, caller) as gallery:
                 extent = gallery.layer_extent(layer_of.layer.name)
             return _to_json(self._describe_collection(request, layer_of, extent))
 
@@ -153,12 +154,13 @@ class FeatureRoutes(OGCFeaturesFactory):
             parameters, layer = request.query_params, collection.layer
             query = item_parameters.parse_query(parameters, layer)
             names = item_parameters.select_properties(parameters, layer)
-            with services.gallery.read(caller.organization_id) as gallery:
+            with open_gallery(services, caller) as gallery:
                 page = gallery.features(layer.name, query)
             url = self.url_for(request, "items", collectionId=collection.id)
             links = [
-                self._make_link(request, "collection", "collection", "Collection",
-                                collectionId=collection.id),
+                self._make_link(
+                    request, "collection", "collection", "Collection", collectionId=collection.id
+                ),
                 _make_item_link("self", url, dict(parameters)),
             ]
             if page.has_more:
@@ -187,7 +189,7 @@ class FeatureRoutes(OGCFeaturesFactory):
             services: AppServices,
         ) -> Response:
             """Return one feature."""
-            with services.gallery.read(caller.organization_id) as gallery:
+            with open_gallery(services, caller) as gallery:
                 feature = gallery.feature(collection.layer.name, feature_id)
             if feature is None:
                 raise NotFoundError(

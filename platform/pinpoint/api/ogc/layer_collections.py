@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, NoReturn
 
-from fastapi import Path
+from fastapi import Depends, Path
 from tipg.collections import Collection, Column
 
 from pinpoint.api.problems import shorten
@@ -84,4 +84,17 @@ def find_collection(
         raise NotFoundError(
             f"no collection `{shorten(name, 40)}`; /ogc/collections lists the collections"
         )
+    return collection
+
+
+def find_tiled_collection(
+    collection: Annotated[LayerCollection, Depends(find_collection)],
+) -> LayerCollection:
+    """Return the collection of a path, if it has vector tiles.
+
+    Raises:
+        NotFoundError: There is no such layer, or it has no tiles.
+    """
+    if not collection.has_tiles:
+        raise NotFoundError(f"the collection {collection.id} has no tiles")
     return collection

@@ -24,7 +24,7 @@ def _build_router() -> APIRouter:
         include_in_schema=False,
     )
     FeatureRoutes(router=router, collection_dependency=find_collection)
-    TileRoutes(router=router, collection_dependency=find_collection)
+    TileRoutes(router=router)
     for route in list(router.routes):
         if isinstance(route, APIRoute):
             route.methods.add("HEAD")

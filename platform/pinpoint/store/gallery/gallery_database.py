@@ -84,9 +84,15 @@ class GalleryDatabase:
         self._transactions = transactions
 
     @contextmanager
-    def read(self, organization_id: UUID) -> Iterator[LayerReader]:
+    def read(
+        self, organization_id: UUID, *, timeout_s: float | None = None
+    ) -> Iterator[LayerReader]:
         """A read-only transaction with the views of one organization, and no other rights."""
         with self._transactions.begin(
-            organization_id, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
+            organization_id,
+            read_only=True,
+            role=READER_ROLE,
+            schema=LAYERS_SCHEMA,
+            timeout_s=timeout_s,
         ) as unit:
             yield LayerReader(unit.connection)
