@@ -42,7 +42,7 @@ INSERT_IMAGE = text(
 def make_image(number: int) -> dict[str, Any]:
     """Values of one image; some positions are on the meridian 180 and at a pole."""
     lon = [-180.0, 180.0, 179.5, -179.5][number % 4] if number < 8 else 2.0 + 0.01 * number
-    lat = 90.0 if number == 8 else -10.0 + 0.5 * number
+    lat = 90.0 if number == 8 else -10.0 + 0.8 * (number // 2)
     return {
         "lat": lat,
         "lon": lon,
