@@ -31,6 +31,14 @@ class GalleryReader(Protocol):
         """One feature of a layer; None if there is none with this id."""
         ...
 
+    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of a layer (Mapbox Vector Tile 2.1).
+
+        Raises:
+            NotFoundError: The layer has no tiles.
+        """
+        ...
+
     def layer_extent(self, layer_name: str) -> LayerExtent:
         """Bounds of a layer that contain all of its features."""
         ...

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from pinpoint.errors import NotFoundError
 from pinpoint.records import (
     FEATURE_LAYERS,
     CellFilter,
@@ -42,6 +43,14 @@ class LayerReader:
         """One feature of a layer; None if there is none with this id."""
         page = self.features(layer_name, FeatureQuery(limit=1, ids=(feature_id,)))
         return page.features[0] if page.features else None
+
+    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of a layer.
+
+        Raises:
+            NotFoundError: The layer has no tiles.
+        """
+        raise NotFoundError(f"the layer {layer_name} has no tiles")
 
     def layer_extent(self, layer_name: str) -> LayerExtent:
         """Bounds of a layer."""
