@@ -1,4 +1,4 @@
-"""Spatial questions over HTTP: answers, formats and errors, with rows of one organization only."""
+"""Spatial queries over HTTP: answers, formats and errors, with rows of one organization only."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pinpoint.client import folders
-from pinpoint.client.spatial_questions import SpatialQuestions
+from pinpoint.client.spatial_queries import SpatialQueries
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
 from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.records import ReadOptions
@@ -20,7 +20,7 @@ Photo = str | Path | bytes
 Id = str | UUID
 
 
-class Client(SpatialQuestions):
+class Client(SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
 
     def __init__(self, transport: HttpTransport) -> None:

@@ -1,4 +1,4 @@
-"""Methods of the client for spatial questions: neighbors of points, coverage and gaps."""
+"""Methods of the client for spatial queries: neighbors of points, coverage and gaps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _POINTS_PER_REQUEST: Final = 10_000
 _NEIGHBORS_PER_REQUEST: Final = 200_000
 
 
-class SpatialQuestions:
-    """Part of `Client`: questions about positions instead of photos."""
+class SpatialQueries:
+    """Part of `Client`: queries for positions instead of photos."""
 
     _transport: HttpTransport
 
