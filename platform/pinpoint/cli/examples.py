@@ -130,7 +130,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         f"pinpoint images update {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
     ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
-    "images list": ("pinpoint images list --in-source trips --state failed",),
+    "images list": (
+        "pinpoint images list --in-source trips --state failed",
+        "pinpoint images list --area district.gpkg --geojson --all > district.geojson",
+    ),
     "index info": ("pinpoint index info",),
     "index rebuild": ("pinpoint index rebuild", "pinpoint index rebuild --no-wait"),
     "index reconcile": ("pinpoint index reconcile --dry-run", "pinpoint index reconcile"),

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pinpoint.cli import output
 from pinpoint.cli.filter_options import SourceKindFilterOption
-from pinpoint.cli.images import print_page
+from pinpoint.cli.images_list import print_page
 from pinpoint.cli.option_values import check_kinds, parse_numbers
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 
@@ -52,7 +51,7 @@ def looking_at(  # noqa: PLR0913 - options of a command
     check_kinds("--source-kind", source_kind)
     lat, lon = parse_numbers("LAT,LON", target, "LAT,LON")
     with session.client() as client:
-        page = client.images(
+        pages = client.image_pages(
             looks_at_lat=lat,
             looks_at_lon=lon,
             looks_at_distance_m=distance,
@@ -61,7 +60,4 @@ def looking_at(  # noqa: PLR0913 - options of a command
             limit=page_size,
             cursor=cursor,
         )
-    if session.as_json:
-        output.print_json(page)
-    else:
-        print_page(page)
+        print_page("json" if session.as_json else "table", next(pages))

@@ -26,6 +26,7 @@ from pinpoint.cli import (
     examples,
     gaps,
     images,
+    images_list,
     index,
     ingest,
     key,
@@ -63,6 +64,7 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
+images.app.add_typer(images_list.app)
 images.app.add_typer(looking_at.app)
 app.add_typer(images.app, name="images")
 app.add_typer(validate.app)
