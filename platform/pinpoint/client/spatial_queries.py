@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
-from pinpoint.client.transport import HttpTransport, Json
+from pinpoint.client.transport import HttpTransport, Json, to_path_segment
 from pinpoint.iteration import batched
 
 _GEOJSON: Final = "application/geo+json"
@@ -17,6 +18,21 @@ class SpatialQueries:
     """Part of `Client`: queries for positions instead of photos."""
 
     _transport: HttpTransport
+
+    def neighbors(
+        self,
+        image_id: str | UUID,
+        *,
+        radius_m: float = 250.0,
+        source_kinds: Sequence[str] = (),
+        limit: int = 20,
+    ) -> list[Json]:
+        """List images near an image with `distance_m`, nearest first."""
+        query = {"radius_m": radius_m, "source_kind": list(source_kinds) or None, "limit": limit}
+        neighbors: list[Json] = self._transport.call(
+            "GET", f"/v1/images/{to_path_segment(image_id)}/neighbors", query=query
+        )["neighbors"]
+        return neighbors
 
     def neighbors_of_points(
         self,
