@@ -77,7 +77,7 @@ class LayerReader:
         self, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
     ) -> list[CoverageCell]:
         """A page of cells with images, ordered by id."""
-        return coverage_cells.read_cells(
+        return coverage_cells.read_coverage_cells(
             self._connection, cell_filter, limit=limit, after_cell=after_cell
         )
 
