@@ -124,7 +124,7 @@ def list_images(  # noqa: PLR0913 - options of a command
         if show_all:
             _print_all_pages(list_format, pages)
         else:
-            _print_page(list_format, next(pages))
+            print_page(list_format, next(pages))
 
 
 def _choose_format(*, as_json: bool, as_geojson: bool, as_csv: bool) -> ListFormat:
@@ -140,7 +140,7 @@ def _choose_format(*, as_json: bool, as_geojson: bool, as_csv: bool) -> ListForm
     return chosen[0] if chosen else "table"
 
 
-def _print_page(list_format: ListFormat, page: httpx.Response) -> None:
+def print_page(list_format: ListFormat, page: httpx.Response) -> None:
     """Print one page, and on stderr the cursor of the next one."""
     if list_format == "table":
         _print_images(page.json()["images"])

@@ -14,6 +14,7 @@ import httpx
 
 from pinpoint.client import folders
 from pinpoint.client.photos import Photo, read_photos
+from pinpoint.client.spatial_questions import SpatialQuestions
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
 from pinpoint.errors import BadRequestError
 from pinpoint.records import ReadOptions
@@ -21,7 +22,7 @@ from pinpoint.records import ReadOptions
 Id = str | UUID
 
 
-class Client:
+class Client(SpatialQuestions):
     """Client of one API; use it as a context manager or call `close`."""
 
     def __init__(self, transport: HttpTransport) -> None:
