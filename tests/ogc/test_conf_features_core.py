@@ -188,9 +188,7 @@ def test_conf_core_fc_limit_response(layer_api, limit):
     ids = ids_of(pages)
     assert ids == sorted(ids)
     assert set(ids) == {
-        id_
-        for id_, image in layer_api.alder.images.items()
-        if image["source_kind"] == "photo"
+        id_ for id_, image in layer_api.alder.images.items() if image["source_kind"] == "photo"
     }
 
 
@@ -220,7 +218,11 @@ def test_conf_core_fc_numberMatched(layer_api):
         assert layer_api.get(ITEMS, **parameters).json()["numberMatched"] == photos
     assert layer_api.get(ITEMS, source="none").json()["numberMatched"] == 0
     # Counters do not know these.
-    for parameters in ({"creator": "Ann"}, {"bbox": "0,0,90,90"}, {"datetime": "../2020-02-01T00:00:00Z"}):
+    for parameters in (
+        {"creator": "Ann"},
+        {"bbox": "0,0,90,90"},
+        {"datetime": "../2020-02-01T00:00:00Z"},
+    ):
         assert "numberMatched" not in layer_api.get(ITEMS, **parameters).json()
 
 

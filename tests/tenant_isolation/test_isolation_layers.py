@@ -161,8 +161,10 @@ def test_layer_filters_do_not_find_rows_of_the_other_organization(tenant_pair, t
         {"filter": f"source_id IN ('{source}')"},
         {"filter": f"source LIKE '{other.name}%'"},
         {"filter": f"CASEI(attribution) = CASEI('{other.name.upper()} & SONS')"},
-        {"filter": json.dumps(as_function("=", {"property": "source_id"}, source)),
-         "filter-lang": "cql2-json"},
+        {
+            "filter": json.dumps(as_function("=", {"property": "source_id"}, source)),
+            "filter-lang": "cql2-json",
+        },
     ]
     with requester.http() as http, other.http() as theirs:
         for parameters in conditions:

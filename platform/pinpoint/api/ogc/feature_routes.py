@@ -197,8 +197,13 @@ class FeatureRoutes(OGCFeaturesFactory):
                 )
             links = [
                 self._make_link(
-                    request, "self", "item", "This feature", MediaType.geojson,
-                    collectionId=collection.id, featureId=feature.id,
+                    request,
+                    "self",
+                    "item",
+                    "This feature",
+                    MediaType.geojson,
+                    collectionId=collection.id,
+                    featureId=feature.id,
                 ),
                 self._make_link(
                     request, "collection", "collection", "Collection", collectionId=collection.id

@@ -51,7 +51,9 @@ class LayerCollection(Collection):
 
 def make_collection(layer: FeatureLayer) -> LayerCollection:
     """Describe a layer as a collection."""
-    columns = [Column(name=entry.name, type=_COLUMN_TYPES[entry.type]) for entry in layer.properties]
+    columns = [
+        Column(name=entry.name, type=_COLUMN_TYPES[entry.type]) for entry in layer.properties
+    ]
     geometry = Column(
         name="geometry", type="geometry", geometry_type=layer.geometry_type, bounds=_WORLD
     )

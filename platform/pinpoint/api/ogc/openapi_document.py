@@ -165,7 +165,9 @@ def _describe_common_paths() -> dict[str, Any]:
     return {
         "/": _describe_path("getLandingPage", "Landing page", _JSON, "Capabilities"),
         "/api": _describe_path(
-            "getApi", "This document", "application/vnd.oai.openapi+json;version=3.0",
+            "getApi",
+            "This document",
+            "application/vnd.oai.openapi+json;version=3.0",
             "Capabilities",
         ),
         "/conformance": _describe_path(
@@ -183,9 +185,24 @@ def _describe_collection_paths(collection: LayerCollection) -> dict[str, Any]:
     layer = collection.layer
     path, name = f"/collections/{layer.name}", layer.name
     items = _describe_path(
-        f"{name}.getItems", f"{layer.title}: features", _GEOJSON, "Data",
-        ["limit", "bbox", "bbox-crs", "crs", "datetime", "ids", "properties", "filter",
-         "filter-lang", "filter-crs", "cursor", *(["resolution"] if layer.is_gridded else [])],
+        f"{name}.getItems",
+        f"{layer.title}: features",
+        _GEOJSON,
+        "Data",
+        [
+            "limit",
+            "bbox",
+            "bbox-crs",
+            "crs",
+            "datetime",
+            "ids",
+            "properties",
+            "filter",
+            "filter-lang",
+            "filter-crs",
+            "cursor",
+            *(["resolution"] if layer.is_gridded else []),
+        ],
     )
     items["get"]["parameters"] += [
         {
@@ -223,15 +240,24 @@ def _describe_collection_paths(collection: LayerCollection) -> dict[str, Any]:
                 f"{name}.getTileSets", f"{layer.title}: tile sets", _JSON, "Tiles"
             ),
             matrix_set: _describe_path(
-                f"{name}.getTileSet", f"{layer.title}: tile set", _JSON, "Tiles",
+                f"{name}.getTileSet",
+                f"{layer.title}: tile set",
+                _JSON,
+                "Tiles",
                 ["tileMatrixSetId"],
             ),
             f"{matrix_set}/tilejson.json": _describe_path(
-                f"{name}.getTileJson", f"{layer.title}: TileJSON", _JSON, "Tiles",
+                f"{name}.getTileJson",
+                f"{layer.title}: TileJSON",
+                _JSON,
+                "Tiles",
                 ["tileMatrixSetId"],
             ),
             f"{matrix_set}/{{z}}/{{x}}/{{y}}": _describe_path(
-                f"{name}.getTile", f"{layer.title}: vector tile", _TILE, "Tiles",
+                f"{name}.getTile",
+                f"{layer.title}: vector tile",
+                _TILE,
+                "Tiles",
                 ["tileMatrixSetId", "z", "x", "y"],
             ),
         }
@@ -243,9 +269,11 @@ def _describe_path(
 ) -> dict[str, Any]:
     """An entry of `paths` with the operation `get`."""
     names = [*(parameters or []), "f"] if media_type != _TILE else parameters or []
-    content = {"schema": {"type": "string", "format": "binary"}} if media_type == _TILE else {
-        "schema": {"type": "object"}
-    }
+    content = (
+        {"schema": {"type": "string", "format": "binary"}}
+        if media_type == _TILE
+        else {"schema": {"type": "object"}}
+    )
     problem = {"$ref": "#/components/responses/Problem"}
     return {
         "get": {

@@ -67,9 +67,7 @@ class TileRoutes(OGCTilesFactory):
                 minzoom=0,
                 maxzoom=MAX_ZOOM,
                 vector_layers=[
-                    model.LayerJSON(
-                        id=collection.id, fields={}, description=collection.description
-                    )
+                    model.LayerJSON(id=collection.id, fields={}, description=collection.description)
                 ],
             )
             return ORJSONResponse(document.model_dump(mode="json", exclude_none=True))

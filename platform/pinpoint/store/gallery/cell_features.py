@@ -79,7 +79,9 @@ def _iterate_kind(
 ) -> Iterator[tuple[Feature, Any]]:
     """Cells of one source kind, or gaps without one."""
     cell_filter = _make_filter(query.resolution, kind, query.box)
-    may_differ = bool(query.filters) or query.time_start is not None or query.time_before is not None
+    may_differ = (
+        bool(query.filters) or query.time_start is not None or query.time_before is not None
+    )
     limit = max(query.limit + 1, _CELLS_PER_READ) if may_differ else query.limit + 1
     while True:
         cells = read_cells(connection, cell_filter, limit=limit, after_cell=after_cell)
@@ -141,9 +143,7 @@ def _matches(feature: Feature, shape: Any, query: FeatureQuery) -> bool:
 
 def _to_feature(cell: CoverageCell, kind: SourceKind | None) -> tuple[Feature, Any]:
     shape = to_multipolygon(cell_polygons(cell.cell))
-    coordinates = [
-        [[list(position) for position in part.exterior.coords]] for part in shape.geoms
-    ]
+    coordinates = [[[list(position) for position in part.exterior.coords]] for part in shape.geoms]
     feature = Feature(
         id=cell.cell if kind is None else f"{cell.cell}-{kind}",
         geometry={"type": "MultiPolygon", "coordinates": coordinates},
