@@ -341,6 +341,33 @@ class ApiSettings(BaseSettings):
     ] = 1_000
 
 
+class ExportSettings(BaseSettings):
+    """Limits of exports of gallery rows."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_EXPORT_", frozen=True)
+
+    max_running: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=16,
+            description="Maximum number of concurrent exports of the API; more get status 503.",
+        ),
+    ] = 2
+    timeout_s: Annotated[
+        float,
+        Field(gt=0, le=86_400, description="Time limit of one export with its download, seconds."),
+    ] = 3_600.0
+    max_disk_bytes: Annotated[
+        int,
+        Field(
+            ge=1_000_000,
+            description="Maximum size of the temporary files of all running exports, bytes: "
+            "FlatGeobuf and GeoPackage are sent when they are complete.",
+        ),
+    ] = 20_000_000_000
+
+
 class LogSettings(BaseSettings):
     """Level and format of logs."""
 
@@ -358,7 +385,17 @@ class LogSettings(BaseSettings):
 class Settings:
     """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
-    __slots__ = ("api", "encoder", "log", "matching", "media", "search", "services", "worker")
+    __slots__ = (
+        "api",
+        "encoder",
+        "export",
+        "log",
+        "matching",
+        "media",
+        "search",
+        "services",
+        "worker",
+    )
 
     def __init__(  # noqa: PLR0913 - one group each
         self,
@@ -370,6 +407,7 @@ class Settings:
         matching: MatchingSettings | None = None,
         worker: WorkerSettings | None = None,
         api: ApiSettings | None = None,
+        export: ExportSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
         self.services = services or ServiceSettings()
@@ -379,4 +417,5 @@ class Settings:
         self.matching = matching or MatchingSettings()
         self.worker = worker or WorkerSettings()
         self.api = api or ApiSettings()
+        self.export = export or ExportSettings()
         self.log = log or LogSettings()

@@ -50,6 +50,13 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.export import (
+    EMBEDDING_TYPES,
+    EmbeddingColumn,
+    EmbeddingType,
+    ExportRequest,
+    ExportRows,
+)
 from pinpoint.records.field_layers import (
     FIELDS,
     LAYER_KEYS,
@@ -151,6 +158,11 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "EMBEDDING_TYPES",
+    "EmbeddingColumn",
+    "EmbeddingType",
+    "ExportRequest",
+    "ExportRows",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",

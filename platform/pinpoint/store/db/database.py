@@ -155,6 +155,7 @@ class Transactions:
         organization_id: UUID | None = None,
         *,
         read_only: bool = False,
+        snapshot: bool = False,
         role: str | None = None,
         schema: str | None = None,
     ) -> Iterator[UnitOfWork]:
@@ -163,6 +164,7 @@ class Transactions:
         Args:
             organization_id: Organization of all rows; None only for the owner.
             read_only: Whether PostgreSQL refuses writes.
+            snapshot: Whether all statements read one state (REPEATABLE READ); read-only as well.
             role: Role of this transaction; None keeps that of the login.
             schema: Schema of unqualified names; None keeps that of the engine.
 
@@ -170,8 +172,9 @@ class Transactions:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
         with self._attempt(), _translate_errors(), self.engine.connect() as connection:
-            if read_only:
-                connection.execute(text("SET TRANSACTION READ ONLY"))
+            if read_only or snapshot:
+                level = "ISOLATION LEVEL REPEATABLE READ, " if snapshot else ""
+                connection.execute(text(f"SET TRANSACTION {level}READ ONLY"))
             _set_session_values(connection, organization_id, role=role, schema=schema)
             unit = UnitOfWork(connection, organization_id)
             yield unit

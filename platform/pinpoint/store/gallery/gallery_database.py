@@ -8,8 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from pinpoint.records import ExportRequest, ExportRows
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
+from pinpoint.store.gallery import export_rows
 
 
 class GalleryReader:
@@ -36,3 +38,23 @@ class GalleryDatabase:
             organization_id, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
         ) as unit:
             yield GalleryReader(unit.connection)
+
+    @contextmanager
+    def export(
+        self, organization_id: UUID, request: ExportRequest, limit_s: float
+    ) -> Iterator[ExportRows]:
+        """A read-only transaction with the rows of an export, all of one state of the gallery.
+
+        It keeps the role of the API: the views of the reader's role hide paths and embeddings.
+
+        Args:
+            organization_id: Organization of the rows.
+            request: Rows and columns.
+            limit_s: Time limit of reading all rows, seconds.
+
+        Raises:
+            BadRequestError: No image has an embedding of the requested channel.
+        """
+        with self._transactions.begin(organization_id, snapshot=True) as unit:
+            export_rows.limit_statements(unit.connection, limit_s)
+            yield export_rows.export_images(unit.connection, request)

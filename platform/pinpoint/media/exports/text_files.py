@@ -1,0 +1,64 @@
+"""CSV (RFC 4180) and GeoJSON text sequences (RFC 8142) of exports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from pinpoint.media.exports.byte_sink import ByteSink
+from pinpoint.records import ExportRows
+
+_RECORD_SEPARATOR: Final = "\x1e"
+_RFC_3339: Final = "%Y-%m-%dT%H:%M:%SZ"
+"""Arrow writes the fraction of a second, six digits, as a part of `%S`."""
+
+
+def stream_csv(rows: ExportRows) -> Iterator[bytes]:
+    """CSV in UTF-8 with a header; null is an empty field, an empty text is `""`."""
+    sink = ByteSink()
+    schema = pa.schema([pa.field(name, _text_type(field)) for name, field in _fields(rows)])
+    with csv.CSVWriter(sink, schema) as writer:
+        for batch in rows.batches:
+            columns = [_write_times(column) for column in batch.columns]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+            yield sink.take()
+    yield sink.take()
+
+
+def stream_geojson_sequence(rows: ExportRows) -> Iterator[bytes]:
+    """GeoJSON text sequence: each record is a record separator, a Feature and a line feed."""
+    names = [name for name, _ in _fields(rows) if name not in ("lat", "lon", "attributes")]
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    for batch in rows.batches:
+        values = {
+            name: _write_times(column).to_pylist()
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        positions = zip(values["lon"], values["lat"], values["attributes"], strict=True)
+        properties = zip(*(values[name] for name in names), strict=True)
+        records = [
+            f'{_RECORD_SEPARATOR}{{"type":"Feature","geometry":{{"type":"Point","coordinates":'
+            f'[{lon!r},{lat!r}]}},"properties":{encode(dict(zip(names, row, strict=True)))[:-1]}'
+            # PostgreSQL wrote the attributes as JSON.
+            f',"attributes":{attributes}}}}}\n'
+            for (lon, lat, attributes), row in zip(positions, properties, strict=True)
+        ]
+        yield "".join(records).encode()
+
+
+def _fields(rows: ExportRows) -> list[tuple[str, pa.Field]]:
+    return [(field.name, field) for field in rows.schema]
+
+
+def _text_type(field: pa.Field) -> pa.DataType:
+    return pa.string() if pa.types.is_timestamp(field.type) else field.type
+
+
+def _write_times(column: Any) -> Any:
+    """Times as text of RFC 3339; other columns unchanged."""
+    return pc.strftime(column, format=_RFC_3339) if pa.types.is_timestamp(column.type) else column

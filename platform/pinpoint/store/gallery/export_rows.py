@@ -1,0 +1,218 @@
+"""Rows of an export: PostgreSQL writes CSV (`COPY`), which Arrow parses in batches.
+
+Python touches no single value: a row costs one read from the connection. With one Python object for
+each value, an export would need most of a CPU for the interpreter alone.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+from pyarrow import csv
+from sqlalchemy import Connection, Select, Text, and_, case, cast, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import ColumnElement
+
+from pinpoint.errors import BadRequestError
+from pinpoint.records import EmbeddingColumn, ExportRequest, ExportRows
+from pinpoint.store.db.tables import embeddings
+from pinpoint.store.db.views import visible_images
+from pinpoint.store.gallery.image_conditions import image_conditions
+
+BATCH_ROWS: Final = 5_000
+"""Maximum rows of a batch."""
+MAX_BATCH_BYTES: Final = 16 << 20
+"""A batch ends at this size; rows with embeddings are large."""
+EMBEDDING: Final = "embedding"
+
+_TIME: Final = pa.timestamp("us", tz="UTC")
+_TYPES: Final = {
+    "lat": pa.float64(),
+    "lon": pa.float64(),
+    "captured_at": _TIME,
+    "heading_deg": pa.float64(),
+    "field_of_view_deg": pa.float64(),
+    "altitude_m": pa.float64(),
+    "size_bytes": pa.int64(),
+    "width_px": pa.int32(),
+    "height_px": pa.int32(),
+    "version": pa.int32(),
+    "created_at": _TIME,
+    "updated_at": _TIME,
+}
+"""Column → its type; all others are text."""
+
+
+def export_images(connection: Connection, request: ExportRequest) -> ExportRows:
+    """Count the rows of an export and start to read them.
+
+    Args:
+        connection: A transaction at the isolation level REPEATABLE READ, so that the number and
+            the rows are of one state; it must stay open while the rows are read.
+        request: Rows and columns.
+
+    Raises:
+        BadRequestError: No image has an embedding of this contract and channel.
+    """
+    conditions = [*image_conditions(visible_images.c, request.image_filter)]
+    if not request.image_filter.states:
+        # Images that failed are not in the gallery.
+        conditions.append(visible_images.c.state.in_(("pending", "indexed")))
+    count = select(func.count()).select_from(visible_images).where(*conditions)
+    num_rows = connection.execute(count).scalar_one()
+    dims = None if request.embedding is None else _read_dims(connection, request.embedding)
+    columns = _select_columns(request)
+    fields = [pa.field(name, _TYPES.get(name, pa.string())) for name in columns]
+    if request.embedding is not None and dims is not None:
+        number = pa.float16() if request.embedding.type == "float16" else pa.float32()
+        fields[-1] = pa.field(EMBEDDING, pa.list_(number, dims))
+    schema = pa.schema(fields)
+    # The order of the cells at resolution 9 refines the order at resolution 7, which has an index.
+    statement = (
+        _join_embeddings(request, columns)
+        .where(*conditions)
+        .order_by(visible_images.c.cell_r7, visible_images.c.cell_r9, visible_images.c.id)
+    )
+    return ExportRows(
+        schema=schema, num_rows=num_rows, batches=_read_batches(connection, statement, schema)
+    )
+
+
+def _select_columns(request: ExportRequest) -> dict[str, ColumnElement[Any]]:
+    """Name → expression of each column; names that a manifest has are those of the manifest."""
+    row = visible_images.c
+    columns: dict[str, ColumnElement[Any]] = {"image_id": row.id}
+    plain = ("source", "source_kind", "external_id", "cubemap_face", "panorama_id", "lat", "lon")
+    plain += ("captured_at", "heading_deg", "field_of_view_deg", "altitude_m", "camera", "creator")
+    plain += ("sequence", "license", "attribution", "position_source", "time_source")
+    columns |= {name: row[name] for name in plain}
+    columns["sha256"] = func.encode(row.sha256, "hex")
+    columns |= {name: row[name] for name in ("size_bytes", "format", "width_px", "height_px")}
+    columns["uri"] = (
+        row.uri if request.has_paths else case((row.uri.not_like("file:%"), row.uri), else_=None)
+    )
+    # As text: 64-bit integers lose digits in JSON and in many GIS.
+    columns["cell_r9"] = func.to_hex(row.cell_r9)
+    columns["attributes"] = cast(row.attributes, Text)
+    columns |= {name: row[name] for name in ("state", "version", "created_at", "updated_at")}
+    if request.embedding is not None:
+        columns[EMBEDDING] = func.encode(embeddings.c.vector, "hex")
+    return columns
+
+
+def _join_embeddings(request: ExportRequest, columns: dict[str, ColumnElement[Any]]) -> Select[Any]:
+    statement = select(*(column.label(name) for name, column in columns.items()))
+    if request.embedding is None:
+        return statement.select_from(visible_images)
+    is_same = and_(
+        embeddings.c.image_id == visible_images.c.id, *_embedding_conditions(request.embedding)
+    )
+    return statement.select_from(visible_images.outerjoin(embeddings, is_same))
+
+
+def _embedding_conditions(embedding: EmbeddingColumn) -> tuple[ColumnElement[bool], ...]:
+    return (
+        embeddings.c.contract == embedding.contract,
+        embeddings.c.channel == embedding.channel,
+    )
+
+
+def _read_dims(connection: Connection, embedding: EmbeddingColumn) -> int:
+    """Number of dimensions of a channel."""
+    statement = (
+        select(func.octet_length(embeddings.c.vector))
+        .where(*_embedding_conditions(embedding))
+        .limit(1)
+    )
+    size_bytes = connection.execute(statement).scalar()
+    if size_bytes is None:
+        raise BadRequestError(
+            f"no image has an embedding of the channel {embedding.channel!r}",
+            reason="no_embeddings",
+        )
+    return int(size_bytes) // 2
+
+
+def _read_batches(
+    connection: Connection, statement: Select[Any], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Run the statement as COPY and parse its CSV.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: PostgreSQL fails, as for all other statements.
+    """
+    compiled = statement.compile(dialect=connection.dialect)
+    raw: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    try:
+        # COPY takes no parameters, so psycopg quotes them into the statement.
+        query = psycopg.ClientCursor(raw).mogrify(str(compiled), compiled.params)
+        copy_statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
+        with raw.cursor() as cursor, cursor.copy(copy_statement.encode()) as copy:
+            lines: list[Any] = []
+            num_bytes = 0
+            for line in copy:
+                lines.append(line)
+                num_bytes += len(line)
+                if len(lines) >= BATCH_ROWS or num_bytes >= MAX_BATCH_BYTES:
+                    yield _parse_lines(lines, schema)
+                    lines, num_bytes = [], 0
+            if lines:
+                yield _parse_lines(lines, schema)
+    except psycopg.Error as error:
+        raise DBAPIError.instance(
+            "COPY", None, error, psycopg.Error, dialect=connection.dialect
+        ) from error
+
+
+def _parse_lines(lines: list[Any], schema: pa.Schema) -> pa.RecordBatch:
+    """Parse rows of CSV as PostgreSQL writes them: null is empty, an empty text is quoted."""
+    types = {field.name: field.type for field in schema}
+    if EMBEDDING in types:
+        types[EMBEDDING] = pa.string()
+    data = b"".join(lines)
+    table = csv.read_csv(
+        pa.BufferReader(data),
+        read_options=csv.ReadOptions(column_names=schema.names, block_size=len(data) + 1),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=types,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+    (batch,) = table.combine_chunks().to_batches()
+    if EMBEDDING not in types:
+        return batch
+    *columns, digits = batch.columns
+    return pa.RecordBatch.from_arrays([*columns, _decode(digits, schema.field(-1).type)], schema)
+
+
+def _decode(digits: pa.Array, kind: pa.FixedSizeListType) -> pa.Array:
+    """Vectors `[N, D]` of hex digits of little-endian float16 numbers; null stays null."""
+    is_null = np.asarray(digits.is_null())
+    vectors = np.zeros((len(digits), kind.list_size), dtype="<f2")
+    joined = "".join(digits.drop_null().to_pylist())
+    vectors[~is_null] = np.frombuffer(binascii.unhexlify(joined), dtype="<f2").reshape(
+        -1, kind.list_size
+    )
+    numbers = vectors.astype(kind.value_type.to_pandas_dtype(), copy=False)
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(numbers.ravel()), kind.list_size, mask=pa.array(is_null)
+    )
+
+
+def limit_statements(connection: Connection, limit_s: float) -> None:
+    """Let each statement of this transaction run for `limit_s` seconds.
+
+    One statement reads the whole export, at the speed of the client.
+    """
+    connection.execute(
+        text("SELECT set_config('statement_timeout', :limit_ms, true)"),
+        {"limit_ms": str(max(1, round(limit_s * 1_000)))},
+    )
