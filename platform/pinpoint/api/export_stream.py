@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -75,7 +75,7 @@ class ExportStream:
         self,
         slot: AbstractContextManager[None],
         open_rows: Callable[[], AbstractContextManager[ExportRows]],
-        write_parts: Callable[[ExportRows, ExitStack], tuple[Iterator[bytes], int | None]],
+        write_parts: Callable[[ExportRows, ExitStack], tuple[Generator[bytes], int | None]],
         log_rows: Callable[[int], None],
     ) -> None:
         self._slot, self._open_rows = slot, open_rows
@@ -97,11 +97,12 @@ class ExportStream:
             PinpointError: The export cannot start.
         """
         self._stack.enter_context(self._slot)
+        self._stack.callback(self._log_read_rows)
         rows = self._stack.enter_context(self._open_rows())
-        self._is_open = True
-        self.num_rows = rows.num_rows
+        self._is_open, self.num_rows = True, rows.num_rows
         counted = replace(rows, batches=self._count_batches(rows))
-        self._parts, self.size_bytes = self._write_parts(counted, self._stack)
+        parts, self.size_bytes = self._write_parts(counted, self._stack)
+        self._parts = self._stack.enter_context(closing(parts))
 
     def next_part(self) -> bytes | None:
         """Return the next part of the file; None at its end."""
@@ -119,14 +120,11 @@ class ExportStream:
     def close(self) -> None:
         """End the transaction, delete temporary files, release the slot and write the audit log."""
         with deadline.apply_deadline(deadline.Deadline(_CLOSE_S)):
-            try:
-                close_parts = getattr(self._parts, "close", None)
-                if close_parts is not None:
-                    close_parts()
-            finally:
-                self._stack.close()
-            if self._is_open:
-                self._log_rows(self._num_read)
+            self._stack.close()
+
+    def _log_read_rows(self) -> None:
+        if self._is_open:
+            self._log_rows(self._num_read)
 
     def _count_batches(self, rows: ExportRows) -> Iterator[Any]:
         for batch in rows.batches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -105,7 +105,7 @@ def _write_parts(
     services: Services,
     rows: ExportRows,
     stack: ExitStack,
-) -> tuple[Iterator[bytes], int | None]:
+) -> tuple[Generator[bytes], int | None]:
     """Parts of the file, and its size if it is a whole file."""
     if export_format.driver is not None:
         path = _write_file(export_format, services, rows, stack)
@@ -142,7 +142,7 @@ def _write_file(
     return path
 
 
-def _read_parts(path: Path) -> Iterator[bytes]:
+def _read_parts(path: Path) -> Generator[bytes]:
     with path.open("rb") as file:
         while part := file.read(_READ_BYTES):
             yield part

@@ -7,7 +7,7 @@ enough to read a part of the world, and large enough to compress well.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Any, Final, Literal, get_args
 
@@ -62,7 +62,7 @@ class _WkbType(pa.ExtensionType):  # type: ignore[misc]
         return cls()
 
 
-def stream_geoparquet(rows: ExportRows, version: GeoParquetVersion) -> Iterator[bytes]:
+def stream_geoparquet(rows: ExportRows, version: GeoParquetVersion) -> Generator[bytes]:
     """Write a GeoParquet file; its parts are returned as they are complete.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Final
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ _RFC_3339: Final = "%Y-%m-%dT%H:%M:%SZ"
 """Arrow writes the fraction of a second, six digits, as a part of `%S`."""
 
 
-def stream_csv(rows: ExportRows) -> Iterator[bytes]:
+def stream_csv(rows: ExportRows) -> Generator[bytes]:
     """CSV in UTF-8 with a header; null is an empty field, an empty text is `""`."""
     sink = ByteSink()
     schema = pa.schema([pa.field(name, _text_type(field)) for name, field in _fields(rows)])
@@ -30,7 +30,7 @@ def stream_csv(rows: ExportRows) -> Iterator[bytes]:
     yield sink.take()
 
 
-def stream_geojson_sequence(rows: ExportRows) -> Iterator[bytes]:
+def stream_geojson_sequence(rows: ExportRows) -> Generator[bytes]:
     """GeoJSON text sequence: each record is a record separator, a Feature and a line feed."""
     names = [name for name, _ in _fields(rows) if name not in ("lat", "lon", "attributes")]
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -171,7 +171,7 @@ class Transactions:
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
-        with self._attempt(), _translate_errors(), self.engine.connect() as connection:
+        with self._attempt(), translate_errors(), self.engine.connect() as connection:
             if read_only or snapshot:
                 level = "ISOLATION LEVEL REPEATABLE READ, " if snapshot else ""
                 connection.execute(text(f"SET TRANSACTION {level}READ ONLY"))
@@ -195,7 +195,7 @@ class Transactions:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""
         expected = head_revision()
         try:
-            with self._attempt(), _translate_errors(), self.engine.connect() as connection:
+            with self._attempt(), translate_errors(), self.engine.connect() as connection:
                 actual = connection.execute(text("SELECT tenant.revision()")).scalar()
         except ProgrammingError:
             actual = "none"
@@ -253,7 +253,7 @@ index. psycopg files 54 ("index row size exceeds …") under OperationalError.""
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Translate driver errors about outages and invalid values; other errors are bugs and pass.
 
     Raises:

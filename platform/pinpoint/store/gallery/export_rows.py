@@ -7,7 +7,9 @@ each value, an export would need most of a CPU for the interpreter alone.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +22,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from pinpoint.errors import BadRequestError
 from pinpoint.records import EmbeddingColumn, ExportRequest, ExportRows
+from pinpoint.store.db.database import translate_errors
 from pinpoint.store.db.tables import embeddings
 from pinpoint.store.db.views import visible_images
 from pinpoint.store.gallery.image_conditions import image_conditions
@@ -48,8 +51,9 @@ _TYPES: Final = {
 """Column → its type; all others are text."""
 
 
-def export_images(connection: Connection, request: ExportRequest) -> ExportRows:
-    """Count the rows of an export and start to read them.
+@contextmanager
+def open_export(connection: Connection, request: ExportRequest) -> Iterator[ExportRows]:
+    """Count the rows of an export and read the first batch; the others are read on demand.
 
     Args:
         connection: A transaction at the isolation level REPEATABLE READ, so that the number and
@@ -62,7 +66,7 @@ def export_images(connection: Connection, request: ExportRequest) -> ExportRows:
     conditions = [*image_conditions(visible_images.c, request.image_filter)]
     if not request.image_filter.states:
         # Images that failed are not in the gallery.
-        conditions.append(visible_images.c.state.in_(("pending", "indexed")))
+        conditions.append(visible_images.c.state != "failed")
     count = select(func.count()).select_from(visible_images).where(*conditions)
     num_rows = connection.execute(count).scalar_one()
     dims = None if request.embedding is None else _read_dims(connection, request.embedding)
@@ -78,9 +82,11 @@ def export_images(connection: Connection, request: ExportRequest) -> ExportRows:
         .where(*conditions)
         .order_by(visible_images.c.cell_r7, visible_images.c.cell_r9, visible_images.c.id)
     )
-    return ExportRows(
-        schema=schema, num_rows=num_rows, batches=_read_batches(connection, statement, schema)
-    )
+    # Closed here, so that the statement has ended when the transaction ends.
+    with closing(_read_batches(connection, statement, schema)) as batches:
+        first = next(batches, None)
+        leading = () if first is None else (first,)
+        yield ExportRows(schema=schema, num_rows=num_rows, batches=chain(leading, batches))
 
 
 def _select_columns(request: ExportRequest) -> dict[str, ColumnElement[Any]]:
@@ -140,36 +146,46 @@ def _read_dims(connection: Connection, embedding: EmbeddingColumn) -> int:
 
 def _read_batches(
     connection: Connection, statement: Select[Any], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     """Run the statement as COPY and parse its CSV.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: PostgreSQL fails, as for all other statements.
+        DatabaseUnavailableError: PostgreSQL does not answer, or the time limit ended the statement.
     """
-    compiled = statement.compile(dialect=connection.dialect)
-    raw: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
-    try:
-        # COPY takes no parameters, so psycopg quotes them into the statement.
-        query = psycopg.ClientCursor(raw).mogrify(str(compiled), compiled.params)
-        copy_statement = f"COPY ({query}) TO STDOUT (FORMAT csv)"
-        with raw.cursor() as cursor, cursor.copy(copy_statement.encode()) as copy:
-            lines: list[Any] = []
-            num_bytes = 0
-            for line in copy:
-                lines.append(line)
-                num_bytes += len(line)
-                if len(lines) >= BATCH_ROWS or num_bytes >= MAX_BATCH_BYTES:
+    dialect = connection.dialect
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    raw: Any = connection.connection.driver_connection
+    # COPY takes no parameters, so psycopg quotes them into the statement.
+    query = psycopg.ClientCursor(raw).mogrify(str(compiled), compiled.params)
+    with translate_errors():
+        try:
+            with (
+                raw.cursor() as cursor,
+                cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as copy,
+            ):
+                for lines in _batch_lines(copy):
                     yield _parse_lines(lines, schema)
-                    lines, num_bytes = [], 0
-            if lines:
-                yield _parse_lines(lines, schema)
-    except psycopg.Error as error:
-        raise DBAPIError.instance(
-            "COPY", None, error, psycopg.Error, dialect=connection.dialect
-        ) from error
+        except psycopg.Error as error:
+            raise DBAPIError.instance(
+                "COPY", None, error, psycopg.Error, dialect=dialect
+            ) from error
 
 
-def _parse_lines(lines: list[Any], schema: pa.Schema) -> pa.RecordBatch:
+def _batch_lines(lines: Iterable[memoryview]) -> Iterator[list[memoryview]]:
+    """Group rows of CSV to batches."""
+    batch: list[memoryview] = []
+    num_bytes = 0
+    for line in lines:
+        batch.append(line)
+        num_bytes += len(line)
+        if len(batch) >= BATCH_ROWS or num_bytes >= MAX_BATCH_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _parse_lines(lines: list[memoryview], schema: pa.Schema) -> pa.RecordBatch:
     """Parse rows of CSV as PostgreSQL writes them: null is empty, an empty text is quoted."""
     types = {field.name: field.type for field in schema}
     if EMBEDDING in types:
@@ -190,7 +206,9 @@ def _parse_lines(lines: list[Any], schema: pa.Schema) -> pa.RecordBatch:
     if EMBEDDING not in types:
         return batch
     *columns, digits = batch.columns
-    return pa.RecordBatch.from_arrays([*columns, _decode(digits, schema.field(-1).type)], schema)
+    return pa.RecordBatch.from_arrays(
+        [*columns, _decode(digits, schema.field(-1).type)], schema=schema
+    )
 
 
 def _decode(digits: pa.Array, kind: pa.FixedSizeListType) -> pa.Array:

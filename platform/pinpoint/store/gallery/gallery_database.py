@@ -57,4 +57,5 @@ class GalleryDatabase:
         """
         with self._transactions.begin(organization_id, snapshot=True) as unit:
             export_rows.limit_statements(unit.connection, limit_s)
-            yield export_rows.export_images(unit.connection, request)
+            with export_rows.open_export(unit.connection, request) as rows:
+                yield rows
