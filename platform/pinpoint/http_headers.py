@@ -6,3 +6,5 @@ from typing import Final
 
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 """Name of an organization, sent with the operator's key."""
+ROWS_HEADER: Final = "X-Pinpoint-Rows"
+"""Number of rows of an export."""

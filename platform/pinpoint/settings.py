@@ -351,9 +351,10 @@ class ExportSettings(BaseSettings):
         Field(
             ge=1,
             le=16,
-            description="Maximum number of concurrent exports of the API; more get status 503.",
+            description="Maximum number of concurrent exports of the API; one organization gets "
+            "half of them. More get status 503.",
         ),
-    ] = 2
+    ] = 4
     timeout_s: Annotated[
         float,
         Field(gt=0, le=86_400, description="Time limit of one export with its download, seconds."),

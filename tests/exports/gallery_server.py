@@ -97,6 +97,7 @@ class GalleryServer:
     services: SimpleNamespace
     organization_id: UUID
     key: str
+    app: Any
 
     def http(self, key: str | None = None, timeout_s: float = 60) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key or self.key}"}
@@ -177,16 +178,17 @@ def serve_gallery(owner_url: str, api_url: str, home: Path) -> Iterator[GalleryS
         api_keys=ApiKeyStore(as_api),
         index=SimpleNamespace(info=lambda: SimpleNamespace(contract=CONTRACT)),
     )
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(services), port=0, log_config=None, proxy_headers=False)
-    )
+    app = create_app(services)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, proxy_headers=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             time.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield GalleryServer(f"http://127.0.0.1:{port}", home, owner, services, organization_id, key)
+        yield GalleryServer(
+            f"http://127.0.0.1:{port}", home, owner, services, organization_id, key, app
+        )
     finally:
         server.should_exit = True
         thread.join(10)

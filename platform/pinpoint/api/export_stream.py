@@ -24,9 +24,9 @@ from starlette.types import Receive, Scope, Send
 from pinpoint import deadline, logs
 from pinpoint.api.admission import make_overloaded
 from pinpoint.errors import PinpointError
+from pinpoint.http_headers import ROWS_HEADER
 from pinpoint.records import ExportRows
 
-ROWS_HEADER: Final = "X-Pinpoint-Rows"
 PIECE_BYTES: Final = 256 << 10
 """Bytes that a client must accept within `SLOW_CLIENT_S`."""
 SLOW_CLIENT_S: Final = 30.0
@@ -118,7 +118,10 @@ class ExportStream:
         self._is_canceled.set()
 
     def close(self) -> None:
-        """End the transaction, delete temporary files, release the slot and write the audit log."""
+        """End the transaction, delete temporary files, release the slot and write the audit log.
+
+        A second call does nothing.
+        """
         with deadline.apply_deadline(deadline.Deadline(_CLOSE_S)):
             self._stack.close()
 
@@ -186,6 +189,8 @@ class ExportResponse(Response):
             reason = "slow_client" if isinstance(error, TimeoutError) else error.reason
             _log.warning("export ended early; connection closed", reason=reason, cause=repr(error))
             raise ClientDisconnect from error
+        # A client that has the whole file may start the next export, and finds its audit row.
+        await to_thread.run_sync(self._export.close)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_piece(self, piece: bytes, send: Send) -> None:

@@ -23,6 +23,7 @@ from pinpoint.cli import (
     config,
     evaluate,
     examples,
+    export,
     images,
     index,
     ingest,
@@ -60,6 +61,7 @@ app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
 app.add_typer(images.app, name="images")
+app.add_typer(export.app)
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)

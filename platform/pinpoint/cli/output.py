@@ -14,7 +14,16 @@ from uuid import UUID
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -160,7 +169,8 @@ class _PlainProgress(Progress):
             return
         self._last_line_at[task_id] = now
         rate, remaining_s = task.speed, task.time_remaining
-        parts = [f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f}"]
+        total = "" if task.total is None else f" of {task.total:.0f}"
+        parts = [f"{task.description}: {task.completed:.0f}{total}"]
         parts += [] if rate is None else [f"{rate:.1f} a second"]
         parts += [] if remaining_s is None else [f"about {remaining_s / 60:.0f} min left"]
         warn(", ".join(parts))
@@ -183,3 +193,20 @@ def open_progress_bar(description: str) -> tuple[Progress, Any]:
         transient=False,
     )
     return bar, bar.add_task(description, total=1)
+
+
+def open_byte_bar(description: str) -> tuple[Progress, Any]:
+    """Create a progress bar on stderr for bytes, whose total may be unknown, and its task."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        plain_progress = _PlainProgress()
+        return plain_progress, plain_progress.add_task(f"{description}, bytes", total=None)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=console,
+        transient=False,
+    )
+    return bar, bar.add_task(description, total=None)

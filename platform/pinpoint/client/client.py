@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pinpoint.client import folders
+from pinpoint.client.downloads import Downloads
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
 from pinpoint.errors import BadRequestError, describe_cause
 from pinpoint.records import ReadOptions
@@ -19,11 +20,11 @@ Photo = str | Path | bytes
 Id = str | UUID
 
 
-class Client:
+class Client(Downloads):
     """Client of one API; use it as a context manager or call `close`."""
 
     def __init__(self, transport: HttpTransport) -> None:
-        self._transport = transport
+        super().__init__(transport)
 
     @classmethod
     def open(

@@ -14,10 +14,11 @@ from fastapi import Path as PathParameter
 from pinpoint.api import problems
 from pinpoint.api.auth import can_see_paths
 from pinpoint.api.dependencies import AppServices, ExportCaller
-from pinpoint.api.export_stream import ROWS_HEADER, ExportResponse, ExportSlots, ExportStream
+from pinpoint.api.export_stream import ExportResponse, ExportSlots, ExportStream
 from pinpoint.api.v1.schemas.exports import ExportQuery
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, TooLargeError
+from pinpoint.http_headers import ROWS_HEADER
 from pinpoint.media.exports.formats import EXPORT_FORMATS, ExportFormat, ExportSuffix
 from pinpoint.media.exports.geoparquet import stream_geoparquet
 from pinpoint.media.exports.temporary_files import measure_files, open_temporary_folder

@@ -10,6 +10,9 @@ from pinpoint.errors import BadRequestError
 ExportSuffix = Literal["parquet", "fgb", "gpkg", "geojsons", "csv"]
 EXPORT_SUFFIXES: Final[tuple[ExportSuffix, ...]] = get_args(ExportSuffix)
 
+GeoParquetVersion = Literal["1.1", "2.0"]
+GEOPARQUET_VERSIONS: Final[tuple[GeoParquetVersion, ...]] = get_args(GeoParquetVersion)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFormat:
@@ -60,5 +63,5 @@ def find_export_format(suffix: str) -> ExportFormat:
         if suffix.lower() == known:
             return EXPORT_FORMATS[known]
     raise BadRequestError(
-        f"an export has one of the formats {', '.join(EXPORT_SUFFIXES)}, not {suffix[:40]!r}"
+        f"the format of an export is one of {', '.join(EXPORT_SUFFIXES)}, not {suffix[:40]!r}"
     )

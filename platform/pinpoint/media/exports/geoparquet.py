@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator
 from functools import cache
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from pinpoint.media.exports.byte_sink import ByteSink
+from pinpoint.media.exports.formats import GeoParquetVersion
 from pinpoint.media.exports.point_columns import (
     GEOMETRY,
     Coordinates,
@@ -27,8 +28,6 @@ from pinpoint.media.exports.point_columns import (
 )
 from pinpoint.records import ExportRows
 
-GeoParquetVersion = Literal["1.1", "2.0"]
-GEOPARQUET_VERSIONS: Final[tuple[GeoParquetVersion, ...]] = get_args(GeoParquetVersion)
 GROUP_ROWS: Final = 65_536
 """Rows of a row group; the last one has up to `MIN_LAST_ROWS` more, so that it is not small."""
 MIN_LAST_ROWS: Final = 50_000

@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pinpoint.api.v1.schemas.catalog import Text
 from pinpoint.errors import BadRequestError
-from pinpoint.media.exports.formats import ExportSuffix
-from pinpoint.media.exports.geoparquet import GeoParquetVersion
+from pinpoint.media.exports.formats import ExportSuffix, GeoParquetVersion
 from pinpoint.ports import CatalogReader
 from pinpoint.records import EmbeddingType, ImageFilter, SourceKind
 
