@@ -19,10 +19,11 @@ import numpy as np
 import uvicorn
 from sqlalchemy import text
 
+from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.geo.cells import cells_of
 from pinpoint.records import Point
-from pinpoint.settings import ExportSettings, ServiceSettings, Settings
+from pinpoint.settings import ExportSettings, LogSettings, ServiceSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
@@ -166,6 +167,7 @@ def insert_rows(owner: Transactions, organization_id: UUID, rows: list[dict[str,
 @contextmanager
 def serve_gallery(owner_url: str, api_url: str, home: Path) -> Iterator[GalleryServer]:
     """Serve an empty organization `acme`; keyless loopback is its operator."""
+    logs.configure(LogSettings())
     owner = Transactions(owner_engine(owner_url))
     as_api = Transactions(api_engine(api_url, own_login=True))
     keys = ApiKeyStore(owner)

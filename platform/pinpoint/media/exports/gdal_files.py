@@ -15,6 +15,13 @@ from pinpoint.media.exports.point_columns import GEOMETRY, place_geometry, repla
 from pinpoint.records import ExportRows
 
 LAYER: Final = "images"
+_WRITE_ERRORS: Final = (
+    DataLayerError,
+    DataSourceError,
+    FeatureError,
+    pa.ArrowException,
+    OSError,
+)
 
 
 def write_gdal_file(
@@ -44,10 +51,12 @@ def write_gdal_file(
             crs="EPSG:4326",
             layer_options={"SPATIAL_INDEX": "YES"},
         )
-    except (DataLayerError, DataSourceError, FeatureError, pa.ArrowException, OSError) as error:
+    except (*_WRITE_ERRORS, RuntimeError) as error:
         if source.error is not None:
-            # GDAL knows only that the source failed.
+            # GDAL knows only that the source failed, and pyogrio raises a RuntimeError.
             raise source.error from error
+        if not isinstance(error, _WRITE_ERRORS):
+            raise
         raise UnavailableError(
             "the file of the export cannot be written; is the disk full?", reason="export_failed"
         ) from error
