@@ -27,14 +27,14 @@ from pinpoint.media.exports.text_files import stream_csv
 from pinpoint.records import ExportRows
 
 COLUMNS = [
-    "image_id", "source", "source_kind", "external_id", "cubemap_face", "panorama_id",
+    "id", "source", "source_kind", "external_id", "cubemap_face", "panorama_id",
     "captured_at", "heading_deg", "field_of_view_deg", "altitude_m", "camera", "creator",
     "sequence", "license", "attribution", "position_source", "time_source", "sha256",
     "size_bytes", "format", "width_px", "height_px", "uri", "cell_r9", "attributes", "state",
     "version", "created_at", "updated_at",
 ]  # fmt: skip
 EXPECTED = (
-    "SELECT i.id::text AS image_id, s.name AS source, i.source_kind, i.external_id, i.cubemap_face,"
+    "SELECT i.id::text AS id, s.name AS source, i.source_kind, i.external_id, i.cubemap_face,"
     " i.panorama_id, ST_Y(i.geom) AS lat, ST_X(i.geom) AS lon, i.captured_at, i.heading_deg,"
     " i.field_of_view_deg, i.altitude_m, i.camera, i.creator, i.sequence,"
     " coalesce(nullif(i.license, ''), s.license) AS license,"
@@ -150,8 +150,8 @@ def test_export_rows_equal_sql(gallery, suffix):
     assert answer.headers["Content-Disposition"] == f'attachment; filename="images.{suffix}"'
     assert set(rows[0]) == {*COLUMNS, "lat", "lon"}
     is_csv = suffix == "csv"
-    found = {row["image_id"]: comparable(row, is_csv=is_csv) for row in rows}
-    expected = {row["image_id"]: comparable(row, is_csv=is_csv) for row in gallery.query(EXPECTED)}
+    found = {row["id"]: comparable(row, is_csv=is_csv) for row in rows}
+    expected = {row["id"]: comparable(row, is_csv=is_csv) for row in gallery.query(EXPECTED)}
     assert found == expected
     assert all(row["license"] for row in rows)
     assert gallery.temporary_files == []
@@ -161,7 +161,7 @@ def test_export_rows_equal_sql(gallery, suffix):
 def test_export_rows_are_in_the_order_of_h3_cells(gallery, suffix):
     with gallery.http() as http:
         rows = READERS[suffix](http.get(f"/v1/exports/images.{suffix}").content)
-    keys = [(int(row["cell_r9"], 16), row["image_id"]) for row in rows]
+    keys = [(int(row["cell_r9"], 16), row["id"]) for row in rows]
     assert keys == sorted(keys)
     for row in rows[::20]:
         assert row["cell_r9"] == h3.latlng_to_cell(row["lat"], row["lon"], 9)
@@ -228,7 +228,7 @@ def test_geoparquet_embeddings_equal_the_stored_vectors(gallery, kind, type_):
         str(row["image_id"]): np.frombuffer(row["vector"], dtype="<f2").tolist()
         for row in gallery.query("SELECT image_id, vector FROM embeddings")
     }
-    found = dict(zip(table["image_id"].to_pylist(), column.to_pylist(), strict=True))
+    found = dict(zip(table["id"].to_pylist(), column.to_pylist(), strict=True))
     assert found == {image: stored.get(image) for image in found}
     assert sum(vector is None for vector in found.values()) == 60
 
@@ -246,7 +246,7 @@ def test_embeddings_of_unknown_channel_or_other_format_are_refused(gallery):
 
 
 def make_batches(count: int, rows: int) -> ExportRows:
-    schema = pa.schema([("image_id", pa.string()), ("lat", pa.float64()), ("lon", pa.float64())])
+    schema = pa.schema([("id", pa.string()), ("lat", pa.float64()), ("lon", pa.float64())])
     batch = pa.RecordBatch.from_arrays(
         [pa.array(["x"] * rows), pa.array(np.full(rows, 1.5)), pa.array(np.full(rows, -2.5))],
         schema=schema,

@@ -46,7 +46,7 @@ def test_export_filters_are_those_of_the_image_list(gallery):
     with gallery.services.database.read(gallery.organization_id) as catalog:
         image_filter = ImageFilter(source_ids=(catalog.source("streets").id,))
         listed = catalog.list_images(image_filter, limit=1000)
-    assert {row["image_id"] for row in streets} == {str(image.id) for image in listed}
+    assert {row["id"] for row in streets} == {str(image.id) for image in listed}
     assert streets == by_kind
     assert {row["attribution"] for row in streets} == {"City of Zürich"}
     assert len(failed) == 1

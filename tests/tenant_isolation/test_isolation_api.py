@@ -256,7 +256,7 @@ def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name
     path = tmp_path / f"images.{suffix}"
     path.write_bytes(answer.content)
     table = parquet.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
-    assert sorted(table["image_id"].to_pylist()) == sorted(map(str, expected))
+    assert sorted(table["id"].to_pylist()) == sorted(map(str, expected))
     assert not tenant_pair.leaks(str(table.drop_columns("attributes").to_pylist()), other)
 
 
@@ -267,8 +267,8 @@ def test_export_of_embeddings_has_those_of_its_organization_only(tenant_pair, te
     with requester.http() as http:
         answer = http.get("/v1/exports/images.parquet?embeddings=image")
     assert answer.status_code == 200, answer.text
-    table = parquet.read_table(io.BytesIO(answer.content), columns=["image_id", "embedding"])
-    images = table.filter(table["embedding"].is_valid())["image_id"].to_pylist()
+    table = parquet.read_table(io.BytesIO(answer.content), columns=["id", "embedding"])
+    images = table.filter(table["embedding"].is_valid())["id"].to_pylist()
     assert sorted(images) == sorted(map(str, requester.column(rows)))
 
 

@@ -15,6 +15,7 @@ from pinpoint.api import problems
 from pinpoint.api.auth import can_see_paths
 from pinpoint.api.dependencies import AppServices, ExportCaller
 from pinpoint.api.export_stream import ExportResponse, ExportSlots, ExportStream
+from pinpoint.api.v1.image_filter_parameters import to_image_filter
 from pinpoint.api.v1.schemas.exports import ExportQuery
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, TooLargeError
@@ -65,7 +66,7 @@ def export_images(
     export_format = EXPORT_FORMATS[suffix]
     query.check_format(suffix)
     with services.database.read(caller.organization_id) as catalog:
-        image_filter = query.to_image_filter(catalog)
+        image_filter = to_image_filter(query, catalog)
     settings = services.settings.export
     rows_request = ExportRequest(
         image_filter=image_filter,

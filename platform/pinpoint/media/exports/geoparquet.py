@@ -40,7 +40,7 @@ _BBOX: Final = "bbox"
 _BBOX_TYPE: Final = pa.struct(
     [pa.field(name, pa.float32(), nullable=False) for name in ("xmin", "ymin", "xmax", "ymax")]
 )
-_UNIQUE: Final = frozenset({"image_id", "external_id", "sha256", "uri", GEOMETRY, _BBOX})
+_UNIQUE: Final = frozenset({"id", "external_id", "sha256", "uri", GEOMETRY, _BBOX})
 """Columns whose values hardly repeat: a dictionary would be given up after the work."""
 
 

@@ -92,7 +92,7 @@ def open_export(connection: Connection, request: ExportRequest) -> Iterator[Expo
 def _select_columns(request: ExportRequest) -> dict[str, ColumnElement[Any]]:
     """Name → expression of each column; names that a manifest has are those of the manifest."""
     row = visible_images.c
-    columns: dict[str, ColumnElement[Any]] = {"image_id": row.id}
+    columns: dict[str, ColumnElement[Any]] = {"id": row.id}
     plain = ("source", "source_kind", "external_id", "cubemap_face", "panorama_id", "lat", "lon")
     plain += ("captured_at", "heading_deg", "field_of_view_deg", "altitude_m", "camera", "creator")
     plain += ("sequence", "license", "attribution", "position_source", "time_source")
