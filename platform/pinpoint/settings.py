@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
@@ -341,34 +342,6 @@ class ApiSettings(BaseSettings):
     ] = 1_000
 
 
-class ExportSettings(BaseSettings):
-    """Limits of exports of gallery rows."""
-
-    model_config = SettingsConfigDict(env_prefix="PINPOINT_EXPORT_", frozen=True)
-
-    max_running: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=16,
-            description="Maximum number of concurrent exports of the API; one organization gets "
-            "half of them. More get status 503.",
-        ),
-    ] = 4
-    timeout_s: Annotated[
-        float,
-        Field(gt=0, le=86_400, description="Time limit of one export with its download, seconds."),
-    ] = 3_600.0
-    max_disk_bytes: Annotated[
-        int,
-        Field(
-            ge=1_000_000,
-            description="Maximum size of the temporary files of all running exports, bytes: "
-            "FlatGeobuf and GeoPackage are sent when they are complete.",
-        ),
-    ] = 20_000_000_000
-
-
 class LogSettings(BaseSettings):
     """Level and format of logs."""
 
@@ -386,17 +359,8 @@ class LogSettings(BaseSettings):
 class Settings:
     """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
-    __slots__ = (
-        "api",
-        "encoder",
-        "export",
-        "log",
-        "matching",
-        "media",
-        "search",
-        "services",
-        "worker",
-    )
+    __slots__ = ("api", "encoder", "export", "log", "matching", "media")
+    __slots__ += ("search", "services", "worker")
 
     def __init__(  # noqa: PLR0913 - one group each
         self,

@@ -21,9 +21,10 @@ from sqlalchemy import text
 
 from pinpoint import logs
 from pinpoint.api.app import create_app
+from pinpoint.export_settings import ExportSettings
 from pinpoint.geo.cells import cells_of
 from pinpoint.records import Point
-from pinpoint.settings import ExportSettings, LogSettings, ServiceSettings, Settings
+from pinpoint.settings import LogSettings, ServiceSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine

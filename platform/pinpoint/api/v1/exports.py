@@ -29,7 +29,9 @@ from pinpoint.stack.paths import StackPaths
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
 
-Suffix = Annotated[ExportSuffix, PathParameter(description="Format of the file.")]
+Suffix = Annotated[
+    ExportSuffix, PathParameter(description="Format of the file.", examples=["parquet"])
+]
 _FILE_SCHEMA: Final = {"schema": {"type": "string", "format": "binary"}}
 _READ_BYTES: Final = 1 << 20
 

@@ -30,7 +30,7 @@ def write_gdal_file(
     """Write one layer of points in WGS84 (EPSG:4326). GDAL stores times to the millisecond.
 
     Args:
-        path: A new file; FlatGeobuf needs its size once more beside it while it is written.
+        path: A new file; FlatGeobuf needs twice its size in the folder while it is written.
         rows: The rows; without embeddings, for which these formats have no type.
         driver: `FlatGeobuf` or `GPKG`.
         check_space: Called before each batch; its error ends the export.
