@@ -40,12 +40,13 @@ _INSERT = text(
     "INSERT INTO images (id, organization_id, source_id, source_kind, external_id, geog,"
     " captured_at, heading_deg, field_of_view_deg, altitude_m, camera, creator, sequence, license,"
     " position_source, time_source, sha256, size_bytes, format, width_px, height_px, uri,"
-    " cell_r5, cell_r7, cell_r9, attributes, state, version)"
+    " cell_r5, cell_r7, cell_r9, attributes, state, version, created_at, updated_at)"
     " VALUES (:id, :org, :source, :kind, :external_id,"
     " ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography, :captured_at, :heading_deg,"
     " :field_of_view_deg, :altitude_m, :camera, :creator, :sequence, :license, 'exif', 'exif',"
     " :sha256, :size_bytes, 'jpeg', 640, 480, :uri, :r5, :r7, :r9, CAST(:attributes AS jsonb),"
-    " :state, 1)"
+    # Milliseconds, the resolution of GDAL.
+    " :state, 1, '2026-01-02T03:04:05.678Z', '2026-01-02T03:04:06.789Z')"
 )
 
 

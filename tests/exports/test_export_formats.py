@@ -133,7 +133,7 @@ def comparable(row: dict[str, Any], *, is_csv: bool) -> dict[str, Any]:
             time = datetime.fromisoformat(time)
         if time is not None:
             values[name] = round(
-                (time - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(seconds=1), 2
+                (time - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(milliseconds=1)
             )
     if isinstance(values["attributes"], str):
         values["attributes"] = json.loads(values["attributes"])

@@ -34,7 +34,7 @@ MIN_LAST_ROWS: Final = 50_000
 MAX_GROUP_BYTES: Final = 96 << 20
 """Size at which a row group ends early: rows with embeddings are large."""
 COMPRESSION_LEVEL: Final = 3
-"""Level of zstd. Level 15 makes the files 4 % smaller and takes five times the CPU time (measured)."""
+"""Level of zstd. Level 15 makes files 4 % smaller and takes five times the CPU time (measured)."""
 
 _BBOX: Final = "bbox"
 _BBOX_TYPE: Final = pa.struct(

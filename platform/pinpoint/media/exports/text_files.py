@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
+from json.encoder import encode_basestring as _quote
 from typing import Any, Final
 
 import pyarrow as pa
@@ -32,23 +32,25 @@ def stream_csv(rows: ExportRows) -> Generator[bytes]:
 
 def stream_geojson_sequence(rows: ExportRows) -> Generator[bytes]:
     """GeoJSON text sequence: each record is a record separator, a Feature and a line feed."""
-    names = [name for name, _ in _fields(rows) if name not in ("lat", "lon", "attributes")]
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    names = [name for name in rows.schema.names if name not in ("lat", "lon")]
+    members = ",".join(f"{_quote(name)}:%s" for name in names)
+    record = (
+        f'{_RECORD_SEPARATOR}{{"type":"Feature","geometry":{{"type":"Point","coordinates":'
+        f'[%s,%s]}},"properties":{{{members}}}}}\n'
+    )
     for batch in rows.batches:
-        values = {
-            name: _write_times(column).to_pylist()
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-        }
-        positions = zip(values["lon"], values["lat"], values["attributes"], strict=True)
-        properties = zip(*(values[name] for name in names), strict=True)
-        records = [
-            f'{_RECORD_SEPARATOR}{{"type":"Feature","geometry":{{"type":"Point","coordinates":'
-            f'[{lon!r},{lat!r}]}},"properties":{encode(dict(zip(names, row, strict=True)))[:-1]}'
-            # PostgreSQL wrote the attributes as JSON.
-            f',"attributes":{attributes}}}}}\n'
-            for (lon, lat, attributes), row in zip(positions, properties, strict=True)
-        ]
-        yield "".join(records).encode()
+        columns = [_to_json(name, batch.column(name)) for name in ("lon", "lat", *names)]
+        yield "".join([record % values for values in zip(*columns, strict=True)]).encode()
+
+
+def _to_json(name: str, column: Any) -> list[str]:
+    """JSON text of each value."""
+    column = _write_times(column)
+    if pa.types.is_string(column.type) and name != "attributes":
+        return ["null" if text is None else _quote(text) for text in column.to_pylist()]
+    # Numbers, and attributes, which PostgreSQL wrote as JSON.
+    texts: list[str] = pc.fill_null(pc.cast(column, pa.string()), "null").to_pylist()
+    return texts
 
 
 def _fields(rows: ExportRows) -> list[tuple[str, pa.Field]]:
