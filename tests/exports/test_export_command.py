@@ -56,6 +56,14 @@ def test_export_command_takes_the_format_from_the_option(export, tmp_path):
     assert len(path.read_text().splitlines()) == 2
 
 
+def test_export_command_has_the_filters_of_images_list(export, tmp_path):
+    path = tmp_path / "x.csv"
+    export("-o", path, "--bbox", "-180,-90,180,0", "--creator", "Zoë", "--attribute", "t=100%")
+    lines = path.read_text().splitlines()
+    assert len(lines) > 1
+    assert all('"Zoë"' in line for line in lines[1:])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters, to_image_filter
 from pinpoint.media.exports.temporary_files import open_temporary_folder, remove_abandoned_folders
 from pinpoint.records import ImageFilter
 from pinpoint.stack.paths import StackPaths
 
+LISTS = {"creator", "sequence", "camera", "attribute"}
 SUFFIXES = ["parquet", "fgb", "gpkg", "geojsons", "csv"]
 
 
@@ -52,6 +54,34 @@ def test_export_filters_are_those_of_the_image_list(gallery):
     assert len(failed) == 1
     assert unknown.status_code == 404
     assert typo.status_code == 422
+
+
+def test_export_with_areas_times_and_attributes_equals_the_image_list(gallery):
+    square = '{"type":"Polygon","coordinates":[[[-60,-45],[60,-45],[60,45],[-60,45],[-60,-45]]]}'
+    queries = [
+        {"bbox": "170,-90,-170,90"},
+        {"polygon": square},
+        {"lat": 0.0, "lon": 180.0, "radius_m": 2_000_000},
+        {"datetime": "2024-05-02T00:00:00Z/2024-05-05T00:00:00Z", "creator": "日本 🗻"},
+        {"attribute": "t=100%"},
+        {"sequence": ["s1", "s2"], "camera": "Zoë"},
+    ]
+    with gallery.http() as http:
+        for query in queries:
+            exported = export_rows(http, **query)
+            image_filter = last_audit_row(gallery)["image_filter"]
+            assert set(image_filter) == {"format", *query}
+            parameters = ImageFilterParameters.model_validate(
+                {
+                    name: [value] if name in LISTS and isinstance(value, str) else value
+                    for name, value in query.items()
+                }
+            )
+            with gallery.services.database.read(gallery.organization_id) as catalog:
+                listed = catalog.list_images(to_image_filter(parameters, catalog), limit=1000)
+            expected = {str(image.id) for image in listed if image.state != "failed"}
+            assert {row["id"] for row in exported} == expected
+            assert 0 < len(expected) < 200, query
 
 
 def test_export_with_text_that_looks_like_sql_is_quoted(gallery):

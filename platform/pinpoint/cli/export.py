@@ -7,9 +7,24 @@ from typing import Annotated
 
 import typer
 
-from pinpoint.cli import ids, output
-from pinpoint.cli.filter_options import SourceFilterOption, SourceKindFilterOption
-from pinpoint.cli.option_values import check_choice, check_kinds
+from pinpoint.cli import output
+from pinpoint.cli.filter_options import (
+    AreaOption,
+    AttributeFilterOption,
+    BboxOption,
+    CameraFilterOption,
+    CenterOption,
+    CreatorFilterOption,
+    DatetimeOption,
+    FileNameFilterOption,
+    RadiusOption,
+    SequenceFilterOption,
+    SourceFilterOption,
+    SourceKindFilterOption,
+    StateFilterOption,
+    read_filter_options,
+)
+from pinpoint.cli.option_values import check_choice
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.media.exports.formats import GEOPARQUET_VERSIONS, find_export_format
 from pinpoint.records import EMBEDDING_TYPES
@@ -38,21 +53,17 @@ def export(  # noqa: PLR0913 - options of a command
     ] = None,
     in_source: SourceFilterOption = [],  # noqa: B006
     source_kind: SourceKindFilterOption = [],  # noqa: B006
-    file_name: Annotated[
-        str | None,
-        typer.Option(
-            "--file-name",
-            help="Use only images with this file name; quote the wildcards `*` and `?`.",
-        ),
-    ] = None,
-    state: Annotated[
-        list[str],
-        typer.Option(
-            "--state",
-            help="Use only images in this state: `pending`, `indexed` or `failed`; may be "
-            "repeated. Default: all but failed ones.",
-        ),
-    ] = [],  # noqa: B006
+    center: CenterOption = None,
+    radius: RadiusOption = None,
+    bbox: BboxOption = None,
+    area: AreaOption = None,
+    datetime: DatetimeOption = None,
+    creator: CreatorFilterOption = [],  # noqa: B006
+    sequence: SequenceFilterOption = [],  # noqa: B006
+    camera: CameraFilterOption = [],  # noqa: B006
+    attribute: AttributeFilterOption = [],  # noqa: B006
+    file_name: FileNameFilterOption = None,
+    state: StateFilterOption = [],  # noqa: B006
     geoparquet_version: Annotated[
         str | None,
         typer.Option(
@@ -87,13 +98,22 @@ def export(  # noqa: PLR0913 - options of a command
     """Export the images of the gallery to one file, with license and attribution of each image.
 
     The file is one state of the gallery, in the order of H3 cells, and a manifest for `pinpoint
-    ingest`. The operator's exports contain the paths of files, those of API keys do not.
+    ingest`. Images that failed are left out, unless --state names them. The operator's exports
+    contain the paths of files, those of API keys do not.
     """
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     suffix = find_export_format(file_format or out.suffix.removeprefix(".")).suffix
-    check_kinds("--source-kind", source_kind)
     check_choice("--geoparquet-version", geoparquet_version, GEOPARQUET_VERSIONS)
     check_choice("--embedding-type", embedding_type, EMBEDDING_TYPES)
+    filters = read_filter_options(
+        source_kinds=source_kind,
+        sources=in_source,
+        center=center,
+        radius_m=radius,
+        bbox=bbox,
+        area=area,
+        interval=datetime,
+    )
     bar, task = output.open_byte_bar("export")
 
     def show_progress(completed: int, total: int | None) -> None:
@@ -104,8 +124,11 @@ def export(  # noqa: PLR0913 - options of a command
             out,
             suffix=suffix,
             on_progress=show_progress,
-            source=[ids.find_source(client, name) for name in in_source],
-            source_kind=source_kind,
+            **filters.to_image_parameters(client),
+            creator=creator,
+            sequence=sequence,
+            camera=camera,
+            attribute=attribute,
             file_name=file_name,
             state=state,
             geoparquet_version=geoparquet_version,

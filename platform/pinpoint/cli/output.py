@@ -21,6 +21,7 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -174,6 +175,24 @@ class _PlainProgress(Progress):
         parts += [] if rate is None else [f"{rate:.1f} a second"]
         parts += [] if remaining_s is None else [f"about {remaining_s / 60:.0f} min left"]
         warn(", ".join(parts))
+
+
+def open_counter(description: str) -> tuple[Progress, Any]:
+    """Create a counter on stderr for a task of unknown length, and its task.
+
+    It prints lines if stderr is not a terminal, and nothing if stdout is one, where the results
+    themselves show the progress.
+    """
+    if not Console(stderr=True).is_terminal or Console().is_terminal:
+        plain_progress = _PlainProgress()
+        return plain_progress, plain_progress.add_task(description, total=None)
+    counter = Progress(
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    return counter, counter.add_task(description, total=None)
 
 
 def open_progress_bar(description: str) -> tuple[Progress, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.atomic_files import open_atomic
-from pinpoint.client.transport import HttpTransport, Json
+from pinpoint.client.transport import HttpTransport, Json, to_form
 from pinpoint.errors import BadRequestError, UnavailableError, describe_cause
 from pinpoint.http_headers import ROWS_HEADER
 
@@ -55,7 +55,9 @@ class Downloads:
             with (
                 open_atomic(target, durable=True) as file,
                 self._transport.stream(
-                    f"/v1/exports/images.{chosen}", query=filters, timeout_s=EXPORT_TIMEOUT_S
+                    f"/v1/exports/images.{chosen}",
+                    query=to_form(filters),
+                    timeout_s=EXPORT_TIMEOUT_S,
                 ) as response,
             ):
                 size = response.headers.get("Content-Length")
