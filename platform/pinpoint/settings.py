@@ -359,8 +359,17 @@ class LogSettings(BaseSettings):
 class Settings:
     """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
-    __slots__ = ("api", "encoder", "export", "log", "matching", "media")
-    __slots__ += ("search", "services", "worker")
+    __slots__ = (
+        "api",
+        "encoder",
+        "export",
+        "log",
+        "matching",
+        "media",
+        "search",
+        "services",
+        "worker",
+    )
 
     def __init__(  # noqa: PLR0913 - one group each
         self,

@@ -64,7 +64,7 @@ def test_export_with_areas_times_and_attributes_equals_the_image_list(gallery):
         {"lat": 0.0, "lon": 180.0, "radius_m": 2_000_000},
         {"datetime": "2024-05-02T00:00:00Z/2024-05-05T00:00:00Z", "creator": "日本 🗻"},
         {"attribute": "t=100%"},
-        {"sequence": ["s1", "s2"], "camera": "Zoë"},
+        {"sequence": ["s0", "s1"], "camera": "Zoë"},
     ]
     with gallery.http() as http:
         for query in queries:

@@ -152,11 +152,8 @@ def _read_batches(
     Raises:
         DatabaseUnavailableError: PostgreSQL does not answer, or the time limit ended the statement.
     """
-    dialect = connection.dialect
-    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     raw: Any = connection.connection.driver_connection
-    # COPY takes no parameters, so psycopg quotes them into the statement.
-    query = psycopg.ClientCursor(raw).mogrify(str(compiled), compiled.params)
+    query = _quote_statement(connection, raw, statement)
     with translate_errors():
         try:
             with (
@@ -167,8 +164,22 @@ def _read_batches(
                     yield _parse_lines(lines, schema)
         except psycopg.Error as error:
             raise DBAPIError.instance(
-                "COPY", None, error, psycopg.Error, dialect=dialect
+                "COPY", None, error, psycopg.Error, dialect=connection.dialect
             ) from error
+
+
+def _quote_statement(
+    connection: Connection, raw: psycopg.Connection[Any], statement: Select[Any]
+) -> str:
+    """SQL with all parameters quoted by psycopg, because COPY takes no parameters."""
+    dialect = connection.dialect
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    values = dict(compiled.params)
+    for name, bind in getattr(compiled, "binds", {}).items():
+        process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        if name in values and process is not None:
+            values[name] = process(values[name])
+    return psycopg.ClientCursor(raw).mogrify(str(compiled), values)
 
 
 def _batch_lines(lines: Iterable[memoryview]) -> Iterator[list[memoryview]]:
