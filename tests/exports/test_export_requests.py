@@ -6,6 +6,7 @@ import csv
 import io
 import socket
 import time
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -58,7 +59,7 @@ def test_export_filters_are_those_of_the_image_list(gallery):
 
 def test_export_with_areas_times_and_attributes_equals_the_image_list(gallery):
     square = '{"type":"Polygon","coordinates":[[[-60,-45],[60,-45],[60,45],[-60,45],[-60,-45]]]}'
-    queries = [
+    queries: list[dict[str, Any]] = [
         {"bbox": "170,-90,-170,90"},
         {"polygon": square},
         {"lat": 0.0, "lon": 180.0, "radius_m": 2_000_000},

@@ -158,6 +158,7 @@ class Transactions:
         snapshot: bool = False,
         role: str | None = None,
         schema: str | None = None,
+        timeout_s: float | None = None,
     ) -> Iterator[UnitOfWork]:
         """Open a transaction. Without an error it is committed, and its jobs are sent.
 
@@ -167,6 +168,8 @@ class Transactions:
             snapshot: Whether all statements read one state (REPEATABLE READ); read-only as well.
             role: Role of this transaction; None keeps that of the login.
             schema: Schema of unqualified names; None keeps that of the engine.
+            timeout_s: Time limit of each statement; None keeps that of the engine. That of the
+                request applies in any case.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
@@ -175,7 +178,9 @@ class Transactions:
             if read_only or snapshot:
                 level = "ISOLATION LEVEL REPEATABLE READ, " if snapshot else ""
                 connection.execute(text(f"SET TRANSACTION {level}READ ONLY"))
-            _set_session_values(connection, organization_id, role=role, schema=schema)
+            _set_session_values(
+                connection, organization_id, role=role, schema=schema, timeout_s=timeout_s
+            )
             unit = UnitOfWork(connection, organization_id)
             yield unit
             connection.commit()
@@ -225,7 +230,12 @@ def refuse_database() -> DatabaseUnavailableError:
 
 
 def _set_session_values(
-    connection: Connection, organization_id: UUID | None, *, role: str | None, schema: str | None
+    connection: Connection,
+    organization_id: UUID | None,
+    *,
+    role: str | None,
+    schema: str | None,
+    timeout_s: float | None,
 ) -> None:
     """Set organization, role, schema and time limit of this transaction, in one round trip."""
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
@@ -235,9 +245,9 @@ def _set_session_values(
         values["plan_cache_mode"] = "force_custom_plan"
     if schema is not None:
         values["search_path"] = f"{schema},public"
-    if deadline.current_deadline() is not None:
+    if timeout_s is not None or deadline.current_deadline() is not None:
         # The client stops waiting by itself; this also stops the statement on the server.
-        limit_ms = max(1, round(deadline.limit_timeout_s(120.0) * 1_000))
+        limit_ms = max(1, round(deadline.limit_timeout_s(timeout_s or 120.0) * 1_000))
         values["statement_timeout"] = str(limit_ms)
     if values:
         calls = ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(values))

@@ -197,7 +197,10 @@ images = Table(
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_modified_xid", "modified_xid"),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
-    *(group_index(column) for column in GROUP_COLUMNS),
+    *(group_index(column) for column in (*GROUP_COLUMNS, "camera")),
+    # Pages of a layer with a filter on one of these.
+    Index("ix_images_organization_id_source_id_id", "organization_id", "source_id", "id"),
+    Index("ix_images_organization_id_source_kind_id", "organization_id", "source_kind", "id"),
     Index("ix_images_not_indexed", "state", postgresql_where=text("state <> 'indexed'")),
 )
 

@@ -16,7 +16,7 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 from pyarrow import csv
-from sqlalchemy import Connection, Select, Text, and_, case, cast, func, select, text
+from sqlalchemy import Connection, Select, Text, and_, case, cast, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -93,7 +93,15 @@ def _select_columns(request: ExportRequest) -> dict[str, ColumnElement[Any]]:
     """Name → expression of each column; names that a manifest has are those of the manifest."""
     row = visible_images.c
     columns: dict[str, ColumnElement[Any]] = {"id": row.id}
-    plain = ("source", "source_kind", "external_id", "cubemap_face", "panorama_id", "lat", "lon")
+    plain: tuple[str, ...] = (
+        "source",
+        "source_kind",
+        "external_id",
+        "cubemap_face",
+        "panorama_id",
+        "lat",
+        "lon",
+    )
     plain += ("captured_at", "heading_deg", "field_of_view_deg", "altitude_m", "camera", "creator")
     plain += ("sequence", "license", "attribution", "position_source", "time_source")
     columns |= {name: row[name] for name in plain}
@@ -233,15 +241,4 @@ def _decode(digits: pa.Array, kind: pa.FixedSizeListType) -> pa.Array:
     numbers = vectors.astype(kind.value_type.to_pandas_dtype(), copy=False)
     return pa.FixedSizeListArray.from_arrays(
         pa.array(numbers.ravel()), kind.list_size, mask=pa.array(is_null)
-    )
-
-
-def limit_statements(connection: Connection, limit_s: float) -> None:
-    """Let each statement of this transaction run for `limit_s` seconds.
-
-    One statement reads the whole export, at the speed of the client.
-    """
-    connection.execute(
-        text("SELECT set_config('statement_timeout', :limit_ms, true)"),
-        {"limit_ms": str(max(1, round(limit_s * 1_000)))},
     )
