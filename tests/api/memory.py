@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import pyarrow as pa
+
 from pinpoint.errors import ConflictError, NotFoundError, UnauthenticatedError
 from pinpoint.records import (
     FINAL_STATUSES,
@@ -20,6 +22,7 @@ from pinpoint.records import (
     Citation,
     CredibleDisc,
     Evidence,
+    ExportRows,
     Hit,
     Image,
     ImageLabel,
@@ -234,6 +237,9 @@ class Rows:
     def log_query(self, operation, **fields):
         self.audit.append({"operation": operation, **fields})
 
+    def log_export(self, **fields):
+        self.audit.append({"operation": "export", **fields})
+
 
 class Database:
     def __init__(self):
@@ -251,6 +257,27 @@ class Database:
     def check(self):
         if self.broken:
             raise self.broken
+
+
+class Gallery:
+    def __init__(self, database):
+        self.database = database
+
+    @contextmanager
+    def export(self, organization_id, request, limit_s):
+        with self.database.read(organization_id) as rows:
+            values = [
+                {"id": str(i.id), "lat": i.point.lat, "lon": i.point.lon, "attributes": "{}"}
+                for i in rows.all_images.values()
+            ]
+        schema = pa.schema(
+            [
+                ("id", pa.string()), ("lat", pa.float64()), ("lon", pa.float64()),
+                ("attributes", pa.string()),
+            ]
+        )  # fmt: skip
+        batches = pa.Table.from_pylist(values, schema).to_batches()
+        yield ExportRows(schema=schema, num_rows=len(values), batches=iter(batches))
 
 
 class Blobs:
@@ -280,9 +307,11 @@ class Index:
 
 
 def services(settings: Settings) -> SimpleNamespace:
+    database = Database()
     return SimpleNamespace(
         settings=settings,
-        database=Database(),
+        database=database,
+        gallery=Gallery(database),
         api_keys=Access(),
         index=Index(),
         encoder=None,

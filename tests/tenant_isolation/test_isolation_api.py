@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import Any
 from uuid import uuid4
 
+import pyogrio
 import pytest
+from pyarrow import parquet
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
@@ -35,6 +38,10 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
     ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
     ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/exports/images.{suffix}"): [
+        ("source", lambda one, photo: {"params": {"source": one}}),
+        ("source", lambda one, photo: {"params": {"source": one, "state": "failed"}}),
+    ],
     ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/batches/{batch_id}/items"): [
         ("batch", lambda one, photo: {}),
@@ -100,7 +107,7 @@ def iterate_responses(tenant_pair, requester, id_, sort):
             for id_sort, request in calls:
                 if id_sort != sort:
                     continue
-                url = path
+                url = path.replace("{suffix}", "csv")
                 for name in ("batch_id", "image_id", "source_id"):
                     url = url.replace(f"{{{name}}}", id_)
                 yield (
@@ -153,6 +160,7 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
         ("GET", "/v1/images?source={source}"),
+        ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
     ]
     with requester.http() as http:
@@ -171,6 +179,8 @@ def iterate_reads(tenant, photo):
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/v1/exports/images.csv",
+            "/v1/exports/images.geojsons?source_kind=street",
             "/v1/images?looks_at_lat=48.85&looks_at_lon=2.35&looks_at_distance_m=50000",
             "/v1/coverage?resolution=7",
             "/v1/coverage?resolution=3&source_kind=photo",
@@ -279,6 +289,38 @@ def test_image_list_with_filters_has_no_image_of_the_other_organization(
             ids = requester.ids() & set(IMAGE_ID.findall(page.text))
             # No image has a time or a creator.
             assert bool(ids) == (not {"creator", "datetime"} & set(filters)), filters
+
+
+@BOTH
+@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsons", "csv"])
+def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name, suffix, tmp_path):
+    requester, other = tenant_pair.pair(tenant_name)
+    expected = requester.column(
+        "SELECT id FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
+    )
+    with requester.http() as http:
+        answer = http.get(f"/v1/exports/images.{suffix}")
+        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name}-only*")
+    assert answer.status_code == theirs.status_code == 200
+    assert answer.headers["X-Pinpoint-Rows"] == str(len(expected))
+    assert theirs.headers["X-Pinpoint-Rows"] == "0"
+    path = tmp_path / f"images.{suffix}"
+    path.write_bytes(answer.content)
+    table = parquet.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
+    assert sorted(table["id"].to_pylist()) == sorted(map(str, expected))
+    assert not tenant_pair.leaks(str(table.drop_columns("attributes").to_pylist()), other)
+
+
+@BOTH
+def test_export_of_embeddings_has_those_of_its_organization_only(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    rows = "SELECT image_id FROM embeddings WHERE organization_id = :org AND channel = 'image'"
+    with requester.http() as http:
+        answer = http.get("/v1/exports/images.parquet?embeddings=image")
+    assert answer.status_code == 200, answer.text
+    table = parquet.read_table(io.BytesIO(answer.content), columns=["id", "embedding"])
+    images = table.filter(table["embedding"].is_valid())["id"].to_pylist()
+    assert sorted(images) == sorted(map(str, requester.column(rows)))
 
 
 @BOTH

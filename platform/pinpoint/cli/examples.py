@@ -130,6 +130,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         f"pinpoint images update {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
     ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
+    "export": (
+        "pinpoint export -o gallery.parquet",
+        "pinpoint export -o trips.gpkg --in-source trips",
+        "pinpoint export -o vectors.parquet --embeddings image --json",
+    ),
     "images list": (
         "pinpoint images list --in-source trips --state failed",
         "pinpoint images list --area district.gpkg --geojson --all > district.geojson",

@@ -24,6 +24,7 @@ from pinpoint.cli import (
     coverage,
     evaluate,
     examples,
+    export,
     gaps,
     images,
     images_list,
@@ -67,6 +68,7 @@ app.add_typer(batches.app, name="batches")
 images.app.add_typer(images_list.app)
 images.app.add_typer(looking_at.app)
 app.add_typer(images.app, name="images")
+app.add_typer(export.app)
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)

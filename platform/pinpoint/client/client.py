@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 
 from pinpoint.client import folders
+from pinpoint.client.downloads import Downloads
 from pinpoint.client.photos import Photo, read_photos
 from pinpoint.client.spatial_queries import SpatialQueries
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
@@ -21,11 +22,8 @@ from pinpoint.records import ReadOptions
 Id = str | UUID
 
 
-class Client(SpatialQueries):
+class Client(Downloads, SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
-
-    def __init__(self, transport: HttpTransport) -> None:
-        self._transport = transport
 
     @classmethod
     def open(

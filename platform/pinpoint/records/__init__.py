@@ -57,6 +57,13 @@ from pinpoint.records.coverage import (
     CellFilter,
     CoverageCell,
 )
+from pinpoint.records.export import (
+    EMBEDDING_TYPES,
+    EmbeddingColumn,
+    EmbeddingType,
+    ExportRequest,
+    ExportRows,
+)
 from pinpoint.records.feature_filter import (
     AllOf,
     AnyOf,
@@ -195,6 +202,11 @@ __all__ = [
     "CellCount",
     "CellFilter",
     "CoverageCell",
+    "EMBEDDING_TYPES",
+    "EmbeddingColumn",
+    "EmbeddingType",
+    "ExportRequest",
+    "ExportRows",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",

@@ -1,11 +1,11 @@
-"""Write access to one organization's rows and to the audit log of its queries.
+"""Write access to one organization's rows and to the audit log of its queries and exports.
 
 The resulting jobs are sent after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -334,6 +334,27 @@ class Writer(Reader):
                 }
                 for photo_sha256 in hashes or [None]
             ],
+        )
+
+    def log_export(
+        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
+    ) -> None:
+        """Write the audit log of one export.
+
+        Args:
+            key_id: API key of the caller; None for the operator.
+            num_rows: Number of rows that were sent.
+            image_filter: Format and filter as JSON values.
+        """
+        self._connection.execute(
+            insert(audit_log).values(
+                id=uuid4(),
+                organization_id=self._organization_id,
+                key_id=key_id,
+                operation="export",
+                num_rows=num_rows,
+                image_filter=dict(image_filter),
+            )
         )
 
 

@@ -13,6 +13,8 @@ from pinpoint.records import (
     FEATURE_LAYERS,
     CellFilter,
     CoverageCell,
+    ExportRequest,
+    ExportRows,
     Feature,
     FeaturePage,
     FeatureQuery,
@@ -23,7 +25,13 @@ from pinpoint.records import (
 )
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
-from pinpoint.store.gallery import cell_features, coverage_cells, feature_pages, point_neighbors
+from pinpoint.store.gallery import (
+    cell_features,
+    coverage_cells,
+    export_rows,
+    feature_pages,
+    point_neighbors,
+)
 
 
 class LayerReader:
@@ -113,3 +121,26 @@ class GalleryDatabase:
             timeout_s=timeout_s,
         ) as unit:
             yield LayerReader(unit.connection)
+
+    @contextmanager
+    def export(
+        self, organization_id: UUID, request: ExportRequest, limit_s: float
+    ) -> Iterator[ExportRows]:
+        """A read-only transaction with the rows of an export, all of one state of the gallery.
+
+        It keeps the role of the API: the views of the reader's role hide paths and embeddings.
+
+        Args:
+            organization_id: Organization of the rows.
+            request: Rows and columns.
+            limit_s: Time limit of reading all rows, seconds.
+
+        Raises:
+            BadRequestError: No image has an embedding of the requested channel.
+        """
+        # One statement reads the whole export, at the speed of the client.
+        with (
+            self._transactions.begin(organization_id, snapshot=True, timeout_s=limit_s) as unit,
+            export_rows.open_export(unit.connection, request) as rows,
+        ):
+            yield rows
