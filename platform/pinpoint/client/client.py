@@ -339,6 +339,10 @@ class Client:
         )
         return image
 
+    def update_images(self, rows: Sequence[Json]) -> Json:
+        """Update many images manually; see `POST /v1/images/metadata`."""
+        return dict(self._transport.call("POST", "/v1/images/metadata", body={"rows": rows}))
+
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
         self._transport.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")

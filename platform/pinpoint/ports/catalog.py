@@ -12,12 +12,14 @@ from pinpoint.records import (
     BatchItem,
     Candidate,
     Circle,
+    CorrectionResult,
     Evidence,
     GallerySample,
     Image,
     ImageFilter,
     ImageLabel,
     ImagePosition,
+    ImageCorrection,
     ImageUpdate,
     NewItem,
     OriginalsPolicy,
@@ -224,6 +226,14 @@ class CatalogWriter(CatalogReader, Protocol):
 
         Raises:
             BadRequestError: Nothing would change, or no position would remain.
+        """
+        ...
+
+    def update_images(self, corrections: Sequence[ImageCorrection]) -> list[CorrectionResult]:
+        """Apply corrections in their order; each has a result, and a rejected one changes nothing.
+
+        Raises:
+            BadRequestError: There are too many for one transaction.
         """
         ...
 

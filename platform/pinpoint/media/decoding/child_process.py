@@ -131,7 +131,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=_build_environment(),
+            env=build_environment(),
             # A new session: no terminal, and no signals of the parent's process group.
             start_new_session=True,
         )
@@ -227,7 +227,7 @@ def _classify_exit(status: int | None, error: PipeBrokenError) -> RejectedFileEr
     return RejectedFileError("decoder_crashed", f"the decoding child ended with {how}: {error}")
 
 
-def _build_environment() -> dict[str, str]:
+def build_environment() -> dict[str, str]:
     """Environment of the child: the paths that Python needs, without secrets."""
     root = str(Path(pinpoint.__file__).resolve().parents[1])
     base_variables = {
