@@ -71,6 +71,7 @@ def test_ingest_folder_uploads_it_and_shows_the_batch(pinpoint, api, tmp_path):
     document = pinpoint("batches", "show", batch["id"], "--json")
     assert [item["file"] for item in document["items"]] == ["a.png", "deep/b.png"]
     assert (batch.pop("not_sent"), batch.pop("repeated"), batch.pop("manifest")) == ([], 0, None)
+    assert batch.pop("sidecars")["count"] == 0
     assert batch.pop("sidecars_not_read")["count"] == 0
     assert pinpoint("batches", "list", "--json")["batches"] == [batch]
     (line,) = pinpoint("batches", "list").out.splitlines()[1:]

@@ -142,7 +142,11 @@ def ingest(  # noqa: PLR0913 - options of a command
     remote = session.server is not None or session.key is not None
     batch = _upload_files(session, request) if remote else _register_files(session, request)
     others = find_files_beside(path)
-    batch["sidecars_not_read"] = other_files_to_dict(others)["sidecars_not_read"]
+    batch |= {
+        name: value
+        for name, value in other_files_to_dict(others).items()
+        if name in ("sidecars", "sidecars_not_read")
+    }
     if session.as_json:
         output.print_json(batch)
     else:

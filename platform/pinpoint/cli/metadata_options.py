@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.media.manifests.columns import parse_column_options
 from pinpoint.media.manifests.manifest_files import FORMAT_NAMES, ManifestSummary, is_manifest
 from pinpoint.media.metadata.clocks import check_zone, read_clock_offset
@@ -77,13 +77,14 @@ def find_manifest(folder: Path, manifest: Path) -> Path:
     """Find a manifest by its path, or by its name in the folder with its files.
 
     Raises:
-        BadRequestError: It does not exist, or `folder` is not a folder.
+        BadManifestError: It does not exist.
+        BadRequestError: `folder` is not a folder, or the file is no manifest.
     """
     if not folder.is_dir():
         raise BadRequestError(f"--manifest needs a folder with its files as PATH, not {folder}")
     path = manifest if manifest.exists() else folder / manifest
     if not path.is_file():
-        raise BadRequestError(f"there is no manifest {manifest}, neither in {folder} nor elsewhere")
+        raise BadManifestError(f"there is no manifest {manifest}, neither in {folder} nor elsewhere")
     if not is_manifest(path):
         raise BadRequestError(f"{manifest} is no manifest: give {FORMAT_NAMES}")
     return path

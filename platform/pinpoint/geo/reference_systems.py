@@ -14,6 +14,10 @@ from pinpoint.errors import BadRequestError
 MAX_NAME_CHARS: Final = 80
 """Maximum characters of the name of a reference system in a message."""
 
+_SAME_DEGREES: Final = 1e-6
+_SAME_LENGTH: Final = 0.01
+"""Maximum difference, in the system's unit, of a position that is transformed there and back."""
+
 
 class Wgs84Transform:
     """Transforms positions of one reference system to WGS84 (EPSG:4326).
@@ -45,6 +49,7 @@ class Wgs84Transform:
                 f"the coordinate reference system {short_name!r} cannot be transformed to WGS84: "
                 "convert the file to EPSG:4326"
             ) from error
+        self._tolerance = _SAME_DEGREES if system.is_geographic else _SAME_LENGTH
         self._is_wgs84 = system.to_epsg() == 4326 or system.to_authority() == ("OGC", "CRS84")
 
     def to_lon_lat(
@@ -62,4 +67,9 @@ class Wgs84Transform:
         if self._is_wgs84:
             return x, y
         lon, lat = self._transformer.transform(x, y)
-        return np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
+        # Far from its area a projection gives positions that are not those of the coordinates.
+        x_again, y_again = self._transformer.transform(lon, lat, direction="INVERSE")
+        is_equal = (np.abs(x_again - x) <= self._tolerance) & (
+            np.abs(y_again - y) <= self._tolerance
+        )
+        return np.where(is_equal, lon, np.inf), np.where(is_equal, lat, np.inf)

@@ -6,6 +6,7 @@ keys are those that exports have.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -167,7 +168,7 @@ def _find_photo_name(stem: str) -> str:
 
 
 def _read_xmp_layer(data: bytes, metadata_override: MetadataOverride, now: datetime) -> Layer:
-    xmp = read_xmp(data)
+    xmp = read_xmp(_decode_packet(data))
     if xmp.damaged and not xmp.properties:
         raise RejectedFileError("undecodable", f"it cannot be read: {xmp.damaged}")
     position, notes = choose_position(xmp.positions)
@@ -189,6 +190,14 @@ def _read_xmp_layer(data: bytes, metadata_override: MetadataOverride, now: datet
         altitude_m=xmp.altitude_m,
         creator=xmp.creator,
     )
+
+
+def _decode_packet(data: bytes) -> bytes | str:
+    """The packet as text if its byte order mark says UTF-16, which old programs of Adobe write."""
+    if not data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data
+    text = data.decode("utf-16", "replace")
+    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text)
 
 
 def _read_takeout_layer(data: bytes, now: datetime) -> Layer:
