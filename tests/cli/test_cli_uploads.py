@@ -201,7 +201,7 @@ def test_ingest_requests_stay_under_the_upload_limits(tmp_path):
     assert [len(chunk) for chunk in split_into_requests(twice)] == [1, 1]
 
 
-def test_ingest_sends_values_of_sidecars_below_those_of_the_manifest(pinpoint, api, tmp_path):
+def test_ingest_values_of_sidecars_yield_to_manifest(pinpoint, api, tmp_path):  # noqa: F811
     api.rows().add_source("walk", "photo")
     folder = tmp_path / "in"
     folder.mkdir()

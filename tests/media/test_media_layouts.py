@@ -137,7 +137,8 @@ def test_read_manifest_flickr_without_position_keeps_the_file(tmp_path: Path) ->
     assert isinstance(second, ManifestRow)
     assert first.metadata_override.license == "CC BY 2.0"
     assert second.metadata_override.license == "All rights reserved"
-    assert second.metadata_override.lat is second.metadata_override.captured_at is None
+    assert second.metadata_override.lat is None
+    assert second.metadata_override.captured_at is None
 
 
 def test_read_manifest_mapillary_errors_and_videos_are_rejected(tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ TAKEOUT = {
         ("a(1).jpg", "a.jpg(1).json"),
         ("a(1).jpg", "a.jpg.supplemental-metadata(1).json"),
         ("a-edited.jpg", "a.jpg.supplemental-metadata.json"),
-        ("IMG_20190101_a_very_long_name_that_was_cut_off_here.jpg", "IMG_20190101_a_very_long_name_that_was_cut_off.json"),
+        (
+            "IMG_20190101_a_very_long_name_that_was_cut_off_here.jpg",
+            "IMG_20190101_a_very_long_name_that_was_cut_off.json",
+        ),
     ],
 )
 def test_sidecar_finder_name_of_program_is_found(

@@ -1,4 +1,4 @@
-"""Manifests as GeoParquet, GeoPackage, FlatGeobuf, Shapefile and GeoJSON in any reference system."""
+"""Manifests as GeoParquet, GeoPackage, FlatGeobuf, Shapefile and GeoJSON with any CRS."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_read_manifest_sqlite_database_that_is_no_geopackage_is_refused(folder: 
     connection.execute("CREATE TABLE photos (file TEXT)")
     connection.commit()
     connection.close()
-    with pytest.raises(BadManifestError, match="list.gpkg"):
+    with pytest.raises(BadManifestError, match=r"list\.gpkg"):
         list(read_manifest(folder / "list.gpkg", SETTINGS))
 
 
@@ -255,7 +255,7 @@ def test_read_manifest_too_many_rows_is_refused(folder: Path) -> None:
 
 def test_read_manifest_without_memory_is_refused(folder: Path) -> None:
     path = write_vector_file(folder / "list.gpkg", LAMBERT)
-    with pytest.raises(BadManifestError, match="list.gpkg"):
+    with pytest.raises(BadManifestError, match=r"list\.gpkg"):
         list(read_manifest(path, MediaSettings(memory_mb=256)))
 
 

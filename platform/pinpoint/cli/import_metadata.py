@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -118,10 +119,12 @@ def _send_rows(
     for page in batched(numbered, ROWS_PER_REQUEST):
         sent = [(number, row) for number, row in page if not isinstance(row, Rejected)]
         request = [to_request_row(row) for _, row in sent]
-        answer = patience.call(lambda r=request: client.update_images(r)) if request else None
+        answers = (
+            patience.call(partial(client.update_images, request))["results"] if request else []
+        )
         results = {
-            number: {"image": row.key, **result}
-            for (number, row), result in zip(sent, (answer or {}).get("results", []), strict=True)
+            number: {"image": row.key, **answer}
+            for (number, row), answer in zip(sent, answers, strict=True)
         }
         for number, row in page:
             if isinstance(row, Rejected):

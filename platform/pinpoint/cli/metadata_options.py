@@ -84,7 +84,9 @@ def find_manifest(folder: Path, manifest: Path) -> Path:
         raise BadRequestError(f"--manifest needs a folder with its files as PATH, not {folder}")
     path = manifest if manifest.exists() else folder / manifest
     if not path.is_file():
-        raise BadManifestError(f"there is no manifest {manifest}, neither in {folder} nor elsewhere")
+        raise BadManifestError(
+            f"there is no manifest {manifest}, neither in {folder} nor elsewhere"
+        )
     if not is_manifest(path):
         raise BadRequestError(f"{manifest} is no manifest: give {FORMAT_NAMES}")
     return path
@@ -148,7 +150,7 @@ def describe_sidecars(others: Sequence[OtherFile]) -> list[str]:
         *lines,
         f"{len(sidecars)} {noun} not read ({kinds}): "
         f"{_list_names(file.name for file in sidecars)}; "
-        "positions and times in them are not used, a manifest can give them"
+        "positions and times in them are not used, a manifest can give them",
     ]
 
 

@@ -351,9 +351,7 @@ def _iterate_manifest(
         named.add(row.file.relative_to(resolved_folder).as_posix())
         has_external_id = row.external_id != row.name
         name = row.external_id if has_external_id else _below_root(row.name, root)
-        metadata_override = _collect_fields(
-            row.metadata_override, options, find_sidecars(row.file)
-        )
+        metadata_override = _collect_fields(row.metadata_override, options, find_sidecars(row.file))
         yield Upload(name=name, path=row.file, metadata_override=metadata_override)
 
 

@@ -226,9 +226,11 @@ def list_entries(
         return _walk_folder(folder, options, set())
     if not is_manifest(manifest):
         raise BadRequestError(f"{manifest.name} is no manifest: give {FORMAT_NAMES}")
+    if only_rows:
+        return _read_rows(manifest, folder, settings, options)
     named_files: set[str] = set()
     rows = _read_rows(manifest, folder, settings, options, named_files)
-    return rows if only_rows else chain(rows, _walk_folder(folder, options, named_files))
+    return chain(rows, _walk_folder(folder, options, named_files))
 
 
 def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Entry]:
@@ -260,16 +262,22 @@ def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> I
 
 
 def _read_rows(
-    manifest: Path, folder: Path, settings: Settings, options: ReadOptions, named_files: set[str]
+    manifest: Path,
+    folder: Path,
+    settings: Settings,
+    options: ReadOptions,
+    named_files: set[str] | None = None,
 ) -> Iterator[_Entry]:
-    """Rows of a manifest; adds the files that they name to `named`."""
+    """Rows of a manifest; adds the files that they name to `named_files`, if it is given."""
     find_track, find_sidecars = find_tracks(folder, options.track), sidecar_finder(folder)
     for row in read_manifest(manifest, settings.media, options, folder=folder):
         if isinstance(row, Rejected):
-            named_files.add(row.file)
+            if named_files is not None:
+                named_files.add(row.file)
             yield _Entry(relative=row.file, external_id=row.file, rejected=row)
             continue
-        named_files.add(row.file.relative_to(folder).as_posix())
+        if named_files is not None:
+            named_files.add(row.file.relative_to(folder).as_posix())
         yield _Entry(
             relative=row.name,
             path=row.file,

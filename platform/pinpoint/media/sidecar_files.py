@@ -179,7 +179,12 @@ def _read_xmp_layer(data: bytes, metadata_override: MetadataOverride, now: datet
         time_assumed_utc=time.assumed_utc,
     )
     capture_time = read_file_time(raw_metadata, metadata_override)
-    warnings = [*notes, *time.warnings, *xmp.notes, *([capture_time.note] if capture_time.note else [])]
+    warnings = [
+        *notes,
+        *time.warnings,
+        *xmp.notes,
+        *([capture_time.note] if capture_time.note else []),
+    ]
     headings = (xmp.heading_deg, xmp.gimbal_heading_deg, xmp.pose_heading_deg)
     return _make_layer(
         (position.lat, position.lon, position.note, position.partial),

@@ -106,9 +106,7 @@ def resolve_properties(
     )
 
 
-def read_feature(
-    feature: object, columns: Columns, system: Wgs84Transform | None = None
-) -> RawRow:
+def read_feature(feature: object, columns: Columns, system: Wgs84Transform | None = None) -> RawRow:
     """Cells of one feature; the position of its geometry wins over properties of the same name.
 
     Args:

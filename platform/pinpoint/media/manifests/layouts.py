@@ -66,7 +66,9 @@ def find_layout(names: Iterable[str]) -> Layout | None:
 
 def list_file_candidates(layout: Layout, cells: Cells) -> tuple[str, ...]:
     """Names that the file of a row may have, with or without a suffix."""
-    stems = [str(cells[name]).strip() for name in layout.file_names if not is_missing(cells.get(name))]
+    stems = [
+        str(cells[name]).strip() for name in layout.file_names if not is_missing(cells.get(name))
+    ]
     secret = cells.get("secret")
     if stems and not is_missing(secret):
         # Flickr's names of downloaded files: id_secret_size.

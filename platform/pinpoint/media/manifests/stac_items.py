@@ -89,7 +89,7 @@ def _read_item(feature: object) -> RawRow:
         values["longitude"], values["latitude"] = coordinates[:2]
         if len(coordinates) == 3:
             values["altitude_m"] = coordinates[2]
-    attributes = {
+    attributes: dict[str, Any] = {
         name: properties[name] for name in ("pers:pitch", "pers:roll") if name in properties
     }
     interior = properties.get(_FIELD_OF_VIEW)

@@ -1,6 +1,7 @@
 """Child process: writes a vector file to stdout as an Arrow IPC stream.
 
-The argument is a JSON object: `path` (absolute) and `memory_mb`. A refusal is one JSON object on stderr and the exit status `REFUSED`.
+The argument is a JSON object: `path` (absolute) and `memory_mb`. A refusal is one JSON object on
+stderr and the exit status `REFUSED`.
 """
 
 from __future__ import annotations

@@ -77,7 +77,9 @@ def _find_geometry(path: Path, file: parquet.ParquetFile) -> tuple[str | None, A
         column = document["columns"][name]
         encoding = str(column["encoding"]).lower()
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadManifestError(f"{path.name} has GeoParquet metadata that cannot be read") from error
+        raise BadManifestError(
+            f"{path.name} has GeoParquet metadata that cannot be read"
+        ) from error
     if not isinstance(name, str) or name not in file.schema_arrow.names:
         raise BadManifestError(f"{path.name} does not have the geometry column that it names")
     if encoding not in ENCODINGS:

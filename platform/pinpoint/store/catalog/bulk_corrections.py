@@ -66,12 +66,12 @@ def _lock_images(
     corrections: Sequence[ImageCorrection],
     own_rows: Callable[[Any], ColumnElement[bool]],
 ) -> list[Row[Any]]:
-    """Rows of all images that the corrections name, locked by id, so that two requests cannot wait
-    for each other."""
+    """Rows of all images that the corrections name.
+
+    They are locked in the order of their ids, so that two requests cannot wait for each other.
+    """
     ids = [c.image_id for c in corrections if c.image_id is not None]
-    names = sorted(
-        {(c.source, c.external_id) for c in corrections if c.source and c.external_id}
-    )
+    names = sorted({(c.source, c.external_id) for c in corrections if c.source and c.external_id})
     named = [is_any_of(images.c.id, ids)]
     if names:
         named.append(tuple_(sources.c.name, images.c.external_id).in_(names))
