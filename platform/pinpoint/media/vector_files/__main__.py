@@ -35,7 +35,8 @@ def main() -> int:
             for batch in batches:
                 writer.write_batch(batch)
     except PinpointError as error:
-        return _refuse(error.message)
+        named = path.name in error.message
+        return _refuse(error.message if named else f"{path.name}: {error.message}")
     except MemoryError:
         return _refuse(f"{path.name} needs more memory than PINPOINT_MEDIA_MEMORY_MB allows")
     except (pa.ArrowException, DataSourceError, DataLayerError, UnicodeError, OSError) as error:
