@@ -45,9 +45,9 @@ def import_metadata(  # noqa: PLR0913 - options of a command
             "FlatGeobuf or Shapefile."
         ),
     ],
-    source: Annotated[
+    in_source: Annotated[
         str | None,
-        typer.Option("--source", help="Source of the external ids, if no column names it."),
+        typer.Option("--in-source", help="Source of the external ids, if no column names it."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="CSV file to write with the status of each row.")
@@ -62,15 +62,15 @@ def import_metadata(  # noqa: PLR0913 - options of a command
     """Set manual metadata of many images from a table; an empty cell changes nothing.
 
     The columns `lat` and `lon` (or a geometry), `captured_at`, `heading_deg`, `creator`, `sequence`
-    and `license` set values; `clear` lists fields whose manual value is removed. Running it again
-    changes nothing, so an interrupted import is run again.
+    and `license` set values; the column `clear` lists fields that lose their manual value. A second
+    run changes nothing, so an interrupted import is run again.
     """
     from pinpoint.media.manifests.correction_rows import read_corrections
 
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_exists(file)
     options = read_options(None, time_zone, None, column)
-    rows = read_corrections(file, load_settings().media, options, source)
+    rows = read_corrections(file, load_settings().media, options, in_source)
     summary = _Summary()
     with ExitStack() as stack:
         write_row: Callable[[list[Any]], Any] | None = None

@@ -11,11 +11,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from pinpoint.client.override_fields import collect_fields
 from pinpoint.client.retry import RetryPolicy
 from pinpoint.client.transport import Json
 from pinpoint.errors import BadRequestError, ForbiddenError, TooLargeError
@@ -23,9 +23,8 @@ from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, find_sibling_tracks
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
-from pinpoint.media.sidecar_files import add_sidecar_values, sidecar_finder
-from pinpoint.media.tracks import add_options
-from pinpoint.records import MetadataOverride, ReadOptions, Rejected
+from pinpoint.media.sidecar_files import sidecar_finder
+from pinpoint.records import ReadOptions, Rejected
 from pinpoint.settings_file import load_settings
 
 MAX_FILES_PER_REQUEST: Final = 64
@@ -33,9 +32,6 @@ MAX_BYTES_PER_REQUEST: Final = 64_000_000
 MAX_NAME_LENGTH: Final = 512
 _MIN_POLL_S: Final = 0.1
 _MAX_POLL_S: Final = 2.0
-_LOCAL_OVERRIDE_FIELDS: Final = frozenset(
-    {"track", "track_name", "sidecars", "position_source", "stored_layers"}
-)
 
 BatchCallback = Callable[[Json], None] | None
 
@@ -187,7 +183,7 @@ def find_uploads(
         yield Upload(
             name=_below_root(path.name, root),
             path=path,
-            metadata_override=_collect_fields(None, options, sidecars),
+            metadata_override=collect_fields(None, options, sidecars),
         )
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
@@ -212,7 +208,7 @@ def _walk_folder(
         unreadable.clear()
         name = file.relative_to(folder).as_posix()
         if name not in named:
-            metadata_override = _collect_fields(None, options, find_sidecars(file))
+            metadata_override = collect_fields(None, options, find_sidecars(file))
             yield Upload(
                 name=_below_root(name, root), path=file, metadata_override=metadata_override
             )
@@ -351,28 +347,8 @@ def _iterate_manifest(
         named.add(row.file.relative_to(resolved_folder).as_posix())
         has_external_id = row.external_id != row.name
         name = row.external_id if has_external_id else _below_root(row.name, root)
-        metadata_override = _collect_fields(row.metadata_override, options, find_sidecars(row.file))
+        metadata_override = collect_fields(row.metadata_override, options, find_sidecars(row.file))
         yield Upload(name=name, path=row.file, metadata_override=metadata_override)
-
-
-def _collect_fields(
-    row: MetadataOverride | None, options: ReadOptions, sidecars: tuple[str, ...]
-) -> Json:
-    """Return the override fields from a manifest row, the options and the sidecars of a file."""
-    metadata_override = add_options(row, None, options) or row or MetadataOverride()
-    if sidecars:
-        metadata_override = add_sidecar_values(metadata_override, sidecars, datetime.now(UTC))
-    return _override_fields(metadata_override)
-
-
-def _override_fields(metadata_override: MetadataOverride) -> Json:
-    """Return the override fields that the API accepts, without empty values."""
-    values = dataclasses.asdict(metadata_override)
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in _LOCAL_OVERRIDE_FIELDS and value is not None and value != {}
-    }
 
 
 def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:

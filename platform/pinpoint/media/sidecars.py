@@ -27,7 +27,7 @@ LABELS: Final = {
     "json": "other JSON",
     "other_track": "track that is not GPX",
 }
-MAX_SIDECAR_BYTES: Final = 16_000_000
+MAX_CLASSIFIED_BYTES: Final = 16_000_000
 """Maximum size of JSON files that are opened for classification."""
 
 _PHOTO_NAME = re.compile(
@@ -51,8 +51,8 @@ class OtherFile:
 def find_other_files(root: Path) -> Iterator[OtherFile]:
     """Files that are not tried as photos, sorted, with their kinds.
 
-    JSON files up to `MAX_SIDECAR_BYTES` are opened if their names are not sufficient. Folders that
-    cannot be opened are skipped; the reader of the photos reports them.
+    JSON files up to `MAX_CLASSIFIED_BYTES` are opened if their names are not sufficient. Folders
+    that cannot be opened are skipped; the reader of the photos reports them.
 
     Raises:
         NotADirectoryError: `root` is not a folder.
@@ -103,7 +103,7 @@ def _classify_json(path: Path) -> OtherKind:
 def _read_keys(path: Path) -> set[str]:
     """Keys of an object, or of the first objects of a list; empty if it cannot be read."""
     try:
-        if path.stat().st_size > MAX_SIDECAR_BYTES:
+        if path.stat().st_size > MAX_CLASSIFIED_BYTES:
             return set()
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -17,7 +17,7 @@ from pinpoint.media.manifests.manifest_rows import ManifestTable
 from pinpoint.media.manifests.row_limits import too_many_rows
 from pinpoint.settings import MediaSettings
 
-MAX_LINE_BYTES: Final = 1_000_000
+MAX_FEATURE_BYTES: Final = 1_000_000
 """Maximum length of a line, which is loaded as a whole."""
 _RECORD_SEPARATOR: Final = b"\x1e"
 
@@ -63,15 +63,15 @@ def _read_lines(path: Path) -> Iterator[Any]:
     """The value of each line that is not blank; None for a line that is not JSON.
 
     Raises:
-        BadManifestError: A line is longer than `MAX_LINE_BYTES`.
+        BadManifestError: A line is longer than `MAX_FEATURE_BYTES`.
     """
     with path.open("rb") as stream:
         number = 0
-        while line := stream.readline(MAX_LINE_BYTES + 1):
+        while line := stream.readline(MAX_FEATURE_BYTES + 1):
             number += 1
-            if len(line) > MAX_LINE_BYTES:
+            if len(line) > MAX_FEATURE_BYTES:
                 raise BadManifestError(
-                    f"line {number} of {path.name} is over {MAX_LINE_BYTES} bytes"
+                    f"line {number} of {path.name} is over {MAX_FEATURE_BYTES} bytes"
                 )
             text = line.strip().removeprefix(_RECORD_SEPARATOR)
             if text:

@@ -38,12 +38,12 @@ YFCC_NAMES: Final = (
 )
 """Columns of `yfcc100m_dataset`, a table of tabs without a header."""
 
-Cells = Mapping[str, Any]
+RowCells = Mapping[str, Any]
 """Normalized name → cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class DatasetLayout:
     """The columns of one data set. All names are normalized (`columns.normalize_name`)."""
 
     name: str
@@ -54,17 +54,17 @@ class Layout:
     file_names: tuple[str, ...] = ()
     """Columns whose cells are names of files without a suffix, for tables without a column
     `file`."""
-    convert: Callable[[dict[str, Any], Cells], None] | None = None
+    convert: Callable[[dict[str, Any], RowCells], None] | None = None
     """Changes the values of a row (column → cell), given all of its cells."""
 
 
-def find_layout(names: Iterable[str]) -> Layout | None:
+def find_layout(names: Iterable[str]) -> DatasetLayout | None:
     """The layout of a table with these names, or None."""
     keys = {normalize_name(name)[0] for name in names}
     return next((layout for layout in LAYOUTS if layout.required <= keys), None)
 
 
-def list_file_candidates(layout: Layout, cells: Cells) -> tuple[str, ...]:
+def list_file_candidates(layout: DatasetLayout, cells: RowCells) -> tuple[str, ...]:
     """Names that the file of a row may have, with or without a suffix."""
     stems = [
         str(cells[name]).strip() for name in layout.file_names if not is_missing(cells.get(name))
@@ -86,17 +86,17 @@ def is_yfcc_row(cells: list[str]) -> bool:
     )
 
 
-def _convert_osv(values: dict[str, Any], cells: Cells) -> None:
+def _convert_osv(values: dict[str, Any], cells: RowCells) -> None:
     values.setdefault("license", OSV_LICENSE)
 
 
-def _convert_yfcc(values: dict[str, Any], cells: Cells) -> None:
+def _convert_yfcc(values: dict[str, Any], cells: RowCells) -> None:
     for name in ("creator", "license"):
         if isinstance(values.get(name), str):
             values[name] = unquote_plus(values[name])
 
 
-def _convert_flickr(values: dict[str, Any], cells: Cells) -> None:
+def _convert_flickr(values: dict[str, Any], cells: RowCells) -> None:
     license_cell = str(values.get("license", "")).strip()
     values["license"] = FLICKR_LICENSES.get(license_cell, values.get("license"))
     if str(cells.get("accuracy")).strip() == "0":
@@ -111,19 +111,19 @@ def _convert_flickr(values: dict[str, Any], cells: Cells) -> None:
 
 
 LAYOUTS: Final = (
-    Layout(
+    DatasetLayout(
         name="OSV-5M",
         required=frozenset({"id", "latitude", "longitude", "capturedat", "landcover", "driveside"}),
         columns={"creatorusername": "creator"},
         file_names=("id",),
         convert=_convert_osv,
     ),
-    Layout(
+    DatasetLayout(
         name="MP-16",
         required=frozenset({"imgid", "lat", "lon"}),
-        columns={"imgid": "file", "author": "creator"},
+        columns={"imgid": "file"},
     ),
-    Layout(
+    DatasetLayout(
         name="YFCC100M",
         required=frozenset({"photoid", "uid", "datetaken", "longitude", "latitude"}),
         columns={
@@ -136,7 +136,7 @@ LAYOUTS: Final = (
         file_names=("photoid",),
         convert=_convert_yfcc,
     ),
-    Layout(
+    DatasetLayout(
         name="Flickr",
         required=frozenset({"id", "latitude", "longitude", "accuracy", "owner", "datetaken"}),
         columns={

@@ -170,7 +170,7 @@ def open_manifest(
         # Imported here, because Arrow takes longer to import than most manifests to read.
         from pinpoint.media.manifests import vector_manifests
 
-        open_rows = vector_manifests.open_vector_file
+        open_rows = vector_manifests.open_vector_manifest
     elif suffix in TABLE_SUFFIXES:
         open_rows = table_rows.open_table
     else:

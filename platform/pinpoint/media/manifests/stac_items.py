@@ -121,7 +121,7 @@ def _list_candidates(feature: dict[str, Any], properties: dict[str, Any]) -> tup
         href = asset.get("href") if isinstance(asset, dict) else None
         if isinstance(href, str):
             name = _last_part(href)
-            # `hd.jpg` and `sd.jpg` of Panoramax name the size, not the picture.
+            # `hd.jpg` and `sd.jpg` of Panoramax name the size, not the photo.
             if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and len(name) > 8:
                 names.append(name)
     if isinstance(feature.get("id"), str):

@@ -14,7 +14,7 @@ from pinpoint.media.manifests.columns import ATTRIBUTE, Columns, normalize_name,
 from pinpoint.media.manifests.delimited_tables import explain_bad_row, find_delimiter, read_cells
 from pinpoint.media.manifests.layouts import (
     YFCC_NAMES,
-    Layout,
+    DatasetLayout,
     find_layout,
     is_yfcc_row,
     list_file_candidates,
@@ -65,7 +65,7 @@ def resolve_header(
     *,
     has_position: bool = False,
     has_files: bool = False,
-) -> tuple[Columns, Layout | None]:
+) -> tuple[Columns, DatasetLayout | None]:
     """Resolve the names of a table, with the meanings of its layout if it has a known one.
 
     Raises:
@@ -95,7 +95,11 @@ def resolve_header(
 
 
 def make_row(
-    columns: Columns, layout: Layout | None, cells: Sequence[Any], *, decimal_comma: bool = False
+    columns: Columns,
+    layout: DatasetLayout | None,
+    cells: Sequence[Any],
+    *,
+    decimal_comma: bool = False,
 ) -> RawRow:
     """Sort the cells of a row by the meanings of their columns; missing cells are omitted."""
     values: dict[str, Any] = {}
@@ -123,7 +127,11 @@ def make_row(
 
 
 def _read_rows(
-    rows: Iterator[_NumberedCells], columns: Columns, layout: Layout | None, *, decimal_comma: bool
+    rows: Iterator[_NumberedCells],
+    columns: Columns,
+    layout: DatasetLayout | None,
+    *,
+    decimal_comma: bool,
 ) -> Iterator[RawRow | Rejected]:
     names, meanings = columns.names, columns.meanings
     for line, cells in rows:

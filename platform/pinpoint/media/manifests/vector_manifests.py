@@ -8,7 +8,7 @@ from typing import Final
 
 from pinpoint.media.checks import rejected
 from pinpoint.media.manifests.columns import COLUMN_NAMES, Columns, find_column
-from pinpoint.media.manifests.layouts import Layout
+from pinpoint.media.manifests.layouts import DatasetLayout
 from pinpoint.media.manifests.manifest_rows import ManifestTable, RawRow
 from pinpoint.media.manifests.table_rows import make_row, resolve_header
 from pinpoint.media.vector_files import vector_rows
@@ -20,7 +20,7 @@ _DBF_NAME_CHARS: Final = 10
 """Maximum length of the name of a field in a Shapefile; longer ones are cut."""
 
 
-def open_vector_file(
+def open_vector_manifest(
     path: Path, settings: MediaSettings, requested: Mapping[str, str], *, has_files: bool = False
 ) -> ManifestTable:
     """Open a vector file as a manifest; positions are transformed to WGS84.
@@ -57,7 +57,7 @@ def open_vector_file(
 
 
 def _read_rows(
-    rows: Iterator[VectorRow], columns: Columns, layout: Layout | None
+    rows: Iterator[VectorRow], columns: Columns, layout: DatasetLayout | None
 ) -> Iterator[RawRow | Rejected]:
     for number, row in enumerate(rows, start=1):
         if row.fault is not None:

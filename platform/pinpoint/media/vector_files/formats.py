@@ -23,7 +23,7 @@ class VectorFormat:
     """The only driver of GDAL that may open such a file; None: pyarrow reads it."""
 
 
-FORMATS: Final = (
+VECTOR_FORMATS: Final = (
     VectorFormat(
         name="GeoParquet", suffixes=(".parquet", ".geoparquet"), signature=b"PAR1", driver=None
     ),
@@ -53,7 +53,7 @@ GEOMETRY_KEY: Final = b"has_geometry"
 """Key of the metadata of the schema that the child writes; `1` if the rows have geometries."""
 REFUSED: Final = 3
 """Exit status of the child after a refusal, whose message is on stderr."""
-VECTOR_SUFFIXES: Final = frozenset(suffix for entry in FORMATS for suffix in entry.suffixes)
+VECTOR_SUFFIXES: Final = frozenset(suffix for entry in VECTOR_FORMATS for suffix in entry.suffixes)
 
 
 def find_format(path: Path) -> VectorFormat:
@@ -66,7 +66,7 @@ def find_format(path: Path) -> VectorFormat:
         BadManifestError: The file has another content than its suffix says, or cannot be opened.
     """
     suffix = path.suffix.lower()
-    file_format = next(entry for entry in FORMATS if suffix in entry.suffixes)
+    file_format = next(entry for entry in VECTOR_FORMATS if suffix in entry.suffixes)
     try:
         with path.open("rb") as stream:
             head = stream.read(len(file_format.signature))

@@ -20,7 +20,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from pinpoint.errors import BadManifestError
-from pinpoint.media.decoding.child_process import build_environment
+from pinpoint.media.decoding.child_environment import build_child_environment
 from pinpoint.media.files import is_below
 from pinpoint.media.vector_files.formats import (
     ALTITUDE,
@@ -59,7 +59,7 @@ class VectorRow:
     """One feature of a vector file."""
 
     cells: tuple[Any, ...]
-    """Values of the fields, in their order: text, number, truth value, None, or a list or map of
+    """Values of the fields, in their order: text, number, boolean, None, or a list or map of
     these; times are ISO 8601 texts."""
     lon: float | None
     """Degrees in WGS84; None without a geometry."""
@@ -119,7 +119,7 @@ def _to_values(column: pa.Array) -> list[Any]:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Whether a type holds text, numbers and truth values only."""
+    """Whether a type holds text, numbers and booleans only."""
     if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _is_plain(kind.value_type)
     if pa.types.is_struct(kind):
@@ -149,7 +149,7 @@ def _open_stream(path: Path, settings: MediaSettings) -> Generator[Any, None, No
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=build_environment() | _GDAL_ENVIRONMENT,
+        env=build_child_environment() | _GDAL_ENVIRONMENT,
         start_new_session=True,
     )
     try:
@@ -190,7 +190,7 @@ def _explain_end(path: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 def _check_side_files(path: Path) -> None:
-    """Raise `BadManifestError` if a file beside a Shapefile is a link to another folder."""
+    """Raise `BadManifestError` if a file next to a Shapefile is a link to another folder."""
     if path.suffix.lower() != ".shp":
         return
     folder = path.parent.resolve()

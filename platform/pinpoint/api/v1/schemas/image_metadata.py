@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pinpoint.api.v1.schemas.catalog import ImageUpdateIn, Text
 from pinpoint.records import CorrectionResult, CorrectionStatus, ImageCorrection
 
-MAX_ROWS = 1_000
+MAX_METADATA_ROWS = 1_000
 """Maximum number of rows of one request, which is one transaction."""
 
 
@@ -48,7 +48,7 @@ class ImageMetadataIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    rows: list[ImageMetadataRowIn] = Field(min_length=1, max_length=MAX_ROWS)
+    rows: list[ImageMetadataRowIn] = Field(min_length=1, max_length=MAX_METADATA_ROWS)
 
 
 class CorrectionOut(BaseModel):
