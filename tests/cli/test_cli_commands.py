@@ -114,7 +114,7 @@ def test_images_import_metadata_reports_each_row(pinpoint, api, tmp_path):
         f"id,external_id,lat,lon,note\n{image.id},,-1,2,x\n,{image.external_id},-3,4,\n"
         f",gone.jpg,1,2,\n{image.id},,95,2,\n"
     )
-    arguments = ["images", "import-metadata", table, "--in-source", "walk", "--report", report]
+    arguments = ["images", "import-metadata", table, "--source", "walk", "--report", report]
     document = pinpoint(*arguments, "--json", code=FAILED_ITEMS)
     assert (document["rows"], document["updated"], document["rejected"]) == (4, 2, 2)
     assert [row["error_code"] for row in document["first_rejected"]] == [

@@ -119,7 +119,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "images import-metadata": (
         "pinpoint images import-metadata corrections.csv --report result.csv",
-        "pinpoint images import-metadata ~/qgis/moved.gpkg --in-source trips --json",
+        "pinpoint images import-metadata ~/qgis/moved.gpkg --source trips --json",
     ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
     "images list": ("pinpoint images list --in-source trips --state failed",),

@@ -45,9 +45,9 @@ def import_metadata(  # noqa: PLR0913 - options of a command
             "FlatGeobuf or Shapefile."
         ),
     ],
-    in_source: Annotated[
+    source: Annotated[
         str | None,
-        typer.Option("--in-source", help="Source of the external ids, if no column names it."),
+        typer.Option("--source", help="Source of the external ids, if no column names it."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="CSV file to write with the status of each row.")
@@ -70,7 +70,7 @@ def import_metadata(  # noqa: PLR0913 - options of a command
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_exists(file)
     options = read_options(None, time_zone, None, column)
-    rows = read_corrections(file, load_settings().media, options, in_source)
+    rows = read_corrections(file, load_settings().media, options, source)
     summary = _Summary()
     with ExitStack() as stack:
         write_row: Callable[[list[Any]], Any] | None = None

@@ -101,7 +101,7 @@ def _read_row(
     if image_id is None and (external_id is None or row_source is None):
         raise RejectedFileError(
             "bad_row",
-            "it names no image: give an `id`, or an `external_id` with a `source` (--in-source)",
+            "it names no image: give an `id`, or an `external_id` with a `source` (--source)",
         )
     metadata_override = read_override(RawRow(values=row.values, attributes={}), zone)
     for name in ("creator", "sequence", "license"):
