@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from media.pictures import photo
+from pinpoint.errors import BadManifestError
 from pinpoint.media.manifests.layouts import YFCC_NAMES
 from pinpoint.media.manifests.manifest_files import describe_manifest, names_files, read_manifest
 from pinpoint.media.manifests.manifest_rows import ManifestRow
@@ -17,6 +20,7 @@ from shared_data import shared_data
 
 SETTINGS = MediaSettings()
 
+JUNK = (None, 7, -1e308, True, "", "\x00../..", "9" * 2_000, [], [[1]], {}, {"a": {"b": []}})
 OSV = (
     "id,latitude,longitude,thumb_original_url,country,sequence,captured_at,lon_bin,lat_bin,cell,"
     "region,sub-region,city,land_cover,road_index,drive_side,climate,soil,dist_sea,"
@@ -173,6 +177,36 @@ def test_read_manifest_candidate_with_path_is_not_searched(tmp_path: Path) -> No
     (row,) = read_manifest(folder / "train.csv", SETTINGS)
     assert isinstance(row, Rejected)
     assert row.error_code == "missing_file"
+
+
+def replace_node(document: Any, rng: random.Random) -> Any:
+    """The document with one node replaced by a value of another type."""
+    path, node = [], document
+    while isinstance(node, dict | list) and node and (not path or rng.random() < 0.8):
+        key = rng.choice(list(node) if isinstance(node, dict) else range(len(node)))
+        path.append(key)
+        node = node[key]
+    copy = json.loads(json.dumps(document))
+    parent = copy
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = rng.choice(JUNK)
+    return copy
+
+
+@pytest.mark.parametrize("layout", ["Mapillary description", "STAC items"])
+def test_read_manifest_mutated_document_is_read_or_refused(tmp_path: Path, layout: str) -> None:
+    name, content, _ = CASES[layout]
+    (tmp_path / "498231.jpg").write_bytes(photo())
+    rng = random.Random(7)
+    for _ in range(300):
+        document = replace_node(replace_node(json.loads(content), rng), rng)
+        (tmp_path / name).write_text(json.dumps(document))
+        try:
+            rows = list(read_manifest(tmp_path / name, SETTINGS))
+        except BadManifestError:
+            continue
+        assert all(isinstance(row, ManifestRow | Rejected) for row in rows)
 
 
 def test_read_manifest_real_im2gps_table_is_mp16(tmp_path: Path) -> None:

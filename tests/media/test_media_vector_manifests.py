@@ -17,6 +17,7 @@ from media.vector_manifest_files import (
     POSITIONS,
     project,
     write_geoparquet,
+    write_native_geometry,
     write_vector_file,
 )
 from pinpoint.errors import BadManifestError, TooLargeError
@@ -24,6 +25,7 @@ from pinpoint.media.manifests.manifest_files import describe_manifest, find_mani
 from pinpoint.media.manifests.manifest_rows import ManifestRow
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
+from shared_data import shared_data
 
 SETTINGS = MediaSettings()
 LAMBERT, WEB_MERCATOR, RGF93 = "EPSG:2154", "EPSG:3857", "EPSG:4171"
@@ -147,6 +149,41 @@ def test_read_manifest_parquet_without_geometry_reads_columns(folder: Path) -> N
     assert (row.metadata_override.lat, row.metadata_override.lon) == POSITIONS["a.jpg"]
     assert str(row.metadata_override.captured_at) == "2024-06-01 12:00:00+00:00"
     assert row.metadata_override.attributes == {"tags": '["a", "b"]'}
+
+
+def test_read_manifest_parquet_with_native_geometry_is_read(folder: Path) -> None:
+    # GeoParquet 2.0: the reference system is in the logical type of the column.
+    check_positions(write_native_geometry(folder / "list.parquet", LAMBERT))
+
+
+def test_read_manifest_real_panoramax_table_as_layer_gives_the_same_positions(
+    tmp_path: Path,
+) -> None:
+    street = shared_data() / "street" / "panoramax"
+    rows = [
+        row
+        for row in read_manifest(street / "manifest.csv", SETTINGS)
+        if isinstance(row, ManifestRow)
+    ]
+    assert len(rows) == 204
+    overrides = [row.metadata_override for row in rows]
+    path = write_vector_file(
+        tmp_path / "list.gpkg",
+        LAMBERT,
+        geometries=[shapely.Point(project(LAMBERT, o.lat or 0.0, o.lon or 0.0)) for o in overrides],
+        columns={
+            "file": [row.name for row in rows],
+            "heading_deg": [o.heading_deg for o in overrides],
+            "sequence": [o.sequence for o in overrides],
+        },
+    )
+    again = [r for r in read_manifest(path, SETTINGS, folder=street) if isinstance(r, ManifestRow)]
+    assert [row.file for row in again] == [row.file for row in rows]
+    for row, override in zip(again, overrides, strict=True):
+        moved = row.metadata_override
+        assert (moved.heading_deg, moved.sequence) == (override.heading_deg, override.sequence)
+        assert moved.lat == pytest.approx(override.lat, abs=1e-8)
+        assert moved.lon == pytest.approx(override.lon, abs=1e-8)
 
 
 def test_read_manifest_shapefile_cut_names_are_read(folder: Path) -> None:

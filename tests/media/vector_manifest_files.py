@@ -83,3 +83,33 @@ def write_geoparquet(
     table = pa.table({**columns, "geom": list(shapely.to_wkb(geometries))})
     parquet.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), path)
     return path
+
+
+class WkbType(pa.ExtensionType):
+    """The type that Arrow writes as Parquet's logical type GEOMETRY (geoarrow.wkb)."""
+
+    def __init__(self, crs: str) -> None:
+        self.crs = crs
+        super().__init__(pa.binary(), "geoarrow.wkb")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return json.dumps({"crs": self.crs}).encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: pa.DataType, serialized: bytes) -> WkbType:
+        return cls(json.loads(serialized)["crs"])
+
+
+def write_native_geometry(path: Path, crs: str) -> Path:
+    """Write the files with positions with a column of the logical type GEOMETRY."""
+    points = [shapely.Point(project(crs, lat, lon)) for lat, lon in POSITIONS.values()]
+    kind = WkbType(crs)
+    pa.register_extension_type(kind)
+    try:
+        storage = pa.array(list(shapely.to_wkb(points)), pa.binary())
+        geometry = pa.ExtensionArray.from_storage(kind, storage)
+        table = pa.table({"file": list(POSITIONS), "geometry": geometry})
+        parquet.write_table(table, path, store_schema=False)
+    finally:
+        pa.unregister_extension_type("geoarrow.wkb")
+    return path

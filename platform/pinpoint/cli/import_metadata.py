@@ -18,6 +18,7 @@ from pinpoint.cli.metadata_options import ColumnOption, TimeZoneOption, read_opt
 from pinpoint.cli.option_values import check_exists
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client.retry import RetryPolicy
+from pinpoint.errors import TooLargeError
 from pinpoint.iteration import batched
 from pinpoint.records import CORRECTION_STATUSES, Rejected
 from pinpoint.settings_file import load_settings
@@ -119,9 +120,7 @@ def _send_rows(
     for page in batched(numbered, ROWS_PER_REQUEST):
         sent = [(number, row) for number, row in page if not isinstance(row, Rejected)]
         request = [to_request_row(row) for _, row in sent]
-        answers = (
-            patience.call(partial(client.update_images, request))["results"] if request else []
-        )
+        answers = _send_request(client, patience, request)
         results = {
             number: {"image": row.key, **answer}
             for (number, row), answer in zip(sent, answers, strict=True)
@@ -137,6 +136,25 @@ def _send_rows(
                 }
             else:
                 yield {"row": number, **results[number]}
+
+
+def _send_request(
+    client: Client, patience: RetryPolicy, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Send rows in one request, or in halves if it is too large; one result for each row."""
+    if not rows:
+        return []
+    try:
+        answer = patience.call(partial(client.update_images, rows))
+    except TooLargeError:
+        if len(rows) == 1:
+            raise
+        middle = len(rows) // 2
+        return [
+            *_send_request(client, patience, rows[:middle]),
+            *_send_request(client, patience, rows[middle:]),
+        ]
+    return list(answer["results"])
 
 
 def _print_summary(session: Session, summary: _Summary) -> None:

@@ -149,9 +149,12 @@ def _read_file_uri(uri: str) -> str:
     """The path of a `file:` URI of this machine (RFC 8089).
 
     Raises:
-        RejectedFileError: `outside_root`; it names another machine.
+        RejectedFileError: `outside_root`, if it names another machine; `bad_row`.
     """
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise RejectedFileError("bad_row", f"{uri[:100]} is not a URI") from error
     if parts.netloc not in ("", "localhost"):
         raise RejectedFileError("outside_root", f"{uri[:100]} is a file of another machine")
     return unquote(parts.path)

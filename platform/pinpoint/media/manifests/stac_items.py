@@ -106,7 +106,8 @@ def _find_producer(feature: dict[str, Any], properties: dict[str, Any]) -> objec
         return properties["geovisio:producer"]
     providers = feature.get("providers") or properties.get("providers")
     for provider in providers if isinstance(providers, list) else ():
-        if isinstance(provider, dict) and "producer" in (provider.get("roles") or ()):
+        roles = provider.get("roles") if isinstance(provider, dict) else None
+        if isinstance(roles, list) and "producer" in roles:
             return provider.get("name")
     return None
 

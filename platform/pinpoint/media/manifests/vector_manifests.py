@@ -60,11 +60,11 @@ def _read_rows(
     rows: Iterator[VectorRow], columns: Columns, layout: DatasetLayout | None
 ) -> Iterator[RawRow | Rejected]:
     for number, row in enumerate(rows, start=1):
-        if row.fault is not None:
-            named = f"row {number}"
-            yield rejected(named, "bad_row", f"{named}: {row.fault}", error_stage="find")
-            continue
         raw_row = make_row(columns, layout, row.cells)
+        if row.fault is not None:
+            named = str(raw_row.values.get("file") or f"row {number}")[:300]
+            yield rejected(named, "bad_row", f"row {number}: {row.fault}", error_stage="find")
+            continue
         yield raw_row if row.lon is None else _add_position(raw_row, row)
 
 
