@@ -23,6 +23,7 @@ from media.vector_manifest_files import (
 from pinpoint.errors import BadManifestError, TooLargeError
 from pinpoint.media.manifests.manifest_files import describe_manifest, find_manifests, read_manifest
 from pinpoint.media.manifests.manifest_rows import ManifestRow
+from pinpoint.media.vector_files import vector_rows
 from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
 from shared_data import shared_data
@@ -273,6 +274,42 @@ def test_read_manifest_sqlite_database_that_is_no_geopackage_is_refused(folder: 
     connection.close()
     with pytest.raises(BadManifestError, match=r"list\.gpkg"):
         list(read_manifest(folder / "list.gpkg", SETTINGS))
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("load_extension('/tmp/x.so')", "load_extension"),
+        (
+            "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
+            " WHERE x < 0)",
+            "nothing was read for 2 s",
+        ),
+    ],
+)
+def test_read_manifest_geopackage_with_hostile_view_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, expression: str, message: str
+) -> None:
+    monkeypatch.setattr(vector_rows, "STALL_S", 2.0)
+    path = write_vector_file(folder / "list.gpkg", "EPSG:4326")
+    connection = sqlite3.connect(path)
+    (blob,) = connection.execute("SELECT geom FROM photos").fetchone()
+    connection.execute("DROP TABLE photos")
+    connection.execute(
+        f"CREATE VIEW photos AS SELECT 1 AS fid, x'{blob.hex()}' AS geom, {expression} AS file"
+    )
+    connection.commit()
+    connection.close()
+    with pytest.raises(BadManifestError, match=message):
+        list(read_manifest(path, SETTINGS))
+
+
+def test_read_manifest_parquet_that_unpacks_to_large_values_is_refused(folder: Path) -> None:
+    table = pa.table({"file": ["x" * 20_000] * 8_000, "lat": [1.0] * 8_000, "lon": [1.0] * 8_000})
+    parquet.write_table(table, folder / "list.parquet", compression="zstd")
+    assert (folder / "list.parquet").stat().st_size < 100_000
+    with pytest.raises(BadManifestError, match="values of over 64000000 bytes"):
+        list(read_manifest(folder / "list.parquet", SETTINGS))
 
 
 def test_read_manifest_shapefile_with_linked_table_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 from pyogrio.errors import DataLayerError, DataSourceError
@@ -19,6 +20,9 @@ from pinpoint.errors import PinpointError
 from pinpoint.media.vector_files.formats import REFUSED, find_format
 from pinpoint.media.vector_files.reader import open_batches
 from pinpoint.parent_death import prepare_death_signal
+
+MAX_BATCH_BYTES: Final = 64_000_000
+"""Maximum size of the values of `BATCH_ROWS` rows, which the parent holds in memory."""
 
 
 def main() -> int:
@@ -33,6 +37,8 @@ def main() -> int:
             pa.ipc.new_stream(sys.stdout.buffer, schema) as writer,
         ):
             for batch in batches:
+                if batch.nbytes > MAX_BATCH_BYTES:
+                    return _refuse(f"{path.name} has values of over {MAX_BATCH_BYTES} bytes")
                 writer.write_batch(batch)
     except PinpointError as error:
         named = path.name in error.message
