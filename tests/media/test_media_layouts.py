@@ -164,7 +164,7 @@ def test_read_manifest_stac_item_has_producer_and_heading(tmp_path: Path) -> Non
     assert item.metadata_override.creator == "ann"
     assert item.metadata_override.heading_deg == 65
     assert item.metadata_override.sequence == "seq-1"
-    assert item.metadata_override.attributes == {"field_of_view_deg": 70}
+    assert item.metadata_override.field_of_view_deg == 70
     assert isinstance(damaged, Rejected)
     assert damaged.file == "x"
 

@@ -17,6 +17,7 @@ from pinpoint.geo import gazetteer
 from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from stack_fixtures import ServiceHarness
 from tenant_isolation.other_organization import TenantPair, create_tenants
 
@@ -41,6 +42,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     services = SimpleNamespace(
         settings=harness.settings,
         database=harness.database,
+        gallery=GalleryDatabase(harness.as_api),
         # As in the real API: only functions that the API role may call.
         api_keys=ApiKeyStore(harness.as_api),
         index=harness.index,

@@ -20,7 +20,7 @@ from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, image_metadata, images, locate, sources
+from pinpoint.api.v1 import batches, image_metadata, images, locate, sources, spatial
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
@@ -29,7 +29,17 @@ from pinpoint.stack.sign_in_urls import keyless_warning
 
 _log = logs.get_logger(__name__)
 
-ROUTE_MODULES: Final = (locate, batches, image_metadata, images, sources, health, sign_in, metrics)
+ROUTE_MODULES: Final = (
+    locate,
+    batches,
+    image_metadata,
+    images,
+    sources,
+    spatial,
+    health,
+    sign_in,
+    metrics,
+)
 _SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (
@@ -130,6 +140,10 @@ def _describe_common_responses(app: FastAPI) -> None:
                 if "security" in operation:
                     # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
                     operation["security"] = [{"HTTPBearer": []}, {}]
+                for response in operation["responses"].values():
+                    for content in response.get("content", {}).values():
+                        # Definitions of schemas that a route declares for a media type.
+                        schemas.update(content.get("schema", {}).pop("$defs", {}))
                 if "requestBody" in operation:
                     for status, declared in problems.problem_responses(408, 413, 415).items():
                         operation["responses"].setdefault(str(status), declared)

@@ -24,13 +24,14 @@ _NAMES: Final = {
     "id": "external_id",
     "datetime": "captured_at",
     "view:azimuth": "heading_deg",
+    "pers:interior_orientation": "field_of_view_deg",
     "collection": "sequence",
     "license": "license",
     "providers": "creator",
 }
 _ASSETS: Final = ("hd", "data", "visual", "image", "sd")
 """Assets whose address may name the file, in order of preference."""
-_FIELD_OF_VIEW: Final = "pers:interior_orientation"
+_INTERIOR: Final = "pers:interior_orientation"
 _MAX_SNIFFED: Final = 10
 
 
@@ -77,10 +78,12 @@ def _read_item(feature: object) -> RawRow:
         raise RejectedFileError("bad_row", "it is not an item with properties")
     properties: dict[str, Any] = feature["properties"]
     coordinates = read_point(feature.get("geometry"))
+    interior = properties.get(_INTERIOR)
     values: dict[str, Any] = {
         "external_id": feature.get("id"),
         "captured_at": properties.get("datetime") or properties.get("start_datetime"),
         "heading_deg": properties.get("view:azimuth"),
+        "field_of_view_deg": interior.get("field_of_view") if isinstance(interior, dict) else None,
         "sequence": feature.get("collection"),
         "license": properties.get("license"),
         "creator": _find_producer(feature, properties),
@@ -92,9 +95,6 @@ def _read_item(feature: object) -> RawRow:
     attributes: dict[str, Any] = {
         name: properties[name] for name in ("pers:pitch", "pers:roll") if name in properties
     }
-    interior = properties.get(_FIELD_OF_VIEW)
-    if isinstance(interior, dict) and interior.get("field_of_view") is not None:
-        attributes["field_of_view_deg"] = interior["field_of_view"]
     return RawRow(
         values=values, attributes=attributes, file_candidates=_list_candidates(feature, properties)
     )

@@ -228,6 +228,8 @@ def _set_session_values(
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
     if role is not None:
         values["role"] = role
+        # Filters of layers differ: a plan for all values of a parameter may be slow for each.
+        values["plan_cache_mode"] = "force_custom_plan"
     if schema is not None:
         values["search_path"] = f"{schema},public"
     if deadline.current_deadline() is not None:
