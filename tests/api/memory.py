@@ -20,6 +20,7 @@ from pinpoint.records import (
     Caller,
     Candidate,
     Citation,
+    CorrectionResult,
     CredibleDisc,
     Evidence,
     ExportRows,
@@ -229,6 +230,25 @@ class Rows:
             stored, version=stored.version + 1, **changes
         )
         return self.all_images[image_id]
+
+    def update_images(self, corrections):
+        results = []
+        for correction in corrections:
+            named = [
+                stored.id
+                for stored in self.all_images.values()
+                if correction.image_id in (None, stored.id)
+                and correction.external_id in (None, stored.external_id)
+                and correction.source in (None, stored.source)
+            ]
+            for image_id in named:
+                self.update_image(image_id, correction.update)
+            results.append(
+                CorrectionResult(status="updated", image_ids=tuple(named))
+                if named
+                else CorrectionResult(status="rejected", error_code="not_found")
+            )
+        return results
 
     def delete_image(self, image_id):
         self.image(image_id)

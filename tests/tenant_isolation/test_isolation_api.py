@@ -67,6 +67,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
 }
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
+    ("POST", "/v1/images/metadata"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -213,6 +214,31 @@ def strip_volatile(answer):
     body = answer.json()
     body.pop("timings_ms", None)
     return json.dumps(body, sort_keys=True)
+
+
+@BOTH
+def test_update_images_of_other_organization_are_as_unknown(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    # Names of sources and files are not unique across organizations, but these exist once.
+    own_names = set(requester.column("SELECT external_id FROM images WHERE organization_id = :org"))
+    names = other.column(
+        "SELECT i.external_id FROM images i JOIN sources s ON s.id = i.source_id"
+        " WHERE i.organization_id = :org ORDER BY 1"
+    )
+    (source, *_) = other.column("SELECT name FROM sources WHERE organization_id = :org ORDER BY 1")
+    keys = [
+        {"id": other.shared["image"]},
+        *({"source": source, "external_id": name} for name in names if name not in own_names),
+        {"id": str(uuid4())},
+    ]
+    before = other.fingerprint()
+    with requester.http() as http:
+        answer = http.post("/v1/images/metadata", json={"rows": [k | CORRECTION for k in keys]})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert all(result == results[-1] for result in results)
+    assert results[-1]["error_code"] == "not_found"
+    assert other.fingerprint() == before
 
 
 @BOTH

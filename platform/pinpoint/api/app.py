@@ -22,7 +22,7 @@ from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, exports, images, locate, sources, spatial
+from pinpoint.api.v1 import batches, exports, image_metadata, images, locate, sources, spatial
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.http_headers import API_KEY_HEADER
@@ -37,6 +37,7 @@ _log = logs.get_logger(__name__)
 ROUTE_MODULES: Final = (
     locate,
     batches,
+    image_metadata,
     images,
     exports,
     sources,

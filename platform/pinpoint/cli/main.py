@@ -28,6 +28,7 @@ from pinpoint.cli import (
     gaps,
     images,
     images_list,
+    import_metadata,
     index,
     ingest,
     key,
@@ -65,6 +66,7 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
+images.app.add_typer(import_metadata.app)
 images.app.add_typer(images_list.app)
 images.app.add_typer(looking_at.app)
 app.add_typer(images.app, name="images")

@@ -358,6 +358,10 @@ class Client(Downloads, SpatialQueries):
         )
         return image
 
+    def update_images(self, rows: Sequence[Json]) -> Json:
+        """Update many images manually; see `POST /v1/images/metadata`."""
+        return dict(self._transport.call("POST", "/v1/images/metadata", body={"rows": rows}))
+
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
         self._transport.call("DELETE", f"/v1/images/{to_path_segment(image_id)}")

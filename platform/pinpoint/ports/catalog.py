@@ -12,9 +12,11 @@ from pinpoint.records import (
     BatchItem,
     Candidate,
     Circle,
+    CorrectionResult,
     Evidence,
     GallerySample,
     Image,
+    ImageCorrection,
     ImageFilter,
     ImageLabel,
     ImagePosition,
@@ -224,6 +226,14 @@ class CatalogWriter(CatalogReader, Protocol):
 
         Raises:
             BadRequestError: Nothing would change, or no position would remain.
+        """
+        ...
+
+    def update_images(self, corrections: Sequence[ImageCorrection]) -> list[CorrectionResult]:
+        """Apply corrections in their order; each has a result, and a rejected one changes nothing.
+
+        Raises:
+            BadRequestError: There are too many for one transaction.
         """
         ...
 

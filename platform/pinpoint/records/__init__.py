@@ -51,6 +51,12 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.corrections import (
+    CORRECTION_STATUSES,
+    CorrectionResult,
+    CorrectionStatus,
+    ImageCorrection,
+)
 from pinpoint.records.coverage import (
     COVERAGE_RESOLUTIONS,
     CellCount,
@@ -259,6 +265,10 @@ __all__ = [
     "CitedCopy",
     "ClaimedItem",
     "Contract",
+    "CORRECTION_STATUSES",
+    "CorrectionResult",
+    "CorrectionStatus",
+    "ImageCorrection",
     "Drift",
     "Embedded",
     "Evidence",

@@ -18,7 +18,9 @@ from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
     Batch,
+    CorrectionResult,
     Image,
+    ImageCorrection,
     ImageUpdate,
     NewItem,
     OriginalsPolicy,
@@ -28,6 +30,7 @@ from pinpoint.records import (
     limits,
 )
 from pinpoint.store.catalog import corrections
+from pinpoint.store.catalog.bulk_corrections import correct_images
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
 from pinpoint.store.db.database import UnitOfWork
@@ -297,6 +300,16 @@ class Writer(Reader):
         )
         self._enqueue_jobs(jobs.INDEX_IMAGES, [image_id])
         return self.image(image_id)
+
+    def update_images(self, corrections: Sequence[ImageCorrection]) -> list[CorrectionResult]:
+        """Set or clear manual values of many images; see `bulk_corrections.correct_images`.
+
+        Raises:
+            BadRequestError: There are more than `MAX_CORRECTIONS`.
+        """
+        results, changed = correct_images(self._connection, corrections, self._in_organization)
+        self._enqueue_jobs(jobs.INDEX_IMAGES, changed)
+        return results
 
     def delete_image(self, image_id: UUID) -> None:
         """Mark an image as deleted; a worker removes index point, blob and row."""
