@@ -68,7 +68,8 @@ def _find_geometry(path: Path, file: parquet.ParquetFile) -> tuple[str | None, A
     Raises:
         BadManifestError: The metadata cannot be used.
     """
-    text = (file.schema_arrow.metadata or {}).get(b"geo")
+    # Not those of the Arrow schema, which lacks keys that were added at the end of the file.
+    text = (file.metadata.metadata or {}).get(b"geo")
     if text is None:
         return _find_native_geometry(file)
     try:
