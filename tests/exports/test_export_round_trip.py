@@ -26,6 +26,14 @@ WRITERS = {
     "fgb": lambda rows, path: write_gdal_file(path, rows, "FlatGeobuf", lambda: None),
     "gpkg": lambda rows, path: write_gdal_file(path, rows, "GPKG", lambda: None),
 }
+MANIFEST_COLUMNS = [
+    "file", "lat", "lon", "captured_at", "heading", "creator", "sequence", "license", "altitude",
+    "external_id", "weather", "lanes",
+]  # fmt: skip
+MANIFEST_ROW = [
+    "0000.jpg", "-16.5", "180", "2024-05-01T12:00:00.25+02:00", "359.5", "Zoë 🗻", "s,1",
+    "CC BY 4.0", "-3.5", "first", 'rain "and" snow', "2",
+]  # fmt: skip
 # Ids, versions and times of ingest; and the origin of values that come from the manifest now.
 DIFFERENT = {"id", "version", "created_at", "updated_at", "position_source", "time_source"}
 
@@ -55,14 +63,7 @@ def original(harness):
     )
     with (photos / "positions.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(
-            ["file", "lat", "lon", "captured_at", "heading", "creator", "sequence", "license"]
-            + ["altitude", "external_id", "weather", "lanes"]
-        )
-        table.writerow(
-            ["0000.jpg", "-16.5", "180", "2024-05-01T12:00:00.25+02:00", "359.5", "Zoë 🗻", "s,1"]
-            + ["CC BY 4.0", "-3.5", "first", 'rain "and" snow', "2"]
-        )
+        table.writerows([MANIFEST_COLUMNS, MANIFEST_ROW])
         table.writerow(["0001.jpg", "89.999999999", "-0.1234567890123", *[""] * 9])
         table.writerow(["0002.jpg", *[""] * 11])
         table.writerow(["pano.jpg", "48.85", "2.35", "", "350", *[""] * 7])
@@ -70,7 +71,7 @@ def original(harness):
 
 
 def add_organization(harness, name: str, manifest: Path):
-    """A new organization with one source that has the license of another country."""
+    """A new organization with one source, whose license and attribution images without any get."""
     organization_id = harness.organization(name)
     with harness.database.write(organization_id) as catalog:
         catalog.add_source(
@@ -115,5 +116,7 @@ def test_export_import_export_gives_equal_rows(harness, original, suffix):
     second = export(harness, copy, suffix, harness.folder / f"second.{suffix}")
     rows = read(first)
     assert len(rows) == 7
+    assert rows[0]["attributes"]["weather"] == 'rain "and" snow'
+    assert {row["uri"][:8] for row in rows} == {"file:///"}
     assert read(second) == rows
     first.unlink()

@@ -12,9 +12,9 @@ from pinpoint.errors import BadManifestError, PinpointError
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import list_files
 from pinpoint.media.manifests import geojson_lines, json_documents, table_rows
-from pinpoint.media.manifests.exported_rows import convert_exported_row, is_export
 from pinpoint.media.manifests.columns import find_column
 from pinpoint.media.manifests.delimited_tables import read_column_names
+from pinpoint.media.manifests.exported_rows import convert_exported_row, is_export
 from pinpoint.media.manifests.file_names import candidate_finder, name_finder
 from pinpoint.media.manifests.layouts import find_layout, is_yfcc_row
 from pinpoint.media.manifests.manifest_rows import ManifestRow, ManifestTable, read_row
