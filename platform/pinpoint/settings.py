@@ -268,7 +268,7 @@ class WorkerSettings(BaseSettings):
         float, Field(gt=0, description="Age at which a blob without a row is deleted, seconds.")
     ] = 86_400.0
     audit_retention_days: Annotated[
-        float, Field(gt=0, description="Retention of the audit log of queries, days.")
+        float, Field(gt=0, description="Retention of the audit log of queries and exports, days.")
     ] = 90.0
 
 

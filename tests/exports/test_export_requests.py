@@ -15,6 +15,7 @@ import pytest
 from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters, to_image_filter
 from pinpoint.media.exports.temporary_files import open_temporary_folder, remove_abandoned_folders
 from pinpoint.records import ImageFilter
+from pinpoint.settings import ApiSettings, Settings
 from pinpoint.stack.paths import StackPaths
 
 LISTS = {"creator", "sequence", "camera", "attribute"}
@@ -170,6 +171,25 @@ def test_export_beyond_its_time_limit_is_503(gallery):
     with gallery.http() as http:
         late = http.get("/v1/exports/images.parquet")
     assert late.status_code == 503
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "csv"])
+def test_export_may_take_longer_than_the_time_budget_of_a_request(gallery, monkeypatch, suffix):
+    from pinpoint.store.gallery import export_rows as store
+
+    parse = store._parse_lines
+
+    def parse_slowly(lines, schema):
+        time.sleep(2)
+        return parse(lines, schema)
+
+    monkeypatch.setattr(store, "_parse_lines", parse_slowly)
+    services = gallery.services.settings.services
+    gallery.services.settings = Settings(services=services, api=ApiSettings(request_budget_s=1))
+    with gallery.http() as http:
+        answer = http.get(f"/v1/exports/images.{suffix}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["X-Pinpoint-Rows"] == "298"
 
 
 def test_client_that_leaves_ends_the_export(gallery, monkeypatch):
