@@ -51,7 +51,7 @@ def test_export_command_writes_the_file_and_a_summary(export, tmp_path):
 
 def test_export_command_takes_the_format_from_the_option(export, tmp_path):
     path = tmp_path / "images.txt"
-    printed = export("--out", path, "--format", "CSV", "--file-name", "00020*")
+    printed = export("--output", path, "--format", "CSV", "--file-name", "00020*")
     assert f"1 images in {path}" in printed.out
     assert len(path.read_text().splitlines()) == 2
 

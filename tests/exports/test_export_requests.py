@@ -194,7 +194,7 @@ def test_export_may_take_longer_than_the_time_budget_of_a_request(gallery, monke
 
 def test_client_that_leaves_ends_the_export(gallery, monkeypatch):
     """The statement ends, the slot is free, and the audit log has the rows that were read."""
-    monkeypatch.setattr("pinpoint.store.gallery.export_rows.BATCH_ROWS", 10)
+    monkeypatch.setattr("pinpoint.store.gallery.export_rows.EXPORT_BATCH_ROWS", 10)
     monkeypatch.setattr("pinpoint.api.export_stream.PIECE_BYTES", 100)
     before = len(gallery.query("SELECT id FROM audit_log"))
     url = urlsplit(gallery.url)
@@ -228,7 +228,7 @@ def test_failure_during_the_download_closes_the_connection(gallery, monkeypatch)
             raise DatabaseUnavailableError("lost")
         return parse(lines, schema)
 
-    monkeypatch.setattr(store, "BATCH_ROWS", 10)
+    monkeypatch.setattr(store, "EXPORT_BATCH_ROWS", 10)
     monkeypatch.setattr(store, "_parse_lines", fail_late)
     with gallery.http() as http, pytest.raises(httpx.RemoteProtocolError):
         http.get("/v1/exports/images.csv")

@@ -35,10 +35,10 @@ app = typer.Typer()
 @app.command("export")
 def export(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    out: Annotated[
+    output_file: Annotated[
         Path,
         typer.Option(
-            "--out",
+            "--output",
             "-o",
             help="File to write: `.parquet` (GeoParquet), `.fgb` (FlatGeobuf), `.gpkg` "
             "(GeoPackage), `.geojsons` (GeoJSON text sequence) or `.csv`. It is replaced only "
@@ -102,7 +102,7 @@ def export(  # noqa: PLR0913 - options of a command
     contain the paths of files, those of API keys do not.
     """
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    suffix = find_export_format(file_format or out.suffix.removeprefix(".")).suffix
+    suffix = find_export_format(file_format or output_file.suffix.removeprefix(".")).suffix
     check_choice("--geoparquet-version", geoparquet_version, GEOPARQUET_VERSIONS)
     check_choice("--embedding-type", embedding_type, EMBEDDING_TYPES)
     filters = read_filter_options(
@@ -121,7 +121,7 @@ def export(  # noqa: PLR0913 - options of a command
 
     with session.client() as client, bar:
         exported = client.export(
-            out,
+            output_file,
             suffix=suffix,
             on_progress=show_progress,
             **filters.to_image_parameters(client),
@@ -139,6 +139,6 @@ def export(  # noqa: PLR0913 - options of a command
         output.print_json(exported)
     else:
         output.print_line(
-            f"{exported['rows']} images in {out}: {exported['bytes'] / 1e6:.1f} MB in "
+            f"{exported['rows']} images in {output_file}: {exported['bytes'] / 1e6:.1f} MB in "
             f"{exported['seconds']:.1f} s"
         )

@@ -11,7 +11,7 @@ import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError
 
 from pinpoint.errors import UnavailableError
-from pinpoint.media.exports.point_columns import GEOMETRY, place_geometry, replace_position
+from pinpoint.media.exports.point_columns import GEOMETRY_COLUMN, place_geometry, replace_position
 from pinpoint.records import ExportRows
 
 LAYER: Final = "images"
@@ -46,7 +46,7 @@ def write_gdal_file(
             str(path.absolute()),
             layer=LAYER,
             driver=driver,
-            geometry_name=GEOMETRY,
+            geometry_name=GEOMETRY_COLUMN,
             geometry_type="Point",
             crs="EPSG:4326",
             layer_options={"SPATIAL_INDEX": "YES"},

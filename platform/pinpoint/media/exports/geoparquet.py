@@ -20,7 +20,7 @@ from pyarrow import parquet
 from pinpoint.media.exports.byte_sink import ByteSink
 from pinpoint.media.exports.formats import GeoParquetVersion
 from pinpoint.media.exports.point_columns import (
-    GEOMETRY,
+    GEOMETRY_COLUMN,
     Coordinates,
     place_geometry,
     read_lon_lat,
@@ -40,7 +40,7 @@ _BBOX: Final = "bbox"
 _BBOX_TYPE: Final = pa.struct(
     [pa.field(name, pa.float32(), nullable=False) for name in ("xmin", "ymin", "xmax", "ymax")]
 )
-_UNIQUE: Final = frozenset({"id", "external_id", "sha256", "uri", GEOMETRY, _BBOX})
+_UNIQUE: Final = frozenset({"id", "external_id", "sha256", "uri", GEOMETRY_COLUMN, _BBOX})
 """Columns whose values hardly repeat: a dictionary would be given up after the work."""
 
 
@@ -99,7 +99,7 @@ def _to_file_batch(batch: pa.RecordBatch, schema: pa.Schema, extent: _Extent) ->
     lon, lat = read_lon_lat(batch)
     extent.add(lon, lat)
     geometry, *rest = replace_position(batch).columns
-    if isinstance(schema.field(GEOMETRY).type, _WkbType):
+    if isinstance(schema.field(GEOMETRY_COLUMN).type, _WkbType):
         geometry = pa.ExtensionArray.from_storage(_WkbType(), geometry)
     return pa.RecordBatch.from_arrays([geometry, _to_boxes(lon, lat), *rest], schema=schema)
 
@@ -173,7 +173,11 @@ def _geo_metadata(version: GeoParquetVersion, extent: _Extent) -> dict[str, Any]
     }
     if bbox is not None:
         column["bbox"] = bbox
-    return {"version": f"{version}.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
+    return {
+        "version": f"{version}.0",
+        "primary_column": GEOMETRY_COLUMN,
+        "columns": {GEOMETRY_COLUMN: column},
+    }
 
 
 @cache

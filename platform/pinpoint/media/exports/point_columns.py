@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-GEOMETRY: Final = "geometry"
+GEOMETRY_COLUMN: Final = "geometry"
 _POINT_TYPE: Final = 1
 _WKB_POINT: Final = np.dtype(
     [("order", "u1"), ("type", "<u4"), ("x", "<f8"), ("y", "<f8")], align=False
@@ -46,4 +46,4 @@ def replace_position(batch: pa.RecordBatch) -> pa.RecordBatch:
 def place_geometry(schema: pa.Schema) -> pa.Schema:
     """Schema of the batches of `replace_position`."""
     fields = [field for field in schema if field.name not in ("lat", "lon")]
-    return pa.schema([pa.field(GEOMETRY, pa.binary(), nullable=False), *fields])
+    return pa.schema([pa.field(GEOMETRY_COLUMN, pa.binary(), nullable=False), *fields])

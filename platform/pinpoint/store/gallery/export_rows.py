@@ -27,9 +27,9 @@ from pinpoint.store.db.tables import embeddings
 from pinpoint.store.db.views import visible_images
 from pinpoint.store.gallery.image_conditions import image_conditions
 
-BATCH_ROWS: Final = 5_000
+EXPORT_BATCH_ROWS: Final = 5_000
 """Maximum rows of a batch."""
-MAX_BATCH_BYTES: Final = 16 << 20
+MAX_EXPORT_BATCH_BYTES: Final = 16 << 20
 """A batch ends at this size; rows with embeddings are large."""
 EMBEDDING: Final = "embedding"
 
@@ -197,7 +197,7 @@ def _batch_lines(lines: Iterable[memoryview]) -> Iterator[list[memoryview]]:
     for line in lines:
         batch.append(line)
         num_bytes += len(line)
-        if len(batch) >= BATCH_ROWS or num_bytes >= MAX_BATCH_BYTES:
+        if len(batch) >= EXPORT_BATCH_ROWS or num_bytes >= MAX_EXPORT_BATCH_BYTES:
             yield batch
             batch, num_bytes = [], 0
     if batch:
