@@ -53,6 +53,8 @@ def _public_columns() -> list[Column[Any]]:
         Column("camera", Text),
         Column("creator", Text),
         Column("sequence", Text),
+        # `gallery/pictures.py` explains pictures and collections.
+        Column("collection_id", Uuid),
         # Of the image, or else of its source.
         Column("license", Text),
         # Of the source, or else the creator.
