@@ -115,7 +115,9 @@ CREATE TABLE images (
 );
 
 CREATE INDEX ix_images_geog ON images USING gist (geog);
-CREATE INDEX ix_images_geom ON images USING gist (geom);
+-- With the organization first: else the planner combines an index of positions with one that has all
+-- images of the organization. Measured with a million images: 7,500 pages for a tile, now 140.
+CREATE INDEX ix_images_organization_id_geom ON images USING gist (organization_id, geom);
 CREATE INDEX ix_images_near_photo ON images USING gist (organization_id, geog)
     WHERE source_kind = 'photo' AND state = 'indexed';
 CREATE INDEX ix_images_near_street ON images USING gist (organization_id, geog)
@@ -187,6 +189,8 @@ CREATE TABLE cell_stats (
     -- Bits 52 to 55 of an H3 id.
     resolution smallint GENERATED ALWAYS AS (((cell >> 52) & 15)::smallint) STORED,
     images integer NOT NULL,
+    panorama_faces integer NOT NULL,
+    panoramas integer NOT NULL,
     first_captured_at timestamptz,
     last_captured_at timestamptz,
     x_sum double precision NOT NULL,

@@ -18,8 +18,8 @@ _CAP_LAT_DEG: Final = 89.9
 def outline_cells(cells: Sequence[int], tile: MapTile) -> NDArray[Any]:
     """Polygons of cells in EPSG:3857, on the side of the map where a tile is.
 
-    A cell at the meridian 180 continues beyond the edge of the map. On the tile of zoom 0, which has
-    both edges, it is a polygon at each of them.
+    A cell at the meridian 180 continues beyond the edge of the map. On the tile of zoom 0, which
+    has both edges, it is a polygon at each of them.
 
     Args:
         cells: N ids.
@@ -28,23 +28,20 @@ def outline_cells(cells: Sequence[int], tile: MapTile) -> NDArray[Any]:
     Returns:
         `[N]` shapely polygons or multipolygons.
     """
-    boundaries = [_close_outline(h3.cell_to_boundary(cell)) for cell in cells]
+    boundaries = [h3.cell_to_boundary(cell) for cell in cells]
     if not boundaries:
         return np.array([], dtype=object)
-    positions = np.concatenate(boundaries)
-    owners = np.repeat(np.arange(len(cells)), [len(boundary) for boundary in boundaries])
-    firsts = np.searchsorted(owners, np.arange(len(cells)))
+    positions = np.array([vertex for boundary in boundaries for vertex in boundary])
+    sizes = np.array([len(boundary) for boundary in boundaries])
+    owners = np.repeat(np.arange(len(cells)), sizes)
+    firsts = np.cumsum(sizes) - sizes
     # Longitudes continue from the first vertex, which is at most half a turn from the tile.
     start_lon = _turn_near(positions[firsts, 1], tile.center_lon)[owners]
     positions[:, 1] = _turn_near(positions[:, 1], start_lon)
     outlines = shapely.polygons(shapely.linearrings(to_web_mercator(positions), indices=owners))
     for index in _find_pole_cells(cells):
-        outlines[index] = _outline_pole_cell(boundaries[index])
+        outlines[index] = _outline_pole_cell(np.array(boundaries[index]))
     return _repeat_at_edges(outlines) if tile.zoom == 0 else outlines
-
-
-def _close_outline(vertices: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    return np.array([*vertices, vertices[0]], dtype=np.float64)
 
 
 def _turn_near(
@@ -64,8 +61,8 @@ def _find_pole_cells(cells: Sequence[int]) -> list[int]:
 
 
 def _outline_pole_cell(boundary: NDArray[np.float64]) -> Any:
-    """The part of the map between the boundary and the edge next to the pole."""
-    vertices = boundary[:-1][np.argsort(boundary[:-1, 1])]
+    """The part of the map between a boundary `[V, 2]` and the edge next to the pole."""
+    vertices = boundary[np.argsort(boundary[:, 1])]
     turn = np.array([0.0, 360.0])
     side = np.concatenate([vertices[-1:] - turn, vertices, vertices[:1] + turn])
     cap_lat = float(np.copysign(_CAP_LAT_DEG, vertices[0, 0]))
@@ -74,10 +71,16 @@ def _outline_pole_cell(boundary: NDArray[np.float64]) -> Any:
 
 
 def _repeat_at_edges(outlines: NDArray[Any]) -> NDArray[Any]:
-    """Add a copy at the opposite edge of the map to each outline that crosses an edge."""
+    """Add a copy at the opposite edge of the map to each outline that crosses one edge."""
     bounds = shapely.bounds(outlines)
-    for index in np.flatnonzero((bounds[:, 0] < -HALF_WIDTH_M) | (bounds[:, 2] > HALF_WIDTH_M)):
-        offset_m = 2.0 * HALF_WIDTH_M if bounds[index, 0] < -HALF_WIDTH_M else -2.0 * HALF_WIDTH_M
-        copy = shapely.transform(outlines[index], lambda xy: xy + np.array([offset_m, 0.0]))
-        outlines[index] = shapely.MultiPolygon([outlines[index], copy])
+    is_west, is_east = bounds[:, 0] < -HALF_WIDTH_M, bounds[:, 2] > HALF_WIDTH_M
+    for is_beyond, offset_m in (
+        (is_west & ~is_east, 2.0 * HALF_WIDTH_M),
+        (is_east & ~is_west, -2.0 * HALF_WIDTH_M),
+    ):
+        offset = np.array([offset_m, 0.0])
+        for index in np.flatnonzero(is_beyond):
+            corners = shapely.get_coordinates(outlines[index])
+            pair = [shapely.Polygon(corners), shapely.Polygon(corners + offset)]
+            outlines[index] = shapely.MultiPolygon(pair)
     return outlines

@@ -47,17 +47,12 @@ class MapTile:
     @property
     def center_lon(self) -> float:
         """Longitude of the center, degrees."""
-        return (self.x + 0.5) / 2**self.zoom * 360.0 - 180.0
+        return (self.x + 0.5) / float(2**self.zoom) * 360.0 - 180.0
 
     @property
     def side_m(self) -> float:
         """Width and height, in meters of EPSG:3857."""
-        return 2.0 * HALF_WIDTH_M / 2**self.zoom
-
-    @property
-    def touches_antimeridian(self) -> bool:
-        """Whether an edge is the meridian 180."""
-        return self.x in (0, 2**self.zoom - 1)
+        return 2.0 * HALF_WIDTH_M / float(2**self.zoom)
 
     def box(self, margin: float, margin_m: float = 0.0) -> Box:
         """The area of the tile with a margin.

@@ -91,22 +91,21 @@ def load_rows(database_url: str, organization_id: UUID, rows: Rows, say: Say) ->
                     (organization, name, kind, license_id, attribution),
                 )
         connection.execute(_STAGING)
-        with connection.cursor() as cursor:
-            with cursor.copy("COPY staging FROM STDIN") as copy:
-                for number, (position, heading, source, is_other, cell) in enumerate(
-                    zip(
-                        rows.positions.tolist(),
-                        rows.heading.tolist(),
-                        rows.source.tolist(),
-                        rows.is_other.tolist(),
-                        cells.tolist(),
-                        strict=True,
-                    )
-                ):
-                    owner = OTHER_ORGANIZATION if is_other else organization_id
-                    direction = None if heading != heading else heading
-                    name = _SOURCES[source][0]
-                    copy.write_row((number, owner, name, *position, direction, *cell))
+        with connection.cursor() as cursor, cursor.copy("COPY staging FROM STDIN") as copy:
+            for number, (position, heading, source, is_other, cell) in enumerate(
+                zip(
+                    rows.positions.tolist(),
+                    rows.heading.tolist(),
+                    rows.source.tolist(),
+                    rows.is_other.tolist(),
+                    cells.tolist(),
+                    strict=True,
+                )
+            ):
+                owner = OTHER_ORGANIZATION if is_other else organization_id
+                direction = None if np.isnan(heading) else heading
+                name = _SOURCES[source][0]
+                copy.write_row((number, owner, name, *position, direction, *cell))
         say(f"positions copied after {perf_counter() - begun:.0f} s")
         connection.execute("ALTER TABLE images DISABLE TRIGGER USER")
         connection.execute(_INSERT, (_CREATORS, _CAMERAS))

@@ -169,7 +169,7 @@ images = Table(
     CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
     Index("ix_images_geog", "geog", postgresql_using="gist"),
     *(spatial_index(kind) for kind in SOURCE_KINDS),
-    Index("ix_images_geom", "geom", postgresql_using="gist"),
+    Index("ix_images_organization_id_geom", "organization_id", "geom", postgresql_using="gist"),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
     *(
@@ -238,6 +238,9 @@ cell_stats = Table(
     organization_fk(),
     Column("resolution", SmallInteger, Computed("((cell >> 52) & 15)::smallint", persisted=True)),
     Column("images", Integer, nullable=False),
+    # Of the images: cube-map faces, and front faces.
+    Column("panorama_faces", Integer, nullable=False),
+    Column("panoramas", Integer, nullable=False),
     timestamp_column("first_captured_at"),
     timestamp_column("last_captured_at"),
     # Sums of the images' positions as vectors on the unit sphere.

@@ -1,9 +1,9 @@
 """Vector tiles of images (Mapbox Vector Tile 2.1): H3 cells at low zoom, points at high zoom.
 
-Below zoom `POINT_ZOOM` a feature is an H3 cell with its number of images. From there on a feature is
-an image. A tile has at most `MAX_POINTS` images, those with the lowest ids; then each of them has the
-attribute `images_left_out`, the number of images of the tile and its buffer that are not in it. Ids
-are random, so the images of such a tile are a sample of all of them.
+Below zoom `POINT_ZOOM` a feature is an H3 cell with its number of images. From there on a feature
+is an image. A tile has at most `MAX_POINTS` images, those with the lowest ids; then each of them
+has the attribute `images_left_out`, the number of images of the tile and its buffer that are not in
+it. Ids are random, so the images of such a tile are a sample of all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pinpoint.store.gallery.cell_tiles import build_cell_tile
 from pinpoint.store.gallery.image_conditions import image_conditions, in_box
 from pinpoint.store.gallery.tile_encoding import (
     MARGIN,
-    encode_layer,
     encode_within_limit,
     format_time,
     place_in_tile,
@@ -54,16 +53,16 @@ def build_image_tile(
     if zoom < POINT_ZOOM:
         return build_cell_tile(connection, tile, IMAGES_LAYER, image_filter)
     return encode_within_limit(
-        lambda limit: connection.execute(
-            encode_layer(_select_points(tile, image_filter, limit), IMAGES_LAYER)
-        ).scalar_one(),
+        connection,
+        lambda limit: _select_points(tile, image_filter, limit),
+        IMAGES_LAYER,
         MAX_POINTS,
     )
 
 
 def _select_points(tile: MapTile, image_filter: ImageFilter, limit: int) -> Select[Any]:
     """Images of a tile as features, those with the lowest ids first."""
-    columns = layer_images.c
+    columns, box = layer_images.c, tile.box(MARGIN)
     rows = (
         select(
             columns.id,
@@ -77,13 +76,13 @@ def _select_points(tile: MapTile, image_filter: ImageFilter, limit: int) -> Sele
             columns.lon,
             (func.count().over() - limit).label("left_out"),
         )
-        .where(in_box(columns, tile.box(MARGIN)), *image_conditions(columns, image_filter))
+        .where(in_box(columns, box), *image_conditions(columns, image_filter))
         .order_by(columns.id)
         .limit(limit)
         .subquery("image")
     )
     return select(
-        place_in_tile(rows.c, tile).label("geometry"),
+        place_in_tile(rows.c, tile, box).label("geometry"),
         cast(rows.c.id, Text).label("id"),
         rows.c.source,
         rows.c.source_kind,

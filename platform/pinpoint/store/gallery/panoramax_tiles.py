@@ -4,8 +4,9 @@ Layers and attributes are those of the Panoramax API, version 1; `pictures.py` e
 collections. Account ids are ids of sources. In addition each feature has license and attribution.
 
 - `grid` (zoom 0 to 6): points with the number of pictures around them.
-- `sequences` (from zoom 6): the pictures of a collection in capture order, as lines. A line ends
-  where the next picture is more than `MAX_STEP_M` away; a single picture is a line of one unit.
+- `sequences` (from zoom 6): the pictures of a sequence in capture order, as lines. A line ends where
+  the next picture is more than `MAX_STEP_M` away. A single picture, and each picture of a collection
+  without a sequence, is a line of one unit.
 - `pictures` (from zoom 15): points.
 
 Layers are limited: `sequences` has the collections with the lowest ids, up to `MAX_LINE_PICTURES`
@@ -18,23 +19,27 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
+    ColumnCollection,
     ColumnElement,
     Connection,
     FromClause,
     Integer,
     Select,
     Text,
+    and_,
     case,
     cast,
     func,
-    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from pinpoint.geo.map_tiles import MapTile
-from pinpoint.store.db.views import layer_images
-from pinpoint.store.gallery.image_conditions import Columns, in_box
+from pinpoint.records import ImageFilter
+from pinpoint.store.db.views import cell_counts, layer_images
+from pinpoint.store.gallery.cell_tiles import cell_resolution, select_counted_cells
+from pinpoint.store.gallery.image_conditions import in_box
 from pinpoint.store.gallery.pictures import capture_order, is_picture
 from pinpoint.store.gallery.tile_encoding import (
     EXTENT,
@@ -47,12 +52,13 @@ from pinpoint.store.gallery.tile_encoding import (
     project_near_tile,
 )
 
-GRID_ZOOMS: Final = range(0, 7)
+_Columns = ColumnCollection[str, Any]
+GRID_ZOOMS: Final = range(7)
 SEQUENCE_ZOOM: Final = 6
 PICTURE_ZOOM: Final = 15
 MAX_STEP_M: Final = 300.0
 """Longest distance of two pictures that a line connects."""
-MAX_LINE_PICTURES: Final = 10_000
+MAX_LINE_PICTURES: Final = 5_000
 MAX_PICTURES: Final = 3_000
 
 
@@ -74,27 +80,64 @@ def build_map_tile(connection: Connection, zoom: int, x: int, y: int) -> bytes:
     tile = MapTile(zoom, x, y)
     layers = []
     if zoom in GRID_ZOOMS:
-        layers.append(_encode_grid(connection, tile))
+        layers.append(encode_layer(connection, _select_grid(tile), "grid"))
     if zoom >= SEQUENCE_ZOOM:
         layers.append(
             encode_within_limit(
-                lambda limit: connection.execute(
-                    encode_layer(_select_lines(tile, limit), "sequences")
-                ).scalar_one(),
+                connection,
+                lambda limit: _select_lines(tile, limit),
+                "sequences",
                 MAX_LINE_PICTURES,
             )
         )
     if zoom >= PICTURE_ZOOM:
         layers.append(
             encode_within_limit(
-                lambda limit: connection.execute(
-                    encode_layer(_select_pictures(tile, limit), "pictures")
-                ).scalar_one(),
-                MAX_PICTURES,
+                connection, lambda limit: _select_pictures(tile, limit), "pictures", MAX_PICTURES
             )
         )
     # Layers are repeated fields of the message, so tiles can be concatenated.
     return b"".join(layers)
+
+
+def _select_grid(tile: MapTile) -> Select[Any]:
+    """Pictures by H3 cell, each cell as the center of its images."""
+    cells = select_counted_cells(tile, ImageFilter(), cell_resolution(tile.zoom))
+    columns = cell_counts.c
+    cells = cells.add_columns(
+        cast(func.sum(columns.panoramas), BigInteger).label("panoramas"),
+        cast(func.sum(columns.images - columns.panorama_faces), BigInteger).label("flat"),
+        func.sum(columns.x_sum).label("x"),
+        func.sum(columns.y_sum).label("y"),
+        func.sum(columns.z_sum).label("z"),
+    )
+    rows = cells.subquery("cells").c
+    lon = func.degrees(func.atan2(rows.y, rows.x))
+    lat = func.degrees(func.atan2(rows.z, func.sqrt(rows.x * rows.x + rows.y * rows.y)))
+    centers = select(
+        *rows,
+        lon.label("lon"),
+        func.ST_SetSRID(func.ST_MakePoint(lon, lat), 4326).label("geom"),
+    ).subquery("centers")
+    center = centers.c
+    pictures = center.panoramas + center.flat
+    return select(
+        place_in_tile(center, tile, tile.box(MARGIN)).label("geometry"),
+        func.to_hex(center.cell_id).label("id"),
+        pictures.label("nb_pictures"),
+        center.panoramas.label("nb_360_pictures"),
+        center.flat.label("nb_flat_pictures"),
+        _grid_coefficient(pictures).label("coef"),
+        _grid_coefficient(center.panoramas).label("coef_360_pictures"),
+        _grid_coefficient(center.flat).label("coef_flat_pictures"),
+        center.license,
+        center.attribution,
+    )
+
+
+def _grid_coefficient(number: ColumnElement[int]) -> ColumnElement[float]:
+    """Number of pictures on a logarithmic scale: 0 for none, 1 for 100,000 or more."""
+    return func.least(func.log(1 + number) / 5.0, 1.0)
 
 
 def _select_lines(tile: MapTile, limit: int) -> Select[Any]:
@@ -107,27 +150,30 @@ def _select_lines(tile: MapTile, limit: int) -> Select[Any]:
         select(
             columns.collection_id,
             columns.source_id,
+            columns.sequence,
             columns.captured_at,
             columns.external_id,
             columns.id,
             columns.camera,
             columns.is_panorama,
-            pixel_density(columns).label("density"),
+            _pixel_density(columns).label("density"),
             columns.license,
             columns.attribution,
             columns.geog,
-            project_near_tile(columns, tile).label("point"),
+            project_near_tile(columns, tile, box).label("point"),
         )
         .where(in_box(columns, box), is_picture(columns))
         .order_by(columns.collection_id, *capture_order(columns))
         .limit(limit)
         .subquery("near")
     )
-    order = capture_order(near.c)
-    in_collection = {"partition_by": near.c.collection_id, "order_by": order}
-    step_m = func.ST_Distance(near.c.geog, func.lag(near.c.geog).over(**in_collection), False)
+    previous = func.lag(near.c.geog).over(
+        partition_by=near.c.collection_id, order_by=capture_order(near.c)
+    )
+    step_m = func.ST_Distance(near.c.geog, previous, False)
     steps = select(near, step_m.label("step_m")).subquery("steps")
-    starts = case((or_(steps.c.step_m.is_(None), steps.c.step_m > MAX_STEP_M), 1), else_=0)
+    continues = and_(steps.c.sequence.is_not(None), steps.c.step_m <= MAX_STEP_M)
+    starts = case((continues, 0), else_=1)
     part = func.sum(starts).over(
         partition_by=steps.c.collection_id, order_by=capture_order(steps.c)
     )
@@ -163,7 +209,7 @@ def _join_parts(lines: Select[Any], tile: MapTile) -> Select[Any]:
         cast(columns.collection_id, Text).label("id"),
         cast(columns.source_id, Text).label("account_id"),
         func.max(columns.model).label("model"),
-        picture_type(func.bool_or(columns.is_panorama)).label("type"),
+        _picture_type(func.bool_or(columns.is_panorama)).label("type"),
         func.to_char(func.timezone("UTC", func.min(columns.captured_at)), "YYYY-MM-DD").label(
             "date"
         ),
@@ -175,7 +221,7 @@ def _join_parts(lines: Select[Any], tile: MapTile) -> Select[Any]:
 
 def _select_pictures(tile: MapTile, limit: int) -> Select[Any]:
     """Pictures of a tile as features, those with the lowest ids first."""
-    columns = layer_images.c
+    columns, box = layer_images.c, tile.box(MARGIN)
     rows = (
         select(
             columns.id,
@@ -185,28 +231,28 @@ def _select_pictures(tile: MapTile, limit: int) -> Select[Any]:
             columns.heading_deg,
             columns.camera,
             columns.is_panorama,
-            pixel_density(columns).label("density"),
+            _pixel_density(columns).label("density"),
             columns.license,
             columns.attribution,
             columns.geom,
             columns.lon,
             (func.count().over() - limit).label("left_out"),
         )
-        .where(in_box(columns, tile.box(MARGIN)), is_picture(columns))
+        .where(in_box(columns, box), is_picture(columns))
         .order_by(columns.id)
         .limit(limit)
         .subquery("picture")
     )
     collection = cast(rows.c.collection_id, Text)
     return select(
-        place_in_tile(rows.c, tile).label("geometry"),
+        place_in_tile(rows.c, tile, box).label("geometry"),
         cast(rows.c.id, Text).label("id"),
         cast(rows.c.source_id, Text).label("account_id"),
         format_time(rows.c.captured_at).label("ts"),
         cast(func.mod(cast(func.round(rows.c.heading_deg), Integer), 360), Integer).label(
             "heading"
         ),
-        picture_type(rows.c.is_panorama).label("type"),
+        _picture_type(rows.c.is_panorama).label("type"),
         rows.c.camera.label("model"),
         collection.label("first_sequence"),
         # JSON text, because attributes of vector tiles are no lists.
@@ -218,12 +264,12 @@ def _select_pictures(tile: MapTile, limit: int) -> Select[Any]:
     )
 
 
-def picture_type(is_panorama: ColumnElement[bool]) -> ColumnElement[str]:
+def _picture_type(is_panorama: ColumnElement[bool]) -> ColumnElement[str]:
     """Type of a picture or of a collection with such a picture."""
     return case((is_panorama, "equirectangular"), else_="flat")
 
 
-def pixel_density(columns: Columns) -> ColumnElement[int]:
+def _pixel_density(columns: _Columns) -> ColumnElement[int]:
     """Horizontal pixels per degree; null if the field of view is not known."""
     width_deg = case((columns.is_panorama, 360.0), else_=columns.field_of_view_deg)
     return cast(func.round(columns.width_px / width_deg), Integer)

@@ -1,6 +1,6 @@
 """SQL of vector tiles: positions in a tile, attributes, and the encoding by PostGIS.
 
-Source: Mapbox Vector Tile specification 2.1; the functions `ST_AsMVTGeom` and `ST_AsMVT` of PostGIS.
+Sources: Mapbox Vector Tile specification 2.1; functions `ST_AsMVTGeom` and `ST_AsMVT` of PostGIS.
 """
 
 from __future__ import annotations
@@ -8,10 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, func, literal_column, select
+from sqlalchemy import (
+    ColumnCollection,
+    ColumnElement,
+    Connection,
+    Select,
+    case,
+    func,
+    literal_column,
+    select,
+)
 
 from pinpoint.geo.map_tiles import HALF_WIDTH_M, MapTile
-from pinpoint.store.gallery.image_conditions import Columns
+from pinpoint.records import Box
 
 EXTENT: Final = 4096
 """Width of a tile in its integer coordinates."""
@@ -20,29 +29,32 @@ BUFFER: Final = 64
 MARGIN: Final = BUFFER / EXTENT
 MAX_TILE_BYTES: Final = 500_000
 _WEB_MERCATOR: Final = 3857
+_Columns = ColumnCollection[str, Any]
 _ISO_TIME: Final = 'YYYY-MM-DD"T"HH24:MI:SS"Z"'
 
 
-def place_in_tile(columns: Columns, tile: MapTile) -> ColumnElement[Any]:
+def place_in_tile(columns: _Columns, tile: MapTile, box: Box) -> ColumnElement[Any]:
     """The point `geom` in the coordinates of a tile; null outside the tile and its buffer.
 
     Args:
         columns: Columns `geom` and `lon` of rows.
         tile: The tile.
+        box: Area of the rows.
     """
-    return fit_to_tile(project_near_tile(columns, tile), tile)
+    return fit_to_tile(project_near_tile(columns, tile, box), tile)
 
 
-def project_near_tile(columns: Columns, tile: MapTile) -> ColumnElement[Any]:
+def project_near_tile(columns: _Columns, tile: MapTile, box: Box) -> ColumnElement[Any]:
     """The point `geom` in EPSG:3857, on the side of the map where a tile is.
 
     Args:
         columns: Columns `geom` and `lon` of rows.
         tile: The tile.
+        box: Area of the rows.
     """
     point = func.ST_Transform(columns.geom, _WEB_MERCATOR)
-    if tile.zoom > 0 and tile.touches_antimeridian:
-        # The buffer continues on the other edge of the map.
+    if box.west > box.east:
+        # The area continues on the other edge of the map.
         offset_deg = columns.lon - tile.center_lon
         offset_m = case(
             (offset_deg > 180.0, -2.0 * HALF_WIDTH_M),
@@ -64,34 +76,40 @@ def format_time(column: ColumnElement[Any]) -> ColumnElement[str]:
     return func.to_char(func.timezone("UTC", column), _ISO_TIME)
 
 
-def encode_layer(features: Select[Any], layer: str) -> Select[tuple[bytes]]:
+def encode_layer(connection: Connection, features: Select[Any], layer: str) -> bytes:
     """Encode features as one layer.
 
     Args:
+        connection: A transaction with the views of one organization.
         features: The column `geometry`, in the coordinates of the tile, and attributes.
         layer: Name of the layer.
 
     Returns:
-        A statement with one value, empty without features.
+        A tile with this layer; empty without features.
     """
-    rows = features.subquery("feature")
-    return (
-        select(func.ST_AsMVT(literal_column("feature"), layer, EXTENT, "geometry"))
-        .select_from(rows)
-        .where(rows.c.geometry.is_not(None))
-    )
+    # `ST_AsMVT` skips rows without a geometry.
+    encoded = func.ST_AsMVT(literal_column("feature"), layer, EXTENT, "geometry")
+    statement = select(encoded).select_from(features.subquery("feature"))
+    return bytes(connection.execute(statement).scalar_one())
 
 
-def encode_within_limit(encode: Callable[[int], bytes], max_features: int) -> bytes:
-    """Encode a tile with fewer features until it has at most `MAX_TILE_BYTES`.
+def encode_within_limit(
+    connection: Connection,
+    select_features: Callable[[int], Select[Any]],
+    layer: str,
+    max_features: int,
+) -> bytes:
+    """Encode a layer with fewer features until it has at most `MAX_TILE_BYTES`.
 
     Args:
-        encode: Encodes a tile with at most so many features.
+        connection: A transaction with the views of one organization.
+        select_features: Selects at most so many features, as for `encode_layer`.
+        layer: Name of the layer.
         max_features: Limit of the first attempt.
     """
-    encoded = bytes(encode(max_features))
+    encoded = encode_layer(connection, select_features(max_features), layer)
     while len(encoded) > MAX_TILE_BYTES and max_features > 1:
         # Texts of attributes can have any length.
         max_features = max(1, int(0.9 * max_features * MAX_TILE_BYTES / len(encoded)))
-        encoded = bytes(encode(max_features))
+        encoded = encode_layer(connection, select_features(max_features), layer)
     return encoded
