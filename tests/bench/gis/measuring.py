@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ import numpy as np
 import psycopg
 from sqlalchemy import Connection, event
 
-from bench.gis.gallery import OTHER_ORGANIZATION
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 
@@ -49,34 +48,42 @@ class Gallery:
     @contextmanager
     def bare(self) -> Iterator[psycopg.Connection[Any]]:
         """The owner's connection for bare SQL on the tables."""
-        with psycopg.connect(self.owner_url.replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute("SET search_path = pinpoint, public")
+        url = self.owner_url.replace("+psycopg", "")
+        with psycopg.connect(
+            url, autocommit=True, options="-c search_path=pinpoint,public"
+        ) as connection:
             yield connection
 
 
-def time_calls(calls: Sequence[Call], warm_up: int = 2) -> Figures:
-    """Percentiles over calls, milliseconds, and the largest result."""
+def time_calls(calls: Sequence[Call], warm_up: int = 2) -> list[tuple[float, int]]:
+    """Milliseconds and size of the result of each call."""
     for call in calls[:warm_up]:
         call()
-    took, sizes = [], []
+    samples = []
     for call in calls:
         begun = perf_counter()
-        sizes.append(call())
-        took.append((perf_counter() - begun) * 1e3)
+        size = call()
+        samples.append(((perf_counter() - begun) * 1e3, size))
+    return samples
+
+
+def summarize(samples: Sequence[tuple[float, int]]) -> Figures:
+    """Percentiles over calls, milliseconds, and the largest result."""
+    took = [milliseconds for milliseconds, _ in samples]
     return {
-        "calls": len(calls),
+        "calls": len(samples),
         "p50_ms": round(float(np.percentile(took, 50)), 1),
         "p95_ms": round(float(np.percentile(took, 95)), 1),
         "max_ms": round(max(took), 1),
-        "largest": max(sizes),
+        "largest": max(size for _, size in samples),
     }
 
 
-def compare(product: Sequence[Call], bare: Sequence[Call], target_p95_ms: float | None) -> Figures:
-    """Times of both sides of the same questions."""
+def compare(product: Sequence[Call], bare: Sequence[Call], target_p95_ms: float) -> Figures:
+    """Times of both sides of the same calls."""
     return {
-        "product": time_calls(product),
-        "bare": time_calls(bare),
+        "product": summarize(time_calls(product)),
+        "bare": summarize(time_calls(bare)),
         "target_p95_ms": target_p95_ms,
     }
 
@@ -115,10 +122,14 @@ def explain_statements(gallery: Gallery, name: str, call: Callable[[Connection],
     (folder / f"{name}.txt").write_text("\n\n".join(plans) + "\n", encoding="utf-8")
 
 
-def check_isolation(gallery: Gallery, text: str) -> None:
-    """Raise if a result names the other organization."""
-    if str(OTHER_ORGANIZATION) in text:
-        raise RuntimeError("a result contains rows of the other organization")
+def call_bare(gallery: Gallery, statement: str, values: Mapping[str, Any]) -> Call:
+    """A call of one statement as the owner, on a new connection; its size is the number of rows."""
+
+    def call() -> int:
+        with gallery.bare() as connection:
+            return len(connection.execute(statement, values).fetchall())
+
+    return call
 
 
 def write_figures(output: Path, figures: Figures) -> None:

@@ -8,7 +8,14 @@ import numpy as np
 from sqlalchemy import Connection
 
 from bench.gis.gallery import Rows
-from bench.gis.measuring import Call, Figures, Gallery, compare, explain_statements
+from bench.gis.measuring import (
+    Call,
+    Figures,
+    Gallery,
+    explain_statements,
+    summarize,
+    time_calls,
+)
 from pinpoint.records import ImageFilter
 from pinpoint.store.gallery.cell_tiles import build_coverage_tile, cell_resolution
 from pinpoint.store.gallery.image_tiles import MAX_POINTS, POINT_ZOOM, build_image_tile
@@ -17,8 +24,8 @@ from vector_tiles import tile_of
 
 TARGET_P95_MS, TARGET_BYTES = 120.0, 500_000
 ZOOMS = range(17)
-TILES_PER_ZOOM = 20
-_EXPLAINED_ZOOMS = (0, 6, 11, 16)
+TILES_PER_ZOOM = 10
+_EXPLAINED_ZOOMS = (0, 6, 11, 15)
 
 Tile = tuple[int, int, int]
 BUILDERS: dict[str, Callable[[Connection, Tile], bytes]] = {
@@ -31,30 +38,31 @@ BUILDERS: dict[str, Callable[[Connection, Tile], bytes]] = {
 
 def measure(gallery: Gallery, rows: Rows) -> Figures:
     """Tiles around images drawn at random, so that dense ones are frequent."""
-    tiles = [tile for zoom in ZOOMS for tile in choose_tiles(rows, zoom)]
     figures: Figures = {}
     for name, build in BUILDERS.items():
-        figures[name] = compare(
-            [_make_call(gallery, build, tile) for tile in tiles],
-            [_make_bare_call(gallery, name, tile) for tile in tiles],
-            TARGET_P95_MS,
-        )
-        figures[name]["target_largest"] = TARGET_BYTES
-        figures[name]["by_zoom"] = {
-            zoom: compare(
-                [_make_call(gallery, build, tile) for tile in tiles if tile[0] == zoom],
-                [_make_bare_call(gallery, name, tile) for tile in tiles if tile[0] == zoom],
-                TARGET_P95_MS,
-            )
-            for zoom in ZOOMS
+        pooled: dict[str, list[tuple[float, int]]] = {"product": [], "bare": []}
+        by_zoom = {}
+        for zoom in ZOOMS:
+            tiles = choose_tiles(rows, zoom)
+            samples = {
+                "product": time_calls([_make_call(gallery, build, tile) for tile in tiles]),
+                "bare": time_calls([_make_bare_call(gallery, name, tile) for tile in tiles]),
+            }
+            by_zoom[zoom] = {side: summarize(samples[side]) for side in samples}
+            for side, values in samples.items():
+                pooled[side] += values
+            if zoom in _EXPLAINED_ZOOMS:
+                explain_statements(
+                    gallery,
+                    f"tile {name} zoom {zoom}",
+                    lambda connection, build=build, tile=tiles[0]: build(connection, tile),
+                )
+        figures[name] = {
+            **{side: summarize(values) for side, values in pooled.items()},
+            "target_p95_ms": TARGET_P95_MS,
+            "target_largest": TARGET_BYTES,
+            "by_zoom": by_zoom,
         }
-        for zoom in _EXPLAINED_ZOOMS:
-            tile = next(tile for tile in tiles if tile[0] == zoom)
-            explain_statements(
-                gallery,
-                f"tile {name} zoom {zoom}",
-                lambda connection, build=build, tile=tile: build(connection, tile),
-            )
     return figures
 
 

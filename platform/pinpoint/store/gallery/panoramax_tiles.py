@@ -4,8 +4,8 @@ Layers and attributes are those of the Panoramax API, version 1; `pictures.py` e
 collections. Account ids are ids of sources. In addition each feature has license and attribution.
 
 - `grid` (zoom 0 to 6): points with the number of pictures around them.
-- `sequences` (from zoom 6): the pictures of a sequence in capture order, as lines. A line ends where
-  the next picture is more than `MAX_STEP_M` away. A single picture, and each picture of a collection
+- `sequences` (from zoom 6): the pictures of a sequence in capture order, as lines. A line ends if
+  the next picture is more than `MAX_STEP_M` away. A single picture, and each one of a collection
   without a sequence, is a line of one unit.
 - `pictures` (from zoom 15): points.
 
