@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+import httpx
+
 from pinpoint.client import folders
+from pinpoint.client.photos import Photo, read_photos
+from pinpoint.client.spatial_questions import SpatialQuestions
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
-from pinpoint.errors import BadRequestError, describe_cause
+from pinpoint.errors import BadRequestError
 from pinpoint.records import ReadOptions
 
-Photo = str | Path | bytes
 Id = str | UUID
 
 
-class Client:
+class Client(SpatialQuestions):
     """Client of one API; use it as a context manager or call `close`."""
 
     def __init__(self, transport: HttpTransport) -> None:
@@ -92,7 +95,8 @@ class Client:
             parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
                 a list with one value for each of several photos), `query_kind`, `source_kinds`,
                 `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
-                maximum longitude and latitude), `polygon` (GeoJSON), `datetime` (text as
+                maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
+                or FeatureCollection, text or dict), `datetime` (text as
                 `start/end`, or a pair of times with None as an open end; both ends are included),
                 `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
                 instead of the gallery), `verify` (number of candidates that are compared by local
@@ -102,7 +106,7 @@ class Client:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
         """
         answer: Json = self._transport.call(
-            "POST", "/v1/locate", form=to_form(parameters), files=_read_photos(photo)
+            "POST", "/v1/locate", form=to_form(parameters), files=read_photos(photo)
         )
         return answer
 
@@ -121,7 +125,7 @@ class Client:
             "POST",
             "/v1/locate",
             data=to_form(parameters),
-            files=_read_photos(photo),
+            files=read_photos(photo),
             headers={"Accept": "image/png"},
         )
         return response.content
@@ -139,7 +143,7 @@ class Client:
                 `exclude_group`.
         """
         form = to_form({**parameters, "image_id": image_id})
-        files = None if photo is None else [("photo", _read_photo(photo))]
+        files = None if photo is None else read_photos(photo)
         result: Json = self._transport.call("POST", "/v1/similar", form=form, files=files)
         return result
 
@@ -309,18 +313,38 @@ class Client:
     # --- images ------------------------------------------------------------------------------
 
     def images(self, **filters: Any) -> Json:
-        """List a page of images by source name, file name and id: `{"images": [...], "next": …}`.
+        """List a page of images by file name and id: `{"images": [...], "next": …}`.
 
         Args:
-            filters: `source` and `source_kind` (one or a list), `file_name` (`*` matches any
-                text, `?` one character), `state`, `id_prefix`, `limit`, `cursor`. Alternatively
-                `next` alone: the unchanged link of the previous page.
+            filters: `source`, `source_kind`, `creator`, `sequence`, `camera` and `state` (one or a
+                list), `attribute` (`NAME=VALUE`, one or a list), `file_name` (`*` matches any text,
+                `?` one character), `id_prefix`; `lat`, `lon`, `radius_m`, `bbox`, `polygon` and
+                `datetime` as in `locate`; `limit`, `cursor`. Alternatively `next` alone: the
+                unchanged link of the previous page.
         """
         link = filters.pop("next", None)
-        if link is not None:
-            filters = parse_qs(urlsplit(str(link)).query)
-        page: Json = self._transport.call("GET", "/v1/images", query=filters)
+        query = to_form(filters) if link is None else parse_qs(urlsplit(str(link)).query)
+        page: Json = self._transport.call("GET", "/v1/images", query=query)
         return page
+
+    def image_pages(
+        self, media_type: str = "application/json", **filters: Any
+    ) -> Iterator[httpx.Response]:
+        """Request all pages of images, one after the other.
+
+        Args:
+            media_type: `application/json`, `application/geo+json` or `text/csv`.
+            filters: As `images`; `cursor` selects the first page.
+        """
+        path, query = "/v1/images", to_form(filters)
+        while True:
+            response = self._transport.send(
+                "GET", path, params=query, headers={"Accept": media_type}
+            )
+            yield response
+            if "next" not in response.links:
+                return
+            query = parse_qs(urlsplit(response.links["next"]["url"]).query)
 
     def image(self, image_id: Id) -> Json:
         """Return one image."""
@@ -368,25 +392,6 @@ class Client:
         """Return the state of each component; raise `UnavailableError` if one does not answer."""
         status: Json = self._transport.call("GET", "/health/ready")
         return status
-
-
-def _read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
-    photos = [photo] if isinstance(photo, str | Path | bytes) else photo
-    return [("photo", _read_photo(entry)) for entry in photos]
-
-
-def _read_photo(photo: Photo) -> tuple[str, bytes]:
-    if isinstance(photo, bytes):
-        return "photo", photo
-    path = Path(photo)
-    try:
-        return path.name, path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadRequestError(f"there is no file or folder {path}", reason="unreadable") from error
-    except OSError as error:
-        raise BadRequestError(
-            f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
-        ) from error
 
 
 def _to_path_segment(identity: Id) -> str:
