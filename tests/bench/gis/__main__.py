@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bench.gis import export, features, report, spatial, tiles
 from bench.gis.gallery import Rows, load_rows, make_rows
-from bench.gis.measuring import Figures, Gallery, write_figures
+from bench.gis.measuring import Figures, Gallery, open_bare, write_figures
 from bench.stack import Say, Stack, stack
 from pinpoint import logs
 from pinpoint.settings import LogSettings
@@ -51,10 +51,8 @@ def _measure(
     transactions = Transactions(api_engine(running.paths.api_url(), own_login=True))
     figures: Figures = {"rows": len(rows.positions), "cores": os.cpu_count()}
     try:
-        with _open_client(running) as http:
-            gallery = Gallery(
-                organization_id, running.paths.owner_url(), transactions, http, output
-            )
+        with _open_client(running) as http, open_bare(running.paths.owner_url()) as bare:
+            gallery = Gallery(organization_id, transactions, http, bare, output)
             measures: dict[str, Callable[[], Figures]] = {
                 "features": lambda: features.measure_pages(gallery),
                 "cql2": lambda: features.measure_cql2(gallery),

@@ -97,10 +97,9 @@ def _page_after(gallery: Gallery, last_id: str, limit: int) -> Call:
 
 def _explain(gallery: Gallery, name: str, statement: str, values: dict[str, Any]) -> None:
     """Write the plan of the bare statement; those of the product are in the server's log."""
-    with gallery.bare() as connection:
-        rows = connection.execute(
-            f"EXPLAIN (ANALYZE, BUFFERS) {statement}", {"org": gallery.organization_id, **values}
-        ).fetchall()
+    rows = gallery.bare.execute(
+        f"EXPLAIN (ANALYZE, BUFFERS) {statement}", {"org": gallery.organization_id, **values}
+    ).fetchall()
     folder = gallery.output / "plans"
     folder.mkdir(parents=True, exist_ok=True)
     lines = [statement.strip(), *(row[0] for row in rows)]

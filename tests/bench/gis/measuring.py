@@ -29,11 +29,12 @@ class Gallery:
     """A filled database, and the API over it."""
 
     organization_id: UUID
-    owner_url: str
     transactions: Transactions
     """Of the API's login."""
     http: httpx.Client | None
     """The API, with the operator's key and this organization; None without a stack."""
+    bare: psycopg.Connection[Any]
+    """The owner's connection, for bare SQL on the tables."""
     output: Path
     """Folder of figures and plans."""
 
@@ -44,15 +45,6 @@ class Gallery:
             self.organization_id, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
         ) as unit:
             yield unit.connection
-
-    @contextmanager
-    def bare(self) -> Iterator[psycopg.Connection[Any]]:
-        """The owner's connection for bare SQL on the tables."""
-        url = self.owner_url.replace("+psycopg", "")
-        with psycopg.connect(
-            url, autocommit=True, options="-c search_path=pinpoint,public"
-        ) as connection:
-            yield connection
 
 
 def time_calls(calls: Sequence[Call], warm_up: int = 2) -> list[tuple[float, int]]:
@@ -123,13 +115,17 @@ def explain_statements(gallery: Gallery, name: str, call: Callable[[Connection],
 
 
 def call_bare(gallery: Gallery, statement: str, values: Mapping[str, Any]) -> Call:
-    """A call of one statement as the owner, on a new connection; its size is the number of rows."""
+    """A call of one statement as the owner; its size is the number of rows."""
+    return lambda: len(gallery.bare.execute(statement, values).fetchall())
 
-    def call() -> int:
-        with gallery.bare() as connection:
-            return len(connection.execute(statement, values).fetchall())
 
-    return call
+@contextmanager
+def open_bare(owner_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of the owner for bare SQL on the tables."""
+    url = owner_url.replace("+psycopg", "")
+    options = "-c search_path=pinpoint,public"
+    with psycopg.connect(url, autocommit=True, options=options) as connection:
+        yield connection
 
 
 def write_figures(output: Path, figures: Figures) -> None:

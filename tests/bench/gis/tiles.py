@@ -96,9 +96,8 @@ def _make_bare_call(gallery: Gallery, name: str, tile: Tile) -> Call:
     }
 
     def call() -> int:
-        with gallery.bare() as connection:
-            (row,) = connection.execute(statement, values).fetchall()
-            return len(row[0])
+        (row,) = gallery.bare.execute(statement, values).fetchall()
+        return len(row[0])
 
     return call
 

@@ -16,6 +16,7 @@ from pinpoint.records import (
     Feature,
     FeaturePage,
     FeatureQuery,
+    ImageFilter,
     LayerExtent,
     Point,
     PointNeighbor,
@@ -24,6 +25,9 @@ from pinpoint.records import (
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.gallery import cell_features, coverage_cells, feature_pages, point_neighbors
+from pinpoint.store.gallery.cell_tiles import build_coverage_tile
+from pinpoint.store.gallery.image_tiles import build_image_tile
+from pinpoint.store.gallery.panoramax_tiles import build_map_tile
 
 
 class LayerReader:
@@ -48,9 +52,23 @@ class LayerReader:
         """A vector tile of a layer.
 
         Raises:
-            NotFoundError: The layer has no tiles.
+            NotFoundError: The layer has no tiles, or the map has no such tile.
         """
-        raise NotFoundError(f"the layer {layer_name} has no tiles")
+        match layer_name:
+            case "images":
+                return build_image_tile(self._connection, zoom, x, y, ImageFilter())
+            case "coverage" | "gaps":
+                return build_coverage_tile(self._connection, layer_name, zoom, x, y)
+            case _:
+                raise NotFoundError(f"the layer {layer_name} has no tiles")
+
+    def build_map_tile(self, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of the Panoramax map.
+
+        Raises:
+            NotFoundError: The map has no such tile.
+        """
+        return build_map_tile(self._connection, zoom, x, y)
 
     def layer_extent(self, layer_name: str) -> LayerExtent:
         """Bounds of a layer."""
