@@ -37,8 +37,12 @@ class GalleryReader(Protocol):
         """A vector tile of a layer (Mapbox Vector Tile 2.1).
 
         Raises:
-            NotFoundError: The layer has no tiles.
+            NotFoundError: The layer has no tiles, or the map has no such tile.
         """
+        ...
+
+    def build_map_tile(self, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of the Panoramax map."""
         ...
 
     def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:

@@ -18,6 +18,7 @@ from pinpoint.records import (
     Feature,
     FeaturePage,
     FeatureQuery,
+    ImageFilter,
     LayerExtent,
     Point,
     PointNeighbor,
@@ -32,6 +33,9 @@ from pinpoint.store.gallery import (
     feature_pages,
     point_neighbors,
 )
+from pinpoint.store.gallery.cell_tiles import build_coverage_tile
+from pinpoint.store.gallery.image_tiles import build_image_tile
+from pinpoint.store.gallery.panoramax_tiles import build_map_tile
 
 
 class LayerReader:
@@ -56,9 +60,23 @@ class LayerReader:
         """A vector tile of a layer.
 
         Raises:
-            NotFoundError: The layer has no tiles.
+            NotFoundError: The layer has no tiles, or the map has no such tile.
         """
-        raise NotFoundError(f"the layer {layer_name} has no tiles")
+        match layer_name:
+            case "images":
+                return build_image_tile(self._connection, zoom, x, y, ImageFilter())
+            case "coverage" | "gaps":
+                return build_coverage_tile(self._connection, layer_name, zoom, x, y)
+            case _:
+                raise NotFoundError(f"the layer {layer_name} has no tiles")
+
+    def build_map_tile(self, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of the Panoramax map.
+
+        Raises:
+            NotFoundError: The map has no such tile.
+        """
+        return build_map_tile(self._connection, zoom, x, y)
 
     def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
         """Bounds of layers by name; images and cells have the same ones."""
