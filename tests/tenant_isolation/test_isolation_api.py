@@ -49,6 +49,12 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}/file"): [
+        ("image", lambda one, photo: {}),
+        ("image", lambda one, photo: {"params": {"width": 100}}),
+        ("image", lambda one, photo: {"headers": {"Range": "bytes=0-9"}}),
+        ("image", lambda one, photo: {"headers": {"If-None-Match": "*"}}),
+    ],
     ("GET", "/v1/images/{image_id}/neighbors"): [
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
@@ -144,6 +150,7 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
     harmless = [
         ("GET", "/v1/images/{image}"),
         ("GET", "/v1/images/{image}/thumbnail"),
+        ("GET", "/v1/images/{image}/file"),
         ("GET", "/v1/images/{image}/neighbors"),
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),

@@ -20,7 +20,7 @@ from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, images, locate, sources
+from pinpoint.api.v1 import batches, image_files, images, locate, sources
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
@@ -29,7 +29,16 @@ from pinpoint.stack.sign_in_urls import keyless_warning
 
 _log = logs.get_logger(__name__)
 
-ROUTE_MODULES: Final = (locate, batches, images, sources, health, sign_in, metrics)
+ROUTE_MODULES: Final = (
+    locate,
+    batches,
+    images,
+    image_files,
+    sources,
+    health,
+    sign_in,
+    metrics,
+)
 _SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (

@@ -115,6 +115,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         f"pinpoint images update {_IMAGE} --lat 48.8584 --lon 2.2945",
         f"pinpoint images update {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
     ),
+    "images download": (
+        f"pinpoint images download {_IMAGE} -o photo.jpg",
+        f"pinpoint images download {_IMAGE} -o face.jpg --width 800",
+        f"pinpoint images download {_IMAGE} -o sphere.jpg --panorama",
+    ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
     "images list": ("pinpoint images list --in-source trips --state failed",),
     "index info": ("pinpoint index info",),

@@ -24,6 +24,7 @@ from pinpoint.cli import (
     evaluate,
     examples,
     images,
+    images_download,
     index,
     ingest,
     key,
@@ -59,6 +60,7 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
+images.app.add_typer(images_download.app)
 app.add_typer(images.app, name="images")
 app.add_typer(validate.app)
 app.add_typer(locate.app)

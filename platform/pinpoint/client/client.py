@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 from pinpoint.client import folders
+from pinpoint.client.photos import Photo, read_photo, read_photos
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
-from pinpoint.errors import BadRequestError, describe_cause
+from pinpoint.errors import BadRequestError
 from pinpoint.records import ReadOptions
 
-Photo = str | Path | bytes
 Id = str | UUID
 
 
@@ -102,7 +102,7 @@ class Client:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
         """
         answer: Json = self._transport.call(
-            "POST", "/v1/locate", form=to_form(parameters), files=_read_photos(photo)
+            "POST", "/v1/locate", form=to_form(parameters), files=read_photos(photo)
         )
         return answer
 
@@ -121,7 +121,7 @@ class Client:
             "POST",
             "/v1/locate",
             data=to_form(parameters),
-            files=_read_photos(photo),
+            files=read_photos(photo),
             headers={"Accept": "image/png"},
         )
         return response.content
@@ -139,7 +139,7 @@ class Client:
                 `exclude_group`.
         """
         form = to_form({**parameters, "image_id": image_id})
-        files = None if photo is None else [("photo", _read_photo(photo))]
+        files = None if photo is None else [("photo", read_photo(photo))]
         result: Json = self._transport.call("POST", "/v1/similar", form=form, files=files)
         return result
 
@@ -347,6 +347,23 @@ class Client:
         """Return a small JPEG of an image."""
         return self._transport.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
 
+    def image_file(
+        self, image_id: Id, *, width: int | None = None, panorama: bool = False
+    ) -> bytes:
+        """Return an image as a JPEG without metadata.
+
+        Args:
+            image_id: The image.
+            width: Maximum width in pixels; None for the full size. An image is never enlarged.
+            panorama: Whether to return the panorama that a face was cut from.
+
+        Raises:
+            NotFoundError: There is no such image, or its file is not stored or is missing.
+            ConflictError: The file was modified since it was indexed, or cannot be decoded.
+        """
+        query = {"width": width, "panorama": "true" if panorama else None}
+        return self._transport.fetch(f"/v1/images/{_to_path_segment(image_id)}/file", query)
+
     def neighbors(
         self,
         image_id: Id,
@@ -368,25 +385,6 @@ class Client:
         """Return the state of each component; raise `UnavailableError` if one does not answer."""
         status: Json = self._transport.call("GET", "/health/ready")
         return status
-
-
-def _read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
-    photos = [photo] if isinstance(photo, str | Path | bytes) else photo
-    return [("photo", _read_photo(entry)) for entry in photos]
-
-
-def _read_photo(photo: Photo) -> tuple[str, bytes]:
-    if isinstance(photo, bytes):
-        return "photo", photo
-    path = Path(photo)
-    try:
-        return path.name, path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadRequestError(f"there is no file or folder {path}", reason="unreadable") from error
-    except OSError as error:
-        raise BadRequestError(
-            f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
-        ) from error
 
 
 def _to_path_segment(identity: Id) -> str:
