@@ -41,6 +41,7 @@ def image(source: Source, lat: float = 48.85, lon: float = 2.35) -> Image:
         id=uuid4(), source_id=source.id, source=source.name, source_kind=source.kind,
         external_id="a.jpg", cubemap_face=None, panorama_id=None, point=Point(lat, lon),
         captured_at=NOW, heading_deg=10.0, altitude_m=None, camera="c", creator=None,
+        field_of_view_deg=None,
         sequence=None, license="CC0", attribution="we", sha256="0" * 64, format="jpeg",
         width_px=8, height_px=8, uri=None, state="indexed", error_message=None, version=1,
         attributes={"a": 1}, created_at=NOW, updated_at=NOW,

@@ -92,7 +92,7 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
             " WHERE table_schema = 'tenant' AND grantee = 'pinpoint_api'"
         )
     }
-    read = {(view, "SELECT") for view in ROWS}
+    read = {(view, "SELECT") for view in (*ROWS, "visible_images")}
     inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log"}
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
     assert granted == read | {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
