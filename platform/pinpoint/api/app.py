@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
+from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
@@ -35,6 +36,8 @@ ROUTE_MODULES: Final = (
     images,
     image_files,
     sources,
+    routes,
+    map_tiles,
     health,
     sign_in,
     metrics,

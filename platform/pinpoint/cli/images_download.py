@@ -17,7 +17,7 @@ app = typer.Typer()
 
 
 @app.command()
-def download(
+def download(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     image_id: ImageIdArgument,
     out: Annotated[

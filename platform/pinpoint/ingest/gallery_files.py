@@ -32,9 +32,7 @@ class GalleryFiles:
     def __init__(self, blobs: BlobStore, converter: JpegConverter, max_bytes: int) -> None:
         self._blobs, self._converter, self._max_bytes = blobs, converter, max_bytes
 
-    def read_jpeg(
-        self, image: Image, *, width: int | None = None, panorama: bool = False
-    ) -> bytes:
+    def read_jpeg(self, image: Image, *, width: int | None = None, panorama: bool = False) -> bytes:
         """The original or rendition of an image as a JPEG without metadata.
 
         Args:
@@ -49,9 +47,7 @@ class GalleryFiles:
             UnavailableError: No decoding child can be started.
         """
         if panorama and image.cubemap_face is None:
-            raise NotFoundError(
-                f"image {image.id} is no face of a panorama", reason=NOT_A_PANORAMA
-            )
+            raise NotFoundError(f"image {image.id} is no face of a panorama", reason=NOT_A_PANORAMA)
         data = self._read_file(image)
         is_original = sha256(data) == image.sha256
         # A rendition has other bytes than the ingested file, and each face has one of its own. A

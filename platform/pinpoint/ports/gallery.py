@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
+from pinpoint.records import (
+    CollectionItem,
+    ImageCollection,
+    ImageFilter,
+    ItemPosition,
+    ItemReference,
+)
+
 
 class GalleryReader(Protocol):
     """Rows of one organization's layers; rows of other organizations cannot be reached."""
+
+    def list_collections(
+        self, *, ids: Sequence[UUID] = (), after: UUID | None = None, limit: int
+    ) -> list[ImageCollection]:
+        """Collections by id, after the collection `after`; with `ids` only these."""
+        ...
+
+    def list_items(
+        self, collection_id: UUID, *, after: ItemPosition | None = None, limit: int
+    ) -> list[CollectionItem]:
+        """Items of a collection by capture time, external id and id, after a position."""
+        ...
+
+    def search_items(
+        self,
+        image_filter: ImageFilter,
+        *,
+        collection_ids: Sequence[UUID] = (),
+        after: UUID | None = None,
+        limit: int,
+    ) -> list[CollectionItem]:
+        """Items that match a filter, by id, after the item `after`."""
+        ...
+
+    def find_item(self, collection_id: UUID, item_id: UUID) -> CollectionItem:
+        """One item of a collection.
+
+        Raises:
+            NotFoundError: The collection has no such item.
+        """
+        ...
+
+    def list_related_items(self, item: CollectionItem) -> list[ItemReference]:
+        """Nearest item of each other collection within 20 m, nearest first."""
+        ...
 
 
 class Gallery(Protocol):

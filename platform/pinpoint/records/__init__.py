@@ -73,6 +73,12 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
+from pinpoint.records.image_collections import (
+    CollectionItem,
+    ImageCollection,
+    ItemPosition,
+    ItemReference,
+)
 from pinpoint.records.image_filter import ImageFilter, Polygon, Ring
 from pinpoint.records.index import (
     SCORE_DIGITS,
@@ -97,6 +103,7 @@ from pinpoint.records.ingest import (
     UpsertResult,
 )
 from pinpoint.records.metadata import (
+    PANORAMA_TOP_ATTRIBUTE,
     TIME_SOURCES,
     CaptureMetadata,
     DecodedImage,
@@ -151,6 +158,11 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "PANORAMA_TOP_ATTRIBUTE",
+    "ItemReference",
+    "ItemPosition",
+    "ImageCollection",
+    "CollectionItem",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",

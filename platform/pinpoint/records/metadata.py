@@ -30,6 +30,11 @@ TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)
 row), `caller` (fields of an upload) and `manual` (a person's correction)."""
 
 
+PANORAMA_TOP_ATTRIBUTE: Final = "panorama_top_px"
+"""Attribute of the faces of a panorama that does not show the whole sphere: number of rows of the
+sphere above the image, in pixels of the file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panorama:
     """An equirectangular 360° image (GPano), before it is split into faces."""

@@ -78,9 +78,7 @@ def write_ready(stream: BinaryIO, measures: Iterable[Measure]) -> None:
     write_all(stream, {"ready": True, "sandbox": [measure.to_wire() for measure in measures]}, ())
 
 
-def _handle_request(
-    stream: BinaryIO, data: bytes, request: DecodeRequest | JpegRequest
-) -> None:
+def _handle_request(stream: BinaryIO, data: bytes, request: DecodeRequest | JpegRequest) -> None:
     """Write one message for one file: a refusal, metadata and faces, or a JPEG."""
     try:
         image = open_image(data, request)

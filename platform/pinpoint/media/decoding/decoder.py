@@ -319,9 +319,7 @@ def _read_answer(
     return _ChildAnswer(request.format, raw_metadata, size, panorama, faces)
 
 
-def _read_jpeg(
-    request: JpegRequest, header: Header, pipes: TimedPipes, deadline: float
-) -> bytes:
+def _read_jpeg(request: JpegRequest, header: Header, pipes: TimedPipes, deadline: float) -> bytes:
     """Read and validate a JPEG from a child; the child is not trusted.
 
     Raises:

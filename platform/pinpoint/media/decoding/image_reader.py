@@ -32,7 +32,7 @@ from pinpoint.media.renditions import (
     upright,
 )
 from pinpoint.media.sniff import read_webp_size, with_known_brand
-from pinpoint.records import Pixels
+from pinpoint.records import PANORAMA_TOP_ATTRIBUTE, Pixels
 
 _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
     "avif": ("AVIF",),
@@ -42,6 +42,8 @@ _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
     "tiff": ("TIFF",),
     "webp": ("WEBP",),
 }
+_WHOLE_SPHERE: Final = 0.999
+"""Share of the rows of the sphere from which an image shows all of it."""
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS, _ICC_TAG, _XMP_TAG = 50706, 254, 330, 34675, 700
 
 
@@ -100,6 +102,11 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
     if is_equirectangular(raw_metadata) and visible is None:
         raw_metadata = replace(
             raw_metadata, attributes={**raw_metadata.attributes, "panorama": "partial"}
+        )
+    if visible is not None and visible.bottom - visible.top < _WHOLE_SPHERE:
+        top_px = round(visible.top * full[0] / 2)
+        raw_metadata = replace(
+            raw_metadata, attributes={**raw_metadata.attributes, PANORAMA_TOP_ATTRIBUTE: top_px}
         )
     header = _build_header(request, raw_metadata, size)
     header["panorama"] = [visible.full_width_px, visible.full_height_px] if visible else None

@@ -1,0 +1,382 @@
+"""Panoramax API on a running stack: valid STAC, sequences, panoramas, search and tiles."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from io import BytesIO
+
+import httpx
+import pystac
+import pytest
+from PIL import Image
+from pystac.validation import JsonSchemaSTACValidator, STACValidator, validate_dict
+
+from media.pictures import noise, saved, xmp
+from stack_fixtures import plain_jpeg, unique
+
+LAT, LON = 43.60, 1.44
+
+
+class CoreValidator(JsonSchemaSTACValidator):
+    """Validates against the schemas that pystac has; those of extensions need the network."""
+
+    def validate_extension(self, *_arguments, **_options):
+        return None
+
+
+@pytest.fixture(scope="module")
+def validator() -> STACValidator:
+    return CoreValidator()
+
+
+@pytest.fixture(scope="module")
+def api(running_stack):
+    with httpx.Client(
+        base_url=running_stack.api_url, headers=running_stack.as_operator, timeout=60
+    ) as client:
+        yield client
+
+
+def sphere(seed, **properties):
+    """A panorama of 400 columns; without its upper and lower rows if `properties` say so."""
+    rows = int(properties.get("GPano__CroppedAreaImageHeightPixels", 200))
+    packet = xmp(GPano__ProjectionType="equirectangular", **properties)
+    return saved(noise(400, rows, seed=seed), xmp=packet)
+
+
+CROPPED = {
+    "GPano__FullPanoWidthPixels": "400",
+    "GPano__FullPanoHeightPixels": "200",
+    "GPano__CroppedAreaImageWidthPixels": "400",
+    "GPano__CroppedAreaImageHeightPixels": "160",
+    "GPano__CroppedAreaLeftPixels": "0",
+    "GPano__CroppedAreaTopPixels": "10",
+}
+
+
+def upload(api, source, files):
+    """Upload files with their metadata; returns the ids of their images."""
+    batch = api.post("/v1/batches", json={"source": source}).json()
+    parts = [("files", (name, data, "image/jpeg")) for name, (data, _) in files.items()]
+    overrides = {name: override for name, (_, override) in files.items()}
+    sent = api.post(
+        f"/v1/batches/{batch['id']}/images",
+        files=parts,
+        data={"metadata_overrides": json.dumps(overrides)},
+    )
+    assert sent.status_code == 202, sent.text
+    api.post(f"/v1/batches/{batch['id']}/close")
+    for _ in range(400):
+        if api.get(f"/v1/batches/{batch['id']}").json()["is_processed"]:
+            break
+        time.sleep(0.1)
+    items = api.get(f"/v1/batches/{batch['id']}/items", params={"limit": 500}).json()["items"]
+    assert {item["status"] for item in items} == {"indexed"}, items
+    return {item["file"]: item["image_ids"] for item in items}
+
+
+def taken(position, minute, **fields):
+    """Metadata of one image of a drive to the east."""
+    when = datetime(2024, 5, 1, 10, minute, tzinfo=UTC).isoformat()
+    return {"lat": LAT, "lon": LON + 0.0002 * position, "captured_at": when, **fields}
+
+
+@pytest.fixture(scope="module")
+def gallery(api):
+    """A source with a sequence of panoramas and photos, and photos of two days without one."""
+    name = unique("walk")
+    source = {"kind": "street", "license": "CC BY 4.0", "attribution": "Walkers & co"}
+    api.post("/v1/sources", json={"name": name, **source}).raise_for_status()
+    files = {
+        f"p{n}.jpg": (sphere(n), taken(n, n, sequence="walk-1", heading_deg=90.0, creator="ann"))
+        for n in range(3)
+    }
+    files["p3.jpg"] = (sphere(3, **CROPPED), taken(3, 3, sequence="walk-1"))
+    files["p4.jpg"] = (plain_jpeg(4), taken(4, 4, sequence="walk-1", heading_deg=45.0))
+    files["late.jpg"] = (plain_jpeg(5), {"lat": LAT, "lon": LON + 0.001, "sequence": "walk-1"})
+    files["day.jpg"] = (plain_jpeg(6), taken(1, 30))
+    files["other-day.jpg"] = (
+        plain_jpeg(7),
+        {"lat": LAT, "lon": LON, "captured_at": "2024-05-02T00:30:00+02:00"},
+    )
+    files["next-day.jpg"] = (
+        plain_jpeg(8),
+        {"lat": LAT, "lon": LON, "captured_at": "2024-05-02T10:00:00Z"},
+    )
+    ids = upload(api, name, files)
+    return {"source": name, "ids": ids}
+
+
+@pytest.fixture(scope="module")
+def collections(api, gallery):
+    """Collections of the source by title."""
+    shown, href = {}, "/api/collections?limit=2"
+    while href:
+        page = api.get(href).json()
+        assert len(page["collections"]) <= 2
+        shown |= {
+            collection["title"]: collection
+            for collection in page["collections"]
+            if gallery["source"] in collection["description"]
+        }
+        href = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
+    return shown
+
+
+def items_of(api, collection, limit=100):
+    """Items of a collection over all pages of a size."""
+    items, href = [], f"/api/collections/{collection['id']}/items?limit={limit}"
+    while href:
+        page = api.get(href)
+        assert page.headers["content-type"] == "application/geo+json"
+        assert len(page.json()["features"]) <= limit
+        items += page.json()["features"]
+        href = next((link["href"] for link in page.json()["links"] if link["rel"] == "next"), None)
+    return items
+
+
+def link_of(document, rel):
+    return next((link for link in document["links"] if link["rel"] == rel), None)
+
+
+def test_landing_page_has_links_that_clients_need(api, validator):
+    answer = api.get("/api")
+    landing = answer.json()
+    assert answer.headers["cache-control"] == "private, no-store"
+    validate_dict(landing, validator=validator)
+    assert pystac.Catalog.from_dict(landing).id == "pinpoint"
+    links = {(link["rel"], link["type"]): link["href"] for link in landing["links"]}
+    for key in (
+        ("data", "application/json"),
+        ("search", "application/geo+json"),
+        ("conformance", "application/json"),
+        ("xyz-style", "application/json"),
+    ):
+        assert links[key].startswith(str(api.base_url).rstrip("/"))
+        assert api.get(links[key]).status_code == 200, key
+    assert links["xyz", "application/vnd.mapbox-vector-tile"].endswith("/api/map/{z}/{x}/{y}.mvt")
+    style = api.get(links["xyz-style", "application/json"]).json()
+    assert {layer["source-layer"] for layer in style["layers"]} == {
+        *("grid", "sequences", "pictures")
+    }
+    assert api.get("/api/configuration").json()["auth"] == {"enabled": False}
+
+
+def test_links_have_scheme_and_host_of_the_request(running_stack, api):
+    key = running_stack_key(running_stack)
+    proxied = {
+        "Host": "photos.example.org",
+        "X-Forwarded-Proto": "https",
+        "Authorization": f"Bearer {key}",
+    }
+    direct = api.get("/api", headers={"Host": "photos.example.org:8080"}).json()
+    behind_proxy = httpx.get(f"{running_stack.api_url}/api", headers=proxied).json()
+    assert link_of(direct, "data")["href"] == "http://photos.example.org:8080/api/collections"
+    assert link_of(behind_proxy, "data")["href"] == "https://photos.example.org/api/collections"
+
+
+def test_collections_are_sequences_and_days(api, gallery, collections, validator):
+    source = gallery["source"]
+    assert set(collections) == {"walk-1", f"{source}, 2024-05-01", f"{source}, 2024-05-02"}
+    counts = {title: c["stats:items"]["count"] for title, c in collections.items()}
+    assert counts == {"walk-1": 6, f"{source}, 2024-05-01": 2, f"{source}, 2024-05-02": 1}
+    for collection in collections.values():
+        validate_dict(collection, validator=validator)
+        assert pystac.Collection.from_dict(collection).license == "CC-BY-4.0"
+        assert collection["attribution"] == "Walkers & co"
+        assert link_of(collection, "license")["href"].endswith("/licenses/by/4.0/")
+        again = api.get(link_of(collection, "self")["href"]).json()
+        assert again == collection
+        assert api.get(link_of(collection, "preview")["href"]).content[:2] == b"\xff\xd8"
+    walk = collections["walk-1"]
+    assert walk["extent"]["temporal"]["interval"] == [
+        ["2024-05-01T10:00:00Z", "2024-05-01T10:04:00Z"]
+    ]
+    assert walk["extent"]["spatial"]["bbox"] == [[LON, LAT, pytest.approx(LON + 0.001), LAT]]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 100])
+def test_items_are_in_order_of_capture_with_neighbors_on_every_page(api, collections, limit):
+    items = items_of(api, collections["walk-1"], limit)
+    names = [item["properties"]["original_file:name"] for item in items]
+    assert names == ["p0.jpg", "p1.jpg", "p2.jpg", "p3.jpg", "p4.jpg", "late.jpg"]
+    for n, item in enumerate(items):
+        for rel, other in (("prev", n - 1), ("next", n + 1)):
+            link = link_of(item, rel)
+            if not 0 <= other < len(items):
+                assert link is None
+                continue
+            assert link["id"] == items[other]["id"]
+            assert link["type"] == "application/geo+json"
+            assert link["geometry"] == items[other]["geometry"]
+            assert link["href"] == link_of(items[other], "self")["href"]
+            assert link.get("datetime") == items[other]["properties"]["datetime"]
+
+
+def test_items_are_valid_with_license_and_attribution(api, collections, validator):
+    for collection in collections.values():
+        page = api.get(f"/api/collections/{collection['id']}/items").json()
+        assert len(pystac.ItemCollection.from_dict(page)) == collection["stats:items"]["count"]
+        for item in page["features"]:
+            validate_dict(item, validator=validator)
+            parsed = pystac.Item.from_dict(item)
+            assert parsed.collection_id == collection["id"]
+            assert parsed.properties["license"] == "CC-BY-4.0"
+            assert parsed.properties["attribution"] == "Walkers & co"
+            names = {provider["name"] for provider in item["providers"]}
+            assert "Walkers & co" in names
+            assert link_of(item, "collection")["href"] == link_of(collection, "self")["href"]
+            roles = {role for asset in item["assets"].values() for role in asset["roles"]}
+            assert roles == {"data", "visual", "thumbnail"}
+            alone = api.get(link_of(item, "self")["href"]).json()
+            related = [link for link in alone["links"] if link["rel"] == "related"]
+            assert {**alone, "links": [x for x in alone["links"] if x not in related]} == item
+
+
+def size_of(api, item, asset):
+    answer = api.get(item["assets"][asset]["href"])
+    assert answer.headers["content-type"] == "image/jpeg"
+    return Image.open(BytesIO(answer.content)).size
+
+
+def test_panorama_is_one_item_with_its_complete_image(api, gallery, collections):
+    items = items_of(api, collections["walk-1"])
+    for item in items[:3]:
+        assert item["id"] in gallery["ids"][item["properties"]["original_file:name"]]
+        orientation = item["properties"]["pers:interior_orientation"]
+        assert orientation == {"field_of_view": 360, "sensor_array_dimensions": [400, 200]}
+        assert item["properties"]["view:azimuth"] == 90.0
+        assert {name: size_of(api, item, name) for name in item["assets"]} == {
+            "hd": (400, 200),
+            "sd": (400, 200),
+            "thumb": (400, 200),
+        }
+    assert items[3]["properties"]["pers:interior_orientation"] == {
+        "field_of_view": 360,
+        "sensor_array_dimensions": [400, 200],
+        "visible_area": [0, 10, 0, 30],
+    }
+    assert size_of(api, items[3], "hd") == (400, 160)
+    photo = items[4]
+    assert photo["properties"]["view:azimuth"] == 45.0
+    assert photo["properties"]["pers:interior_orientation"] == {
+        "sensor_array_dimensions": [96, 72]
+    }
+    assert size_of(api, photo, "hd") == (96, 72)
+    assert "view:azimuth" not in items[5]["properties"]
+
+
+def test_panorama_without_original_is_shown_as_faces(api):
+    name = unique("renditions")
+    source = {"name": name, "kind": "street", "originals": "rendition"}
+    api.post("/v1/sources", json=source).raise_for_status()
+    ids = upload(api, name, {"a.jpg": (sphere(50), taken(0, 0, sequence=name))})["a.jpg"]
+    page = api.get("/api/search", params={"ids": ",".join(ids)}).json()
+    assert sorted(item["id"] for item in page["features"]) == sorted(ids)
+    for item in page["features"]:
+        assert item["properties"]["pers:interior_orientation"] == {"field_of_view": 90}
+        width, height = size_of(api, item, "hd")
+        assert width == height
+        assert item["properties"]["license"] == "other"
+        assert item["providers"] == []
+
+
+def test_related_items_are_near_and_of_other_collections(api, gallery, collections):
+    walk = items_of(api, collections["walk-1"])
+    item = api.get(link_of(walk[1], "self")["href"]).json()
+    related = [link for link in item["links"] if link["rel"] == "related"]
+    ids = {link["id"] for link in related}
+    assert gallery["ids"]["day.jpg"][0] in ids
+    assert not ids & {other["id"] for other in walk}
+    assert all(link["geometry"]["type"] == "Point" for link in related)
+
+
+SEARCHES = [
+    {"bbox": f"{LON},{LAT},{LON + 0.0003},{LAT}"},
+    {"bbox": f"{LON - 360},{LAT - 1},{LON - 359.9997},{LAT + 1}"},
+    {"bbox": f"{LON},{LAT - 1},0,{LON + 1},{LAT + 1},0"},
+    {"datetime": "2024-05-01T10:01:00Z/2024-05-01T10:03:00Z"},
+    {"datetime": "2024-05-02T00:00:00Z/.."},
+    {"bbox": "-180,-90,180,90", "datetime": "../2024-05-01T10:02:00Z"},
+]
+
+
+def matches(item, search):
+    lon, lat = item["geometry"]["coordinates"]
+    if "bbox" in search:
+        numbers = [float(part) for part in search["bbox"].split(",")]
+        half = len(numbers) // 2
+        west, east = (x + 360 if x < -180 else x for x in (numbers[0], numbers[half]))
+        inside = numbers[1] <= lat <= numbers[half + 1]
+        if not (inside and west - 1e-12 <= lon <= east + 1e-12):
+            return False
+    if "datetime" in search:
+        start, end = search["datetime"].split("/")
+        when = item["properties"]["datetime"]
+        if when is None or (start != ".." and when < start) or (end != ".." and when > end):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_search_equals_slow_filter_over_all_pages(api, collections, search):
+    everything = [item for c in collections.values() for item in items_of(api, c)]
+    expected = sorted(item["id"] for item in everything if matches(item, search))
+    assert expected
+    query = {**search, "collections": ",".join(c["id"] for c in collections.values())}
+    for limit in (2, 1000):
+        received, href = [], str(httpx.URL("/api/search", params={**query, "limit": limit}))
+        while href:
+            page = api.get(href).json()
+            assert len(page["features"]) <= limit
+            received += [item["id"] for item in page["features"]]
+            href = next((x["href"] for x in page["links"] if x["rel"] == "next"), None)
+        assert received == expected
+
+
+def test_search_by_ids_returns_items_with_neighbors(api, collections):
+    walk = items_of(api, collections["walk-1"])
+    ids = [walk[0]["id"], walk[3]["id"]]
+    for text in (",".join(ids), json.dumps(ids)):
+        page = api.get("/api/search", params={"ids": text}).json()
+        assert sorted(page["features"], key=lambda item: ids.index(item["id"])) == [
+            walk[0],
+            walk[3],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/search?bbox=1,2,3", 400),
+        ("/api/search?bbox=1,5,3,2", 400),
+        ("/api/search?bbox=a,b,c,d", 400),
+        ("/api/search?bbox=nan,1,2,3", 400),
+        ("/api/search?ids=x", 422),
+        ("/api/search?datetime=yesterday", 422),
+        ("/api/search?limit=0", 422),
+        ("/api/search?cursor=x", 400),
+        ("/api/search?filter=a=1", 422),
+        ("/api/collections?cursor=x", 400),
+        ("/api/collections/00000000-0000-0000-0000-000000000000", 404),
+        ("/api/collections/00000000-0000-0000-0000-000000000000/items", 404),
+        ("/api/collections/00000000-0000-0000-0000-000000000000/thumb.jpg", 404),
+        ("/api/map/23/0/0.mvt", 422),
+        ("/api/map/1/2/0.mvt", 404),
+    ],
+)
+def test_invalid_request_is_a_problem(api, path, status):
+    answer = api.get(path)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_item_of_another_collection_is_not_found(api, gallery, collections):
+    walk = collections["walk-1"]["id"]
+    for item_id in (gallery["ids"]["day.jpg"][0], gallery["ids"]["p0.jpg"][1]):
+        answer = api.get(f"/api/collections/{walk}/items/{item_id}")
+        if item_id == items_of(api, collections["walk-1"])[0]["id"]:
+            continue
+        assert answer.status_code == 404
