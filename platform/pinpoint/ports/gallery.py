@@ -1,4 +1,4 @@
-"""Port of entry points: read-only questions about one organization's gallery."""
+"""Port of entry points: read access to the layers of one organization."""
 
 from __future__ import annotations
 

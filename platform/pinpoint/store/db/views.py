@@ -54,9 +54,9 @@ def _public_columns() -> list[Column[Any]]:
         Column("camera", Text),
         Column("creator", Text),
         Column("sequence", Text),
-        # Of the image, or else of its source.
+        # License of the image, or else of its source.
         Column("license", Text),
-        # Of the source, or else the creator.
+        # Attribution of the source, or else the creator.
         Column("attribution", Text),
         Column("position_source", Text),
         Column("time_source", Text),

@@ -20,7 +20,7 @@ from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.gallery import collection_items
 
 
-class GalleryReader:
+class LayerReader:
     """Implements `ports.GalleryReader` on one connection with the role `pinpoint_reader`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -79,9 +79,9 @@ class GalleryDatabase:
         self._transactions = transactions
 
     @contextmanager
-    def read(self, organization_id: UUID) -> Iterator[GalleryReader]:
+    def read(self, organization_id: UUID) -> Iterator[LayerReader]:
         """A read-only transaction with the views of one organization, and no other rights."""
         with self._transactions.begin(
             organization_id, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
         ) as unit:
-            yield GalleryReader(unit.connection)
+            yield LayerReader(unit.connection)

@@ -14,21 +14,23 @@ from sqlalchemy import ARRAY, ColumnCollection, ColumnElement, Text, and_, cast,
 from pinpoint.records import Box, Circle, ImageFilter, Polygon
 from pinpoint.store.db.rows import geography, is_any_of
 
-Columns = ColumnCollection[str, Any]
+_Columns = ColumnCollection[str, Any]
 _SRID = 4326
 
 
-def image_conditions(columns: Columns, image_filter: ImageFilter) -> list[ColumnElement[bool]]:
+def image_conditions(columns: _Columns, image_filter: ImageFilter) -> list[ColumnElement[bool]]:
     """Build the conditions of a filter; a row matches if all of them hold.
 
     Args:
-        columns: Columns of `visible_images` or `layer_images`.
+        columns: _Columns of `visible_images` or `layer_images`.
         image_filter: The filter.
     """
     return [*_value_conditions(columns, image_filter), *_area_conditions(columns, image_filter)]
 
 
-def _value_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[ColumnElement[bool]]:
+def _value_conditions(
+    columns: _Columns, image_filter: ImageFilter
+) -> Iterator[ColumnElement[bool]]:
     """Conditions on all columns but the position."""
     if image_filter.ids:
         yield is_any_of(columns.id, image_filter.ids)
@@ -58,14 +60,14 @@ def _value_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[C
         yield columns.attributes[name].astext == value
 
 
-def _area_conditions(columns: Columns, image_filter: ImageFilter) -> Iterator[ColumnElement[bool]]:
+def _area_conditions(columns: _Columns, image_filter: ImageFilter) -> Iterator[ColumnElement[bool]]:
     """Conditions on the position."""
     if image_filter.box is not None:
-        yield in_box(columns, image_filter.box)
+        yield _box_condition(columns, image_filter.box)
     if image_filter.polygons:
-        yield in_polygons(columns, image_filter.polygons)
+        yield _polygons_condition(columns, image_filter.polygons)
     if image_filter.circle is not None:
-        yield in_circle(columns, image_filter.circle)
+        yield _circle_condition(columns, image_filter.circle)
 
 
 def _lon_ranges(box: Box) -> list[tuple[float, float]]:
@@ -80,7 +82,7 @@ def _lon_ranges(box: Box) -> list[tuple[float, float]]:
     return ranges
 
 
-def in_box(columns: Columns, box: Box) -> ColumnElement[bool]:
+def _box_condition(columns: _Columns, box: Box) -> ColumnElement[bool]:
     """Within the box, its edges included; 180 and -180 are one meridian."""
     parts = []
     for west, east in _lon_ranges(box):
@@ -96,7 +98,7 @@ def in_box(columns: Columns, box: Box) -> ColumnElement[bool]:
     return or_(*parts)
 
 
-def in_polygons(columns: Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
+def _polygons_condition(columns: _Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
     """Inside at least one polygon, edges included; planar, in degrees."""
     shape = shapely.MultiPolygon(
         [
@@ -110,7 +112,7 @@ def in_polygons(columns: Columns, polygons: Sequence[Polygon]) -> ColumnElement[
     return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
 
 
-def in_circle(columns: Columns, circle: Circle) -> ColumnElement[bool]:
+def _circle_condition(columns: _Columns, circle: Circle) -> ColumnElement[bool]:
     """Within the radius on the sphere, which is the distance of the index's circles."""
     center = func.ST_GeogFromText(geography(circle.center))
     return func.ST_DWithin(columns.geog, center, circle.radius_m, False)
