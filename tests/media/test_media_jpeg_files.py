@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -37,8 +38,10 @@ def convert(decoder: ChildDecoder, data: bytes, **options: object) -> bytes:
 
 
 def opened(data: bytes) -> Image.Image:
-    image = Image.open(BytesIO(data))
-    image.load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the list of further images is invalid
+        image = Image.open(BytesIO(data))
+        image.load()
     return image
 
 
