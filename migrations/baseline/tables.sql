@@ -75,11 +75,6 @@ CREATE TABLE images (
     camera text,
     creator text,
     sequence text,
-    -- Of the named sequence, or else of the source and the day in UTC.
-    collection_id uuid GENERATED ALWAYS AS (md5(source_id::text || CASE WHEN sequence <> ''
-        THEN '/sequence/' || sequence
-        ELSE '/day/' || coalesce(((captured_at AT TIME ZONE 'UTC')::date - '2000-01-01'::date)::text,
-                                 '') END)::uuid) STORED,
     license text,
     position_source text NOT NULL,
     time_source text,
@@ -136,11 +131,6 @@ CREATE INDEX ix_images_organization_id_sequence ON images (organization_id, sequ
     WHERE sequence IS NOT NULL;
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
--- Collections page by page, and the items of a collection in order.
-CREATE INDEX ix_images_collection_id ON images
-    (organization_id, collection_id, coalesce(captured_at, 'infinity'::timestamptz),
-     external_id COLLATE "C", id)
-    WHERE state <> 'deleted';
 CREATE INDEX ix_images_unprocessed ON images (state) WHERE state IN ('pending', 'deleted');
 
 CREATE TABLE thumbnails (

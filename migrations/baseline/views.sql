@@ -13,8 +13,7 @@ SELECT i.id, i.organization_id, i.source_id, s.name AS source, i.source_kind,
        coalesce(nullif(s.attribution, ''), i.creator) AS attribution,
        i.position_source, i.time_source, i.warnings, i.sha256, i.size_bytes, i.format, i.width_px,
        i.height_px, i.uri, i.cell_r5, i.cell_r7, i.cell_r9, i.attributes, i.field_layers,
-       i.manual_fields, i.state, i.error_message, i.version, i.created_at, i.updated_at,
-       i.collection_id, s.originals
+       i.manual_fields, i.state, i.error_message, i.version, i.created_at, i.updated_at
   FROM pinpoint.images i
   LEFT JOIN pinpoint.sources s ON s.id = i.source_id
  WHERE i.state <> 'deleted';
@@ -39,15 +38,3 @@ SELECT id, source_id, source, source_kind, external_id, file_name, cubemap_face,
   FROM tenant.visible_images
  WHERE state IN ('pending', 'indexed');
 GRANT SELECT ON layers.images TO pinpoint_reader;
-
--- Items of collections: the faces of a panorama are one item if the panorama is stored.
-CREATE VIEW layers.collection_images AS
-SELECT id, collection_id, coalesce(captured_at, 'infinity'::timestamptz) AS item_time,
-       coalesce(cubemap_face = 'front', false) AND originals <> 'rendition' AS is_panorama,
-       source_id, source, source_kind, external_id, file_name, cubemap_face, geog, geom, lat, lon,
-       captured_at, heading_deg, field_of_view_deg, camera, creator, sequence, license, attribution,
-       width_px, height_px, attributes, state, created_at, updated_at
-  FROM tenant.visible_images
- WHERE state IN ('pending', 'indexed')
-   AND (cubemap_face IS NULL OR cubemap_face = 'front' OR originals = 'rendition');
-GRANT SELECT ON layers.collection_images TO pinpoint_reader;

@@ -68,10 +68,3 @@ def group_index(column: str) -> Index:
         column,
         postgresql_where=text(f"{column} IS NOT NULL"),
     )
-
-
-COLLECTION_ID_SQL: Final = """md5(source_id::text || CASE WHEN sequence <> ''
-    THEN '/sequence/' || sequence
-    ELSE '/day/' || coalesce(((captured_at AT TIME ZONE 'UTC')::date - '2000-01-01'::date)::text,
-                             '') END)::uuid"""
-"""Id of the sequence of an image; it is unique, because it depends on the id of the source."""

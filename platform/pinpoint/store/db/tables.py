@@ -34,7 +34,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.store.db.columns import (
-    COLLECTION_ID_SQL,
     GROUP_COLUMNS,
     group_index,
     organization_fk,
@@ -134,8 +133,6 @@ images = Table(
     Column("camera", Text),
     Column("creator", Text),
     Column("sequence", Text),
-    # Of the named sequence, or else of the source and the day in UTC.
-    Column("collection_id", Uuid, Computed(COLLECTION_ID_SQL, persisted=True)),
     Column("license", Text),
     Column("position_source", Text, nullable=False),
     Column("time_source", Text),
@@ -183,15 +180,6 @@ images = Table(
     Index("ix_images_modified_xid", "modified_xid"),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in GROUP_COLUMNS),
-    Index(
-        "ix_images_collection_id",
-        "organization_id",
-        "collection_id",
-        text("coalesce(captured_at, 'infinity'::timestamptz)"),
-        text('external_id COLLATE "C"'),
-        "id",
-        postgresql_where=text("state <> 'deleted'"),
-    ),
     Index(
         "ix_images_unprocessed", "state", postgresql_where=text("state IN ('pending', 'deleted')")
     ),

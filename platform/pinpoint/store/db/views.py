@@ -12,7 +12,6 @@ from geoalchemy2 import Geography, Geometry
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Boolean,
     Column,
     DateTime,
     Double,
@@ -95,41 +94,5 @@ layer_images = Table(
     *_public_columns(),
     # Hex.
     Column("sha256", Text),
-    schema=LAYERS_SCHEMA,
-)
-
-collection_images = Table(
-    "collection_images",
-    _metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("collection_id", Uuid),
-    # Of the capture; `infinity` for images without a time, which are the last ones.
-    Column("item_time", DateTime(timezone=True)),
-    # A front face that stands for its stored panorama.
-    Column("is_panorama", Boolean),
-    Column("source_id", Uuid),
-    Column("source", Text),
-    Column("source_kind", Text),
-    Column("external_id", Text),
-    Column("file_name", Text),
-    Column("cubemap_face", Text),
-    Column("geog", Geography("POINT", srid=4326, spatial_index=False)),
-    Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
-    Column("lat", Double),
-    Column("lon", Double),
-    Column("captured_at", DateTime(timezone=True)),
-    Column("heading_deg", Double),
-    Column("field_of_view_deg", Double),
-    Column("camera", Text),
-    Column("creator", Text),
-    Column("sequence", Text),
-    Column("license", Text),
-    Column("attribution", Text),
-    Column("width_px", Integer),
-    Column("height_px", Integer),
-    Column("attributes", JSONB),
-    Column("state", Text),
-    Column("created_at", DateTime(timezone=True)),
-    Column("updated_at", DateTime(timezone=True)),
     schema=LAYERS_SCHEMA,
 )
