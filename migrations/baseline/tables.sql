@@ -75,6 +75,13 @@ CREATE TABLE images (
     camera text,
     creator text,
     sequence text,
+    -- Layout of a UUID of version 3 (RFC 9562). Days are counted from 1970-01-01, UTC.
+    collection_id uuid GENERATED ALWAYS AS (
+        overlay(overlay(md5(source_id::text || CASE
+            WHEN sequence <> '' THEN '/sequence/' || sequence
+            ELSE '/day/' || coalesce(((captured_at AT TIME ZONE 'UTC')::date
+                                      - DATE '1970-01-01')::text, '') END)
+            PLACING '3' FROM 13) PLACING 'a' FROM 17)::uuid) STORED,
     license text,
     position_source text NOT NULL,
     time_source text,
@@ -131,6 +138,10 @@ CREATE INDEX ix_images_organization_id_sequence ON images (organization_id, sequ
     WHERE sequence IS NOT NULL;
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
+CREATE INDEX ix_images_collection_id_captured_at ON images (collection_id, captured_at);
+-- The faces of one panorama.
+CREATE INDEX ix_images_source_id_panorama_id ON images (source_id, panorama_id)
+    WHERE panorama_id IS NOT NULL;
 CREATE INDEX ix_images_unprocessed ON images (state) WHERE state IN ('pending', 'deleted');
 
 CREATE TABLE thumbnails (

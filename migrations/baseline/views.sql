@@ -8,7 +8,8 @@ SELECT i.id, i.organization_id, i.source_id, s.name AS source, i.source_kind,
        i.cubemap_face, i.panorama_id, i.geog, i.geom,
        public.ST_Y(i.geom) AS lat, public.ST_X(i.geom) AS lon,
        i.captured_at, i.heading_deg, i.field_of_view_deg, i.altitude_m, i.camera, i.creator,
-       i.sequence, -- The license in the photo's metadata takes precedence over that of its source.
+       i.sequence, i.collection_id,
+       -- The license in the photo's metadata takes precedence over that of its source.
        coalesce(nullif(i.license, ''), s.license) AS license,
        coalesce(nullif(s.attribution, ''), i.creator) AS attribution,
        i.position_source, i.time_source, i.warnings, i.sha256, i.size_bytes, i.format, i.width_px,
@@ -31,7 +32,7 @@ GRANT EXECUTE ON FUNCTION tenant.organization() TO pinpoint_reader;
 CREATE VIEW layers.images AS
 SELECT id, source_id, source, source_kind, external_id, file_name, cubemap_face, panorama_id,
        geog, geom, lat, lon, captured_at, heading_deg, field_of_view_deg, altitude_m, camera,
-       creator, sequence, license, attribution, position_source, time_source,
+       creator, sequence, collection_id, license, attribution, position_source, time_source,
        encode(sha256, 'hex') AS sha256, size_bytes, format, width_px, height_px,
        CASE WHEN uri NOT LIKE 'file:%' THEN uri END AS uri, cell_r5, cell_r7, cell_r9, attributes,
        state, version, created_at, updated_at

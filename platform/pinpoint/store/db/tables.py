@@ -34,6 +34,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.store.db.columns import (
+    COLLECTION_ID,
     GROUP_COLUMNS,
     group_index,
     organization_fk,
@@ -133,6 +134,8 @@ images = Table(
     Column("camera", Text),
     Column("creator", Text),
     Column("sequence", Text),
+    # The sequence, or else source and day; `gallery/pictures.py` explains it.
+    Column("collection_id", Uuid, Computed(COLLECTION_ID, persisted=True)),
     Column("license", Text),
     Column("position_source", Text, nullable=False),
     Column("time_source", Text),
@@ -177,6 +180,13 @@ images = Table(
         "id",
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
+    Index("ix_images_collection_id_captured_at", "collection_id", "captured_at"),
+    Index(
+        "ix_images_source_id_panorama_id",
+        "source_id",
+        "panorama_id",
+        postgresql_where=text("panorama_id IS NOT NULL"),
+    ),
     Index("ix_images_modified_xid", "modified_xid"),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in GROUP_COLUMNS),
