@@ -139,9 +139,6 @@ CREATE INDEX ix_images_organization_id_sequence ON images (organization_id, sequ
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
 CREATE INDEX ix_images_collection_id_captured_at ON images (collection_id, captured_at);
--- The faces of one panorama.
-CREATE INDEX ix_images_source_id_panorama_id ON images (source_id, panorama_id)
-    WHERE panorama_id IS NOT NULL;
 CREATE INDEX ix_images_unprocessed ON images (state) WHERE state IN ('pending', 'deleted');
 
 CREATE TABLE thumbnails (

@@ -5,7 +5,9 @@
 CREATE VIEW pinpoint.visible_images AS
 SELECT i.id, i.organization_id, i.source_id, s.name AS source, i.source_kind,
        i.external_id, substring(i.external_id COLLATE "C", '[^/]*$') AS file_name,
-       i.cubemap_face, i.panorama_id, i.geog, i.geom,
+       i.cubemap_face, i.panorama_id,
+       -- A rendition is that of one face.
+       i.cubemap_face IS NOT NULL AND s.originals <> 'rendition' AS is_panorama, i.geog, i.geom,
        public.ST_Y(i.geom) AS lat, public.ST_X(i.geom) AS lon,
        i.captured_at, i.heading_deg, i.field_of_view_deg, i.altitude_m, i.camera, i.creator,
        i.sequence, i.collection_id,
@@ -31,8 +33,8 @@ GRANT EXECUTE ON FUNCTION tenant.organization() TO pinpoint_reader;
 -- Paths of files on the server are not public, and images that failed are not in the gallery.
 CREATE VIEW layers.images AS
 SELECT id, source_id, source, source_kind, external_id, file_name, cubemap_face, panorama_id,
-       geog, geom, lat, lon, captured_at, heading_deg, field_of_view_deg, altitude_m, camera,
-       creator, sequence, collection_id, license, attribution, position_source, time_source,
+       is_panorama, geog, geom, lat, lon, captured_at, heading_deg, field_of_view_deg, altitude_m,
+       camera, creator, sequence, collection_id, license, attribution, position_source, time_source,
        encode(sha256, 'hex') AS sha256, size_bytes, format, width_px, height_px,
        CASE WHEN uri NOT LIKE 'file:%' THEN uri END AS uri, cell_r5, cell_r7, cell_r9, attributes,
        state, version, created_at, updated_at

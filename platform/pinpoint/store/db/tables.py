@@ -181,12 +181,6 @@ images = Table(
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_collection_id_captured_at", "collection_id", "captured_at"),
-    Index(
-        "ix_images_source_id_panorama_id",
-        "source_id",
-        "panorama_id",
-        postgresql_where=text("panorama_id IS NOT NULL"),
-    ),
     Index("ix_images_modified_xid", "modified_xid"),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in GROUP_COLUMNS),

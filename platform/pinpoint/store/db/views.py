@@ -12,6 +12,7 @@ from geoalchemy2 import Geography, Geometry
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -42,6 +43,8 @@ def _public_columns() -> list[Column[Any]]:
         Column("file_name", Text),
         Column("cubemap_face", Text),
         Column("panorama_id", Text),
+        # A face of a panorama whose file is kept.
+        Column("is_panorama", Boolean),
         Column("geog", Geography("POINT", srid=4326, spatial_index=False)),
         Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
         Column("lat", Double),

@@ -1,8 +1,8 @@
 """Pictures and collections: what the Panoramax API calls the images of `layer_images`.
 
-A *picture* is an image, or all faces of one panorama. Its id is the id of its first face: the front
-face if it is visible, else the first by name. All visible images of a source with one
-`panorama_id` are faces of one panorama, also if each face has a file of its own.
+A *picture* is an image, or all faces of one panorama (`is_panorama`). Its id is the id of its first
+face: the front face if it is visible, else the first by name. A face whose panorama is not kept is a
+picture of its own.
 
 A *collection* is a sequence of a source. The images of a source without a sequence form one
 collection per day (UTC) of capture, and one more without a capture time. Its id is the column
@@ -21,7 +21,7 @@ Columns = ColumnCollection[str, Any]
 
 
 def is_picture(columns: Columns) -> ColumnElement[bool]:
-    """Whether an image stands for a picture: it has no panorama, or is the first face of its own.
+    """Whether an image is a picture or the first face of one.
 
     Args:
         columns: Columns of `layer_images` or of an alias of it, with the rows to test.
@@ -30,22 +30,22 @@ def is_picture(columns: Columns) -> ColumnElement[bool]:
     first_face = (
         select(face.c.id)
         .where(
+            # All faces come from one file; the index of both columns contains them.
             face.c.source_id == columns.source_id,
-            face.c.panorama_id == columns.panorama_id,
+            face.c.external_id == columns.external_id,
         )
-        .order_by(*face_order(face.c))
+        .order_by(*_face_order(face.c))
         .limit(1)
         .scalar_subquery()
     )
-    return or_(columns.panorama_id.is_(None), columns.id == first_face)
+    return or_(~columns.is_panorama, columns.id == first_face)
 
 
-def face_order(columns: Columns) -> list[ColumnElement[Any]]:
-    """Order of the faces of one panorama; the first one stands for the picture."""
+def _face_order(columns: Columns) -> list[ColumnElement[Any]]:
+    """Order of the faces of one panorama."""
     return [
         (columns.cubemap_face == "front").desc().nulls_last(),
-        columns.cubemap_face.collate("C").asc().nulls_first(),
-        columns.external_id.collate("C"),
+        columns.cubemap_face.collate("C"),
         columns.id,
     ]
 
