@@ -255,6 +255,26 @@ class Database:
             raise self.broken
 
 
+class Gallery:
+    """Counts the faces of panoramas; the other reads of a gallery need PostgreSQL."""
+
+    def __init__(self, database):
+        self.database = database
+
+    @contextmanager
+    def read(self, organization_id):
+        with self.database.read(organization_id) as rows:
+            yield SimpleNamespace(count_faces=lambda id_: self.count_faces(rows, id_))
+
+    def count_faces(self, rows, image_id):
+        face = rows.image(image_id)
+        return sum(
+            (other.source_id, other.external_id) == (face.source_id, face.external_id)
+            for other in rows.all_images.values()
+            if other.cubemap_face is not None
+        )
+
+
 class Blobs:
     def __init__(self):
         self.kept: dict[str, bytes] = {}
@@ -282,9 +302,11 @@ class Index:
 
 
 def services(settings: Settings) -> SimpleNamespace:
+    database = Database()
     return SimpleNamespace(
         settings=settings,
-        database=Database(),
+        database=database,
+        gallery=Gallery(database),
         api_keys=Access(),
         index=Index(),
         encoder=None,

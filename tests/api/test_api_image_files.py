@@ -174,24 +174,34 @@ def test_file_width_has_limits(gallery, width, status):
 
 
 def test_file_of_face_is_the_face_and_the_panorama(gallery):
-    face = gallery.add(SPHERE, external_id="a.jpg", cubemap_face="left", panorama_id="p")
-    url = f"/v1/images/{face.id}/file"
+    faces = [
+        gallery.add(SPHERE, external_id="a.jpg", cubemap_face=name, panorama_id="p")
+        for name in ("front", "right", "back", "left")
+    ]
+    url = f"/v1/images/{faces[3].id}/file"
     with gallery.http() as http:
         cut = http.get(url)
         sphere = http.get(url, params={"panorama": "true"})
         small = http.get(url, params={"panorama": "true", "width": 100})
+        del gallery.all_images[faces[0].id]
+        lost = http.get(url, params={"panorama": "true"})
+        assert http.get(url).content == cut.content
     assert (size_of(cut), size_of(sphere), size_of(small)) == ((200, 200), (800, 400), (100, 50))
     assert 'filename="a-left.jpg"' in cut.headers["content-disposition"]
     assert 'filename="a.jpg"' in sphere.headers["content-disposition"]
     assert len({answer.headers["etag"] for answer in (cut, sphere, small)}) == 3
+    assert (lost.status_code, lost.json()["reason"]) == (404, "face_not_in_gallery")
 
 
 def test_file_of_rendition_is_the_rendition(gallery):
     import numpy as np
 
     rendition = encode_jpeg(np.asarray(noise(50, 50)))
-    face = gallery.add(SPHERE, stored=rendition, cubemap_face="left", panorama_id="p")
-    url = f"/v1/images/{face.id}/file"
+    faces = [
+        gallery.add(SPHERE, stored=rendition, cubemap_face=name, panorama_id="p")
+        for name in ("front", "right", "back", "left")
+    ]
+    url = f"/v1/images/{faces[0].id}/file"
     with gallery.http() as http:
         assert http.get(url).content == rendition
         refused = http.get(url, params={"panorama": "true"})

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pinpoint.api.panoramax.licenses import find_spdx_id, list_license_links
 from pinpoint.api.panoramax.links import GEOJSON, JPEG, JSON, Links, make_link
+from pinpoint.media.panoramas import FACES
 from pinpoint.records import PANORAMA_TOP_ATTRIBUTE, CollectionItem, ItemReference
 
 STAC_VERSION: Final = "1.1.0"
@@ -23,6 +24,7 @@ SD_WIDTH_PX: Final = 2_048
 THUMBNAIL_WIDTH_PX: Final = 500
 FACE_FIELD_OF_VIEW_DEG: Final = 90.0
 _FULL_CIRCLE_DEG: Final = 360
+_TURNS_DEG: Final = dict(FACES)
 
 
 def make_item(
@@ -101,7 +103,9 @@ def _make_properties(item: CollectionItem, providers: list[dict[str, Any]]) -> d
     else:
         properties["datetimetz"] = properties["datetime"]
     if item.heading_deg is not None:
-        properties["view:azimuth"] = item.heading_deg
+        # A panorama has the heading of its front face, also if another face stands for it.
+        turn_deg = _TURNS_DEG.get(item.cubemap_face or "", 0.0) if item.is_panorama else 0.0
+        properties["view:azimuth"] = (item.heading_deg - turn_deg) % 360.0
     for name in ("pitch", "roll"):
         angle = item.attributes.get(f"{name}_deg")
         if isinstance(angle, int | float) and not isinstance(angle, bool):

@@ -14,6 +14,8 @@ from pinpoint.api import problems
 from pinpoint.api.byte_ranges import is_not_modified, make_range_response
 from pinpoint.api.dependencies import AppServices, ReadCaller
 from pinpoint.api.v1.images import ImageId
+from pinpoint.errors import NotFoundError
+from pinpoint.media.panoramas import FACES
 from pinpoint.records import Image
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
@@ -21,6 +23,8 @@ router = APIRouter(prefix="/v1/images", tags=["images"])
 MIN_WIDTH_PX: Final = 16
 MAX_WIDTH_PX: Final = 16_384
 MEDIA_TYPE: Final = "image/jpeg"
+FACE_NOT_IN_GALLERY: Final = "face_not_in_gallery"
+"""Reason for a panorama of which a face was deleted or failed."""
 
 _CONVERSION: Final = f"1:{PIL.__version__}"
 """Changes whenever the same file may be converted to other bytes."""
@@ -80,6 +84,16 @@ def get_image_file(
     """
     with services.database.read(caller.organization_id) as catalog:
         image = catalog.image(image_id)
+    if panorama and image.cubemap_face is not None:
+        with services.gallery.read(caller.organization_id) as gallery:
+            num_faces = gallery.count_faces(image_id)
+        # The panorama would also show what was deleted.
+        if num_faces < len(FACES):
+            raise NotFoundError(
+                f"a face of the panorama of image {image_id} is not in the gallery, so the panorama "
+                "is not shown",
+                reason=FACE_NOT_IN_GALLERY,
+            )
     etag = _make_etag(image, width, panorama)
     headers = {
         "Cache-Control": "private, no-cache",

@@ -59,8 +59,6 @@ def _public_columns() -> list[Column[Any]]:
         # `gallery/pictures.py` explains pictures and collections.
         Column("collection_id", Uuid),
         # License of the image, or else of its source.
-||||||| parent of b75801bb (Ids of Panoramax collections and the rows of pictures)
-        # Of the image, or else of its source.
         Column("license", Text),
         # Attribution of the source, or else the creator.
         Column("attribution", Text),

@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    literal_column,
     select,
     true,
     tuple_,
@@ -31,8 +32,9 @@ from pinpoint.records import (
     Point,
 )
 from pinpoint.store.db.rows import geography, is_any_of
-from pinpoint.store.db.views import collection_images
+from pinpoint.store.db.views import layer_images
 from pinpoint.store.gallery.image_conditions import image_conditions
+from pinpoint.store.gallery.pictures import is_picture
 
 Columns = ColumnCollection[str, Any]
 
@@ -40,8 +42,14 @@ RELATED_RADIUS_M: Final = 20.0
 """Radius of the related items of an item, meters."""
 MAX_RELATED: Final = 10
 _REFERENCE_COLUMNS: Final = ("id", "lon", "lat", "captured_at")
-_LAST_TIME: Final = "infinity"
-_UNSELECTED: Final = ("geog", "geom", "item_time", "state", "source_id", "sequence")
+_ITEM_COLUMNS: Final = (
+    *("id", "collection_id", "is_panorama", "external_id", "file_name", "source", "source_kind"),
+    *("cubemap_face", "lat", "lon", "captured_at", "heading_deg", "field_of_view_deg", "camera"),
+    *("creator", "license", "attribution", "width_px", "height_px", "attributes"),
+    *("created_at", "updated_at"),
+)
+_LAST_TIME: Final[ColumnElement[Any]] = literal_column("'infinity'::timestamptz")
+"""Time of items without one; written as in the index `ix_images_collection_items`."""
 
 
 def list_collections(
@@ -59,8 +67,12 @@ def list_collections(
         after: Id of the last collection of the previous page.
         limit: Maximum number of collections.
     """
-    columns = collection_images.c
-    statement = select(*_collection_columns(columns)).group_by(columns.collection_id)
+    columns = layer_images.c
+    statement = (
+        select(*_collection_columns(columns))
+        .where(is_picture(columns))
+        .group_by(columns.collection_id)
+    )
     if ids:
         statement = statement.where(is_any_of(columns.collection_id, ids))
     if after is not None:
@@ -84,13 +96,10 @@ def list_items(
         after: Position of the last item of the previous page.
         limit: Maximum number of items.
     """
-    columns = collection_images.c
-    page = select(columns).where(columns.collection_id == collection_id)
+    columns = layer_images.c
+    page = _select_items(columns).where(columns.collection_id == collection_id)
     if after is not None:
-        time = func.coalesce(
-            literal(after.captured_at, columns.captured_at.type),
-            literal(_LAST_TIME).cast(columns.captured_at.type),
-        )
+        time = func.coalesce(literal(after.captured_at, columns.captured_at.type), _LAST_TIME)
         start = tuple_(time, after.external_id, after.item_id)
         page = page.where(_order_key(columns) > start)
     return _read_items(connection, page, _order_columns, limit)
@@ -113,8 +122,8 @@ def search_items(
         after: Id of the last item of the previous page.
         limit: Maximum number of items.
     """
-    columns = collection_images.c
-    page = select(columns).where(*image_conditions(columns, image_filter))
+    columns = layer_images.c
+    page = _select_items(columns).where(*image_conditions(columns, image_filter))
     if collection_ids:
         page = page.where(is_any_of(columns.collection_id, collection_ids))
     if after is not None:
@@ -128,8 +137,10 @@ def find_item(connection: Connection, collection_id: UUID, item_id: UUID) -> Col
     Raises:
         NotFoundError: The collection has no such item.
     """
-    columns = collection_images.c
-    page = select(columns).where(columns.id == item_id, columns.collection_id == collection_id)
+    columns = layer_images.c
+    page = _select_items(columns).where(
+        columns.id == item_id, columns.collection_id == collection_id
+    )
     items = _read_items(connection, page, _order_by_id, 1)
     if not items:
         raise NotFoundError(f"no item {item_id} in collection {collection_id}")
@@ -138,7 +149,7 @@ def find_item(connection: Connection, collection_id: UUID, item_id: UUID) -> Col
 
 def list_related_items(connection: Connection, item: CollectionItem) -> list[ItemReference]:
     """Nearest item of each other collection within `RELATED_RADIUS_M`, nearest first."""
-    columns = collection_images.c
+    columns = layer_images.c
     center = func.ST_GeogFromText(geography(item.point))
     distance_m = func.ST_Distance(columns.geog, center)
     nearest = (
@@ -148,6 +159,7 @@ def list_related_items(connection: Connection, item: CollectionItem) -> list[Ite
         .where(
             func.ST_DWithin(columns.geog, center, RELATED_RADIUS_M),
             columns.collection_id != item.collection_id,
+            is_picture(columns),
         )
         .order_by(columns.collection_id, distance_m, columns.id)
         .subquery()
@@ -203,7 +215,13 @@ def _to_collection(row: Any) -> ImageCollection:
 
 
 def _order_columns(columns: Columns) -> list[ColumnElement[Any]]:
-    return [columns.item_time, columns.external_id.collate("C"), columns.id]
+    """Order of `pictures.capture_order`, as the index has it."""
+    time = func.coalesce(columns.captured_at, _LAST_TIME)
+    return [time, columns.external_id.collate("C"), columns.id]
+
+
+def _select_items(columns: Columns) -> Select[Any]:
+    return select(*(columns[name] for name in _ITEM_COLUMNS)).where(is_picture(columns))
 
 
 def _order_by_id(columns: Columns) -> list[ColumnElement[Any]]:
@@ -221,10 +239,10 @@ def _read_items(
     limit: int,
 ) -> list[CollectionItem]:
     """First rows of a statement in an order, each with its neighbors in its collection."""
-    page = statement.order_by(*list_order(collection_images.c)).limit(limit).subquery("page")
+    page = statement.order_by(*list_order(layer_images.c)).limit(limit).subquery("page")
     links = []
     for name, is_next in (("previous", False), ("next", True)):
-        other = collection_images.alias(f"other_{name}")
+        other = layer_images.alias(f"other_{name}")
         order = _order_columns(other.c)
         key, start = _order_key(other.c), _order_key(page.c)
         links.append(
@@ -233,15 +251,15 @@ def _read_items(
                 and_(
                     other.c.collection_id == page.c.collection_id,
                     key > start if is_next else key < start,
+                    is_picture(other.c),
                 )
             )
             .order_by(*(order if is_next else [column.desc() for column in order]))
             .limit(1)
             .lateral(name)
         )
-    selected = [column for column in page.c if column.name not in _UNSELECTED]
     joined = page.outerjoin(links[0], true()).outerjoin(links[1], true())
-    columns = (*selected, *links[0].c, *links[1].c)
+    columns = (*page.c, *links[0].c, *links[1].c)
     rows = connection.execute(select(*columns).select_from(joined).order_by(*list_order(page.c)))
     return [_to_item(row) for row in rows]
 
@@ -295,3 +313,15 @@ def _to_reference(row: Any, collection_id: UUID) -> ItemReference:
         point=Point(lat=row.lat, lon=row.lon),
         captured_at=row.captured_at,
     )
+
+
+def count_faces(connection: Connection, image_id: UUID) -> int:
+    """Number of visible faces that come from the same file as a face, including itself."""
+    face, other = layer_images.alias("face"), layer_images.alias("other")
+    statement = select(func.count()).where(
+        face.c.id == image_id,
+        other.c.source_id == face.c.source_id,
+        other.c.external_id == face.c.external_id,
+        other.c.cubemap_face.is_not(None),
+    )
+    return int(connection.execute(statement).scalar_one())

@@ -67,6 +67,10 @@ class LayerReader:
         """Nearest item of each other collection within 20 m, nearest first."""
         return collection_items.list_related_items(self._connection, item)
 
+    def count_faces(self, image_id: UUID) -> int:
+        """Number of visible faces that come from the same file as a face."""
+        return collection_items.count_faces(self._connection, image_id)
+
 
 class GalleryDatabase:
     """Opens gallery readers on one engine.

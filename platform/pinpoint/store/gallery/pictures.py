@@ -1,8 +1,8 @@
 """Pictures and collections: what the Panoramax API calls the images of `layer_images`.
 
 A *picture* is an image, or all faces of one panorama (`is_panorama`). Its id is the id of its first
-face: the front face if it is visible, else the first by name. A face whose panorama is not kept is a
-picture of its own.
+face: the front face if it is visible, else the first by name. If the panorama is not kept, each face
+is a picture.
 
 A *collection* is a sequence of a source. The images of a source without a sequence form one
 collection per day (UTC) of capture, and one more without a capture time. Its id is the column
