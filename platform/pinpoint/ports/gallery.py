@@ -54,6 +54,10 @@ class GalleryReader(Protocol):
         """Nearest item of each other collection within 20 m, nearest first."""
         ...
 
+    def build_map_tile(self, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of the Panoramax map."""
+        ...
+
     def count_faces(self, image_id: UUID) -> int:
         """Number of visible faces that come from the same file as a face, including itself."""
         ...
