@@ -25,6 +25,7 @@ from pinpoint.records.answer import (
     SimilarGroup,
     SimilarResult,
 )
+from pinpoint.records.areas import Box, Circle, Polygon, Ring
 from pinpoint.records.calibration import (
     AbstentionRule,
     Calibration,
@@ -49,6 +50,12 @@ from pinpoint.records.catalog import (
     SourceRoot,
     TrainingRow,
     TrainingSource,
+)
+from pinpoint.records.coverage import (
+    COVERAGE_RESOLUTIONS,
+    CellCount,
+    CellFilter,
+    CoverageCell,
 )
 from pinpoint.records.field_layers import (
     FIELDS,
@@ -79,11 +86,9 @@ from pinpoint.records.image_collections import (
     ItemPosition,
     ItemReference,
 )
-from pinpoint.records.image_filter import ImageFilter, Polygon, Ring
+from pinpoint.records.image_filter import ImageFilter
 from pinpoint.records.index import (
     SCORE_DIGITS,
-    Box,
-    Circle,
     Drift,
     Hit,
     IndexFilter,
@@ -103,6 +108,7 @@ from pinpoint.records.ingest import (
     UpsertResult,
 )
 from pinpoint.records.metadata import (
+    FACE_FIELD_OF_VIEW_DEG,
     PANORAMA_TOP_ATTRIBUTE,
     TIME_SOURCES,
     CaptureMetadata,
@@ -142,6 +148,7 @@ from pinpoint.records.primitives import (
     SourceKind,
     Vector,
 )
+from pinpoint.records.spatial import LooksAt, PointNeighbor
 from pinpoint.records.stats import RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
 from pinpoint.records.verification import (
     DEFAULT_MIN_INLIERS,
@@ -163,6 +170,13 @@ __all__ = [
     "ItemPosition",
     "ImageCollection",
     "CollectionItem",
+    "COVERAGE_RESOLUTIONS",
+    "FACE_FIELD_OF_VIEW_DEG",
+    "LooksAt",
+    "PointNeighbor",
+    "CellCount",
+    "CellFilter",
+    "CoverageCell",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",

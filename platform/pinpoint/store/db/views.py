@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -101,3 +102,27 @@ layer_images = Table(
     Column("sha256", Text),
     schema=LAYERS_SCHEMA,
 )
+
+cell_counts = Table(
+    "cell_counts",
+    _metadata,
+    Column("cell_id", BigInteger, primary_key=True),
+    Column("resolution", SmallInteger),
+    Column("source_id", Uuid, primary_key=True),
+    Column("source", Text),
+    Column("source_kind", Text),
+    Column("license", Text),
+    Column("attribution", Text),
+    Column("images", Integer),
+    Column("first_captured_at", DateTime(timezone=True)),
+    Column("last_captured_at", DateTime(timezone=True)),
+    # Sums of the images' positions as vectors on the unit sphere, and their direction.
+    Column("x_sum", Double),
+    Column("y_sum", Double),
+    Column("z_sum", Double),
+    Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
+    Column("lat", Double),
+    Column("lon", Double),
+    schema=LAYERS_SCHEMA,
+)
+"""Images by H3 cell and source."""

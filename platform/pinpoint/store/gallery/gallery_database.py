@@ -9,15 +9,20 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from pinpoint.records import (
+    CellFilter,
     CollectionItem,
+    CoverageCell,
     ImageCollection,
     ImageFilter,
     ItemPosition,
     ItemReference,
+    Point,
+    PointNeighbor,
+    SourceKind,
 )
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
-from pinpoint.store.gallery import collection_items
+from pinpoint.store.gallery import collection_items, coverage_cells, point_neighbors
 
 
 class LayerReader:
@@ -70,6 +75,31 @@ class LayerReader:
     def count_faces(self, image_id: UUID) -> int:
         """Number of visible faces that come from the same file as a face."""
         return collection_items.count_faces(self._connection, image_id)
+
+    def neighbors(
+        self,
+        points: Sequence[Point],
+        *,
+        radius_m: float,
+        per_kind: int,
+        source_kinds: Sequence[SourceKind] = (),
+    ) -> list[list[PointNeighbor]]:
+        """Nearest indexed images of each point, by distance and id, in one statement."""
+        return point_neighbors.read_neighbors(
+            self._connection,
+            points,
+            radius_m=radius_m,
+            per_kind=per_kind,
+            source_kinds=source_kinds,
+        )
+
+    def coverage_cells(
+        self, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
+    ) -> list[CoverageCell]:
+        """A page of cells with images, ordered by id."""
+        return coverage_cells.read_cells(
+            self._connection, cell_filter, limit=limit, after_cell=after_cell
+        )
 
 
 class GalleryDatabase:
