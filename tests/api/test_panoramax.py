@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from datetime import UTC, datetime
 from io import BytesIO
@@ -341,6 +342,33 @@ def test_search_equals_slow_filter_over_all_pages(api, collections, search):
         assert received == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        # p4.jpg looks north-east at 45°; the place is 10 m away from it in this direction.
+        ({"place_distance": "3-15"}, {"p4.jpg"}),
+        ({"place_distance": "15"}, {"p4.jpg"}),
+        ({"place_distance": "11-15"}, set()),
+        ({"place_distance": "3-9"}, set()),
+        ({"place_distance": "0-35"}, {"p4.jpg", "p3.jpg"}),
+        ({"place_distance": "16-35"}, {"p3.jpg"}),
+    ],
+)
+def test_search_by_place_returns_items_that_look_at_it(api, collections, query, names):
+    position = items_of(api, collections["walk-1"])[4]["geometry"]["coordinates"]
+    step = 10 * math.sqrt(0.5) / 111_195
+    lon = position[0] + step / math.cos(math.radians(position[1]))
+    place = {"place_position": f"{lon},{position[1] + step}", **query}
+    walk = collections["walk-1"]["id"]
+    page = api.get("/api/search", params={**place, "collections": walk}).json()
+    assert {item["properties"]["original_file:name"] for item in page["features"]} == names
+    # Turned away by more than the tolerance.
+    opposite = f"{position[0] - (lon - position[0])},{position[1] - step}"
+    away = {**place, "place_position": opposite, "collections": walk}
+    received = api.get("/api/search", params=away).json()["features"]
+    assert "p4.jpg" not in {item["properties"]["original_file:name"] for item in received}
+
+
 def test_search_by_ids_returns_items_with_neighbors(api, collections):
     walk = items_of(api, collections["walk-1"])
     ids = [walk[0]["id"], walk[3]["id"]]
@@ -360,6 +388,11 @@ def test_search_by_ids_returns_items_with_neighbors(api, collections):
         ("/api/search?bbox=a,b,c,d", 400),
         ("/api/search?bbox=nan,1,2,3", 400),
         ("/api/search?ids=x", 422),
+        ("/api/search?place_position=1", 400),
+        ("/api/search?place_position=1,99", 400),
+        ("/api/search?place_position=1,2&place_distance=9-3", 400),
+        ("/api/search?place_position=1,2&place_distance=-", 400),
+        ("/api/search?place_position=1,2&place_fov_tolerance=1", 422),
         ("/api/search?datetime=yesterday", 422),
         ("/api/search?limit=0", 422),
         ("/api/search?cursor=x", 400),

@@ -41,10 +41,15 @@ class GalleryReader(Protocol):
         image_filter: ImageFilter,
         *,
         collection_ids: Sequence[UUID] = (),
+        min_distance_m: float = 0.0,
         after: UUID | None = None,
         limit: int,
     ) -> list[CollectionItem]:
-        """Items that match a filter, by id, after the item `after`."""
+        """Items that match a filter, by id, after the item `after`.
+
+        A panorama looks at every point. `min_distance_m` is the minimum distance to the point of
+        `looks_at`, if there is one.
+        """
         ...
 
     def find_item(self, collection_id: UUID, item_id: UUID) -> CollectionItem:

@@ -250,6 +250,7 @@ def search_items(
         page = gallery.search_items(
             query.image_filter(),
             collection_ids=query.collections,
+            min_distance_m=query.min_distance_m(),
             after=after,
             limit=query.limit + 1,
         )

@@ -13,10 +13,11 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from pinpoint.api.v1.times import IntervalField
 from pinpoint.errors import BadRequestError
-from pinpoint.records import Box, CollectionItem, ImageFilter, ItemPosition
+from pinpoint.records import Box, CollectionItem, ImageFilter, ItemPosition, LooksAt, Point
 
 MAX_LIMIT: Final = 1_000
 MAX_IDS: Final = 200
+MAX_PLACE_DISTANCE_M: Final = 10_000.0
 
 
 def _split_ids(value: Any) -> Any:
@@ -62,26 +63,85 @@ class SearchQuery(PageQuery):
         "open end.",
         examples=["2020-01-01T00:00:00Z/.."],
     )
+    place_position: str | None = Field(
+        default=None,
+        max_length=100,
+        description="Only items that look at this place: `lon,lat`. Panoramas always do.",
+        examples=["2.2945,48.8584"],
+    )
+    place_distance: str = Field(
+        default="3-15",
+        max_length=50,
+        description="Distance between the item and the place, meters: `min-max`, or a maximum.",
+    )
+    place_fov_tolerance: float = Field(
+        default=30.0,
+        ge=2,
+        le=180,
+        description="Maximum angle between the place and the edge of the field of view, degrees; "
+        "an unknown field of view is a line.",
+    )
     intersects: str | None = Field(default=None, max_length=0, description="Not supported.")
     query: str | None = Field(default=None, max_length=0, description="Not supported.")
     filter: str | None = Field(default=None, max_length=0, description="Not supported.")
 
     def image_filter(self) -> ImageFilter:
-        """The conditions as a filter of images.
+        """The conditions as a filter of images, without the minimum of `place_distance`.
 
         Raises:
-            BadRequestError: `bbox` is not valid.
+            BadRequestError: `bbox`, `place_position` or `place_distance` is not valid.
         """
         interval = self.datetime
         return ImageFilter(
             ids=tuple(self.ids),
-            box=None if self.bbox is None else parse_box(self.bbox),
+            box=None if self.bbox is None else parse_map_bbox(self.bbox),
+            looks_at=self._looks_at(),
             captured_after=None if interval is None else interval.start,
             captured_before=None if interval is None else interval.before,
         )
 
+    def min_distance_m(self) -> float:
+        """Minimum of `place_distance`, meters.
 
-def parse_box(text: str) -> Box:
+        Raises:
+            BadRequestError: `place_distance` is not valid.
+        """
+        return _parse_distances(self.place_distance)[0]
+
+    def _looks_at(self) -> LooksAt | None:
+        if self.place_position is None:
+            return None
+        try:
+            lon, lat = (float(part) for part in self.place_position.split(","))
+            point = Point(lat=lat, lon=lon)
+        except ValueError as error:
+            raise BadRequestError("place_position must be lon,lat in degrees") from error
+        return LooksAt(
+            point=point,
+            distance_m=_parse_distances(self.place_distance)[1],
+            tolerance_deg=self.place_fov_tolerance,
+        )
+
+
+def _parse_distances(text: str) -> tuple[float, float]:
+    """Minimum and maximum of `place_distance`."""
+    low, dash, high = text.partition("-")
+    try:
+        numbers = (float(low), float(high)) if dash else (0.0, float(low))
+    except ValueError as error:
+        raise _bad_distance() from error
+    if not 0.0 <= numbers[0] <= numbers[1] <= MAX_PLACE_DISTANCE_M or numbers[1] == 0.0:
+        raise _bad_distance()
+    return numbers
+
+
+def _bad_distance() -> BadRequestError:
+    return BadRequestError(
+        f"place_distance must be min-max in meters, at most {MAX_PLACE_DISTANCE_M:g}"
+    )
+
+
+def parse_map_bbox(text: str) -> Box:
     """Parse a bbox of two or three dimensions; map clients also send longitudes beyond ±180.
 
     Raises:

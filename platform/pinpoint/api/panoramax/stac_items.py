@@ -12,7 +12,12 @@ from typing import Any, Final
 from pinpoint.api.panoramax.licenses import find_spdx_id, list_license_links
 from pinpoint.api.panoramax.links import GEOJSON, JPEG, JSON, Links, make_link
 from pinpoint.media.panoramas import FACES
-from pinpoint.records import PANORAMA_TOP_ATTRIBUTE, CollectionItem, ItemReference
+from pinpoint.records import (
+    FACE_FIELD_OF_VIEW_DEG,
+    PANORAMA_TOP_ATTRIBUTE,
+    CollectionItem,
+    ItemReference,
+)
 
 STAC_VERSION: Final = "1.1.0"
 VIEW_EXTENSION: Final = "https://stac-extensions.github.io/view/v1.0.0/schema.json"
@@ -22,7 +27,6 @@ PERSPECTIVE_EXTENSION: Final = (
 SD_WIDTH_PX: Final = 2_048
 """Width of the asset `sd`, as in Panoramax."""
 THUMBNAIL_WIDTH_PX: Final = 500
-FACE_FIELD_OF_VIEW_DEG: Final = 90.0
 _FULL_CIRCLE_DEG: Final = 360
 _TURNS_DEG: Final = dict(FACES)
 

@@ -90,8 +90,8 @@ def get_image_file(
         # The panorama would also show what was deleted.
         if num_faces < len(FACES):
             raise NotFoundError(
-                f"a face of the panorama of image {image_id} is not in the gallery, so the panorama "
-                "is not shown",
+                f"the panorama of image {image_id} is not shown, because a face of it is not in "
+                "the gallery",
                 reason=FACE_NOT_IN_GALLERY,
             )
     etag = _make_etag(image, width, panorama)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +17,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     true,
     tuple_,
@@ -29,11 +31,13 @@ from pinpoint.records import (
     ImageFilter,
     ItemPosition,
     ItemReference,
+    LooksAt,
     Point,
 )
 from pinpoint.store.db.rows import geography, is_any_of
 from pinpoint.store.db.views import layer_images
 from pinpoint.store.gallery.image_conditions import image_conditions
+from pinpoint.store.gallery.looks_at import looks_at_point
 from pinpoint.store.gallery.pictures import is_picture
 
 Columns = ColumnCollection[str, Any]
@@ -110,6 +114,7 @@ def search_items(
     image_filter: ImageFilter,
     *,
     collection_ids: Sequence[UUID] = (),
+    min_distance_m: float = 0.0,
     after: UUID | None = None,
     limit: int,
 ) -> list[CollectionItem]:
@@ -117,18 +122,32 @@ def search_items(
 
     Args:
         connection: Connection of a gallery reader.
-        image_filter: The filter.
+        image_filter: The filter; a panorama looks at every point.
         collection_ids: Only items of these collections; empty for all.
+        min_distance_m: Minimum distance to the point of `looks_at`, if there is one.
         after: Id of the last item of the previous page.
         limit: Maximum number of items.
     """
     columns = layer_images.c
-    page = _select_items(columns).where(*image_conditions(columns, image_filter))
+    plain_filter = dataclasses.replace(image_filter, looks_at=None)
+    page = _select_items(columns).where(*image_conditions(columns, plain_filter))
+    if image_filter.looks_at is not None:
+        page = page.where(_looks_at(columns, image_filter.looks_at, min_distance_m))
     if collection_ids:
         page = page.where(is_any_of(columns.collection_id, collection_ids))
     if after is not None:
         page = page.where(columns.id > after)
     return _read_items(connection, page, _order_by_id, limit)
+
+
+def _looks_at(columns: Columns, looks_at: LooksAt, min_distance_m: float) -> ColumnElement[bool]:
+    """Whether an item shows a point; the front face of a panorama stands for all directions."""
+    point = func.ST_GeogFromText(geography(looks_at.point))
+    return and_(
+        func.ST_DWithin(columns.geog, point, looks_at.distance_m),
+        func.ST_Distance(columns.geog, point) >= min_distance_m,
+        or_(columns.is_panorama, looks_at_point(columns, looks_at)),
+    )
 
 
 def find_item(connection: Connection, collection_id: UUID, item_id: UUID) -> CollectionItem:

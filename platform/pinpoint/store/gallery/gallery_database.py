@@ -52,6 +52,7 @@ class LayerReader:
         image_filter: ImageFilter,
         *,
         collection_ids: Sequence[UUID] = (),
+        min_distance_m: float = 0.0,
         after: UUID | None = None,
         limit: int,
     ) -> list[CollectionItem]:
@@ -60,6 +61,7 @@ class LayerReader:
             self._connection,
             image_filter,
             collection_ids=collection_ids,
+            min_distance_m=min_distance_m,
             after=after,
             limit=limit,
         )
