@@ -12,7 +12,8 @@ import httpx
 import pystac
 import pytest
 from PIL import Image
-from pystac.validation import JsonSchemaSTACValidator, STACValidator, validate_dict
+from pystac.validation import validate_dict
+from pystac.validation.stac_validator import JsonSchemaSTACValidator, STACValidator
 from starlette.requests import Request
 
 from media.pictures import noise, saved, xmp
@@ -236,6 +237,8 @@ def test_items_are_valid_with_license_and_attribution(api, collections, validato
             names = {provider["name"] for provider in item["providers"]}
             assert "Walkers & co" in names
             assert link_of(item, "collection")["href"] == link_of(collection, "self")["href"]
+            assert item["properties"]["exif"] == {}
+            assert item["properties"]["semantics"] == item["properties"]["annotations"] == []
             roles = {role for asset in item["assets"].values() for role in asset["roles"]}
             assert roles == {"data", "visual", "thumbnail"}
             alone = api.get(link_of(item, "self")["href"]).json()

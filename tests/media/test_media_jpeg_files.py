@@ -32,7 +32,7 @@ def decoder() -> Iterator[ChildDecoder]:
 
 
 def convert(decoder: ChildDecoder, data: bytes, **options: object) -> bytes:
-    result = decoder.convert_to_jpeg("a.jpg", data, **options)  # type: ignore[arg-type]
+    result = decoder.convert_to_jpeg("a.jpg", data, **options)
     assert isinstance(result, bytes), result
     return result
 
@@ -199,6 +199,6 @@ def test_cut_face_in_strips_equals_cut_faces() -> None:
 def test_convert_to_jpeg_of_bad_file_is_rejected(
     decoder: ChildDecoder, data: bytes, options: dict[str, str], code: str
 ) -> None:
-    result = decoder.convert_to_jpeg("a.jpg", data, **options)  # type: ignore[arg-type]
+    result = decoder.convert_to_jpeg("a.jpg", data, **options)
     assert isinstance(result, Rejected)
     assert result.error_code == code

@@ -106,7 +106,7 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 OTHER_SERVICES = {
-    "presets.panoramax.fr": "{}",
+    "presets.panoramax.fr": '{"bench": {"tags": {"osm|amenity": "bench"}, "name": "Bench"}}',
     "nominatim.openstreetmap.org": json.dumps(
         {
             "type": "FeatureCollection",
@@ -267,7 +267,7 @@ def test_viewer_shows_map_sequence_picture_and_next(
     )
     wait_for_picture(browser, faces[0]["id"])
     browser.save("flat")
-    assert browser.problems == []
+    assert not browser.problems, "\n".join(browser.problems)
     hosts = {urlsplit(url).netloc for url in browser.requested if url.startswith("http")}
     assert hosts == {urlsplit(browser.origin).netloc, *OTHER_SERVICES}
 

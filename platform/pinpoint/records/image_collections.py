@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pinpoint.records.index import Box
+from pinpoint.records.areas import Box
 from pinpoint.records.primitives import Point, SourceKind
 
 

@@ -98,6 +98,11 @@ def _make_properties(item: CollectionItem, providers: list[dict[str, Any]]) -> d
         "license_name": item.license,
         "original_file:name": item.file_name,
         "pers:interior_orientation": _make_interior_orientation(item),
+        # Panels of the viewer fail without these: metadata of the file are not public, and there
+        # are no tags.
+        "exif": {},
+        "semantics": [],
+        "annotations": [],
     }
     if item.captured_at is None:
         properties |= {
