@@ -17,6 +17,7 @@ from pinpoint.geo import gazetteer
 from pinpoint.settings import LogSettings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from stack_fixtures import ServiceHarness
 from tenant_isolation.other_organization import TenantPair, create_tenants
 
@@ -50,6 +51,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         jobs=harness.queue,
         decoder=harness.components.decoder,
         gallery_files=harness.gallery_files,
+        gallery=GalleryDatabase(harness.as_api),
         verifier=harness.verifier,
     )
     # As at the start of the API.

@@ -22,6 +22,7 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from pinpoint.errors import NotFoundError
 from pinpoint.records import (
@@ -174,7 +175,7 @@ def list_related_items(connection: Connection, item: CollectionItem) -> list[Ite
     nearest = (
         select(*(columns[name] for name in (*_REFERENCE_COLUMNS, "collection_id")))
         .add_columns(distance_m.label("distance_m"))
-        .distinct(columns.collection_id)
+        .ext(distinct_on(columns.collection_id))
         .where(
             func.ST_DWithin(columns.geog, center, RELATED_RADIUS_M),
             columns.collection_id != item.collection_id,
