@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from datetime import UTC, datetime
 from io import BytesIO
 
 import httpx
@@ -13,21 +11,23 @@ import pystac
 import pytest
 from PIL import Image
 from pystac.validation import validate_dict
-from pystac.validation.stac_validator import JsonSchemaSTACValidator, STACValidator
+from pystac.validation.stac_validator import STACValidator
 from starlette.requests import Request
 
-from media.pictures import noise, saved, xmp
+from api.panoramax_pages import (
+    CROPPED,
+    LAT,
+    LON,
+    CoreValidator,
+    items_of,
+    link_of,
+    matches,
+    sphere,
+    taken,
+    upload,
+)
 from pinpoint.api.panoramax.links import Links
 from stack_fixtures import plain_jpeg, unique
-
-LAT, LON = 43.60, 1.44
-
-
-class CoreValidator(JsonSchemaSTACValidator):
-    """Validates against the schemas that pystac has; those of extensions need the network."""
-
-    def validate_extension(self, *_arguments, **_options):
-        return None
 
 
 @pytest.fixture(scope="module")
@@ -41,50 +41,6 @@ def api(running_stack):
         base_url=running_stack.api_url, headers=running_stack.as_operator, timeout=60
     ) as client:
         yield client
-
-
-def sphere(seed, **properties):
-    """A panorama of 400 columns; without its upper and lower rows if `properties` say so."""
-    rows = int(properties.get("GPano__CroppedAreaImageHeightPixels", 200))
-    packet = xmp(GPano__ProjectionType="equirectangular", **properties)
-    return saved(noise(400, rows, seed=seed), xmp=packet)
-
-
-CROPPED = {
-    "GPano__FullPanoWidthPixels": "400",
-    "GPano__FullPanoHeightPixels": "200",
-    "GPano__CroppedAreaImageWidthPixels": "400",
-    "GPano__CroppedAreaImageHeightPixels": "160",
-    "GPano__CroppedAreaLeftPixels": "0",
-    "GPano__CroppedAreaTopPixels": "10",
-}
-
-
-def upload(api, source, files):
-    """Upload files with their metadata; returns the ids of their images."""
-    batch = api.post("/v1/batches", json={"source": source}).json()
-    parts = [("files", (name, data, "image/jpeg")) for name, (data, _) in files.items()]
-    overrides = {name: override for name, (_, override) in files.items()}
-    sent = api.post(
-        f"/v1/batches/{batch['id']}/images",
-        files=parts,
-        data={"metadata_overrides": json.dumps(overrides)},
-    )
-    assert sent.status_code == 202, sent.text
-    api.post(f"/v1/batches/{batch['id']}/close")
-    for _ in range(400):
-        if api.get(f"/v1/batches/{batch['id']}").json()["is_processed"]:
-            break
-        time.sleep(0.1)
-    items = api.get(f"/v1/batches/{batch['id']}/items", params={"limit": 500}).json()["items"]
-    assert {item["status"] for item in items} == {"indexed"}, items
-    return {item["file"]: item["image_ids"] for item in items}
-
-
-def taken(position, minute, **fields):
-    """Metadata of one image of a drive to the east."""
-    when = datetime(2024, 5, 1, 10, minute, tzinfo=UTC).isoformat()
-    return {"lat": LAT, "lon": LON + 0.0002 * position, "captured_at": when, **fields}
 
 
 @pytest.fixture(scope="module")
@@ -127,22 +83,6 @@ def collections(api, gallery):
         }
         href = next((link["href"] for link in page["links"] if link["rel"] == "next"), None)
     return shown
-
-
-def items_of(api, collection, limit=100):
-    """Items of a collection over all pages of a size."""
-    items, href = [], f"/api/collections/{collection['id']}/items?limit={limit}"
-    while href:
-        page = api.get(href)
-        assert page.headers["content-type"] == "application/geo+json"
-        assert len(page.json()["features"]) <= limit
-        items += page.json()["features"]
-        href = next((link["href"] for link in page.json()["links"] if link["rel"] == "next"), None)
-    return items
-
-
-def link_of(document, rel):
-    return next((link for link in document["links"] if link["rel"] == rel), None)
 
 
 def test_landing_page_has_links_that_clients_need(api, validator):
@@ -310,23 +250,6 @@ SEARCHES = [
     {"datetime": "2024-05-02T00:00:00Z/.."},
     {"bbox": "-180,-90,180,90", "datetime": "../2024-05-01T10:02:00Z"},
 ]
-
-
-def matches(item, search):
-    lon, lat = item["geometry"]["coordinates"]
-    if "bbox" in search:
-        numbers = [float(part) for part in search["bbox"].split(",")]
-        half = len(numbers) // 2
-        west, east = (x + 360 if x < -180 else x for x in (numbers[0], numbers[half]))
-        inside = numbers[1] <= lat <= numbers[half + 1]
-        if not (inside and west - 1e-12 <= lon <= east + 1e-12):
-            return False
-    if "datetime" in search:
-        start, end = search["datetime"].split("/")
-        when = item["properties"]["datetime"]
-        if when is None or (start != ".." and when < start) or (end != ".." and when > end):
-            return False
-    return True
 
 
 @pytest.mark.parametrize("search", SEARCHES)

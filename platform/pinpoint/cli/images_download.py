@@ -20,8 +20,8 @@ app = typer.Typer()
 def download(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     image_id: ImageIdArgument,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="File to write; an existing file is replaced.")
+    output_file: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write; an existing file is replaced.")
     ],
     width: Annotated[
         int | None,
@@ -41,10 +41,12 @@ def download(  # noqa: PLR0913 - options of a command
         image_id = ids.find_image(client, image_id)
         jpeg = client.image_file(image_id, width=width, panorama=panorama)
     try:
-        write_atomic(out, jpeg, durable=False)
+        write_atomic(output_file, jpeg, durable=False)
     except OSError as error:
-        raise BadRequestError(f"{out} cannot be written: {describe_cause(error)}") from error
+        raise BadRequestError(
+            f"{output_file} cannot be written: {describe_cause(error)}"
+        ) from error
     if session.as_json:
-        output.print_json({"image_id": image_id, "file": str(out), "size_bytes": len(jpeg)})
+        output.print_json({"image_id": image_id, "file": str(output_file), "size_bytes": len(jpeg)})
     else:
-        output.print_line(f"image {image_id} is in {out} ({len(jpeg)} bytes)")
+        output.print_line(f"image {image_id} is in {output_file} ({len(jpeg)} bytes)")

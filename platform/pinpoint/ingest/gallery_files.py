@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.errors import ConflictError, NotFoundError
-from pinpoint.ingest.stored_images import MODIFIED_SINCE_INDEXING
-from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.checks import MODIFIED_SINCE_INDEXING, RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import BlobStore, JpegConverter
 from pinpoint.records import Image, Rejected

@@ -49,7 +49,7 @@ class CollectionItem:
     """An image or a stored panorama, with its neighbors in its collection."""
 
     id: UUID
-    """Of the image; of its front face for a panorama."""
+    """Id of the image, or of the first face of a panorama."""
     collection_id: UUID
     is_panorama: bool
     external_id: str
@@ -68,7 +68,7 @@ class CollectionItem:
     license: str | None
     attribution: str | None
     width_px: int
-    """Of the ingested file; that of its panorama for a face."""
+    """Width of the ingested file, which is the panorama for a face."""
     height_px: int
     attributes: Mapping[str, object]
     created_at: datetime

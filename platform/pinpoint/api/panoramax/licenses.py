@@ -18,7 +18,6 @@ _SPDX_BY_NAME: Final = {
     "cc0 1.0": "CC0-1.0",
     "cc0-1.0": "CC0-1.0",
     "etalab-2.0": "etalab-2.0",
-    "licence ouverte 2.0": "etalab-2.0",
     "odbl": "ODbL-1.0",
     "odbl-1.0": "ODbL-1.0",
 }

@@ -10,8 +10,6 @@ from fastapi import Request
 
 from pinpoint.records import CollectionItem, ItemReference
 
-GEOJSON: Final = "application/geo+json"
-JSON: Final = "application/json"
 JPEG: Final = "image/jpeg"
 MAP_TILE: Final = "application/vnd.mapbox-vector-tile"
 API_PATH: Final = "/api"

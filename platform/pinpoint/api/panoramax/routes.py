@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pinpoint import __version__
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AppServices, ReadCaller
-from pinpoint.api.panoramax.links import API_PATH, GEOJSON, JPEG, JSON, MAP_TILE, Links, make_link
+from pinpoint.api.panoramax.links import API_PATH, JPEG, MAP_TILE, Links, make_link
 from pinpoint.api.panoramax.search_query import (
     PageQuery,
     SearchQuery,
@@ -21,6 +21,7 @@ from pinpoint.api.panoramax.search_query import (
 )
 from pinpoint.api.panoramax.stac_collections import make_collection, make_collection_page
 from pinpoint.api.panoramax.stac_items import STAC_VERSION, make_feature_collection, make_item
+from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.errors import NotFoundError
 
 router = APIRouter(prefix=API_PATH, tags=["panoramax"])
@@ -117,7 +118,7 @@ def get_configuration(caller: ReadCaller) -> JSONResponse:
     summary="List collections",
     responses=_PROBLEMS,
 )
-def list_collections(
+def get_collections(
     request: Request,
     caller: ReadCaller,
     services: AppServices,
@@ -161,7 +162,7 @@ def get_collection(
     summary="List the items of a collection",
     responses=_PROBLEMS,
 )
-def list_items(
+def get_items(
     request: Request,
     collection_id: CollectionId,
     caller: ReadCaller,
@@ -237,7 +238,7 @@ def get_collection_thumbnail(
     summary="Search items",
     responses=_PROBLEMS,
 )
-def search_items(
+def get_search(
     request: Request,
     caller: ReadCaller,
     services: AppServices,

@@ -15,7 +15,7 @@ from pinpoint.api.v1.times import IntervalField
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Box, CollectionItem, ImageFilter, ItemPosition, LooksAt, Point
 
-MAX_LIMIT: Final = 1_000
+MAX_PAGE_ITEMS: Final = 1_000
 MAX_IDS: Final = 200
 MAX_PLACE_DISTANCE_M: Final = 10_000.0
 
@@ -37,7 +37,7 @@ Ids = Annotated[list[UUID], BeforeValidator(_split_ids), Field(max_length=MAX_ID
 class PageQuery(BaseModel):
     """Size and start of a page."""
 
-    limit: int = Field(default=100, ge=1, le=MAX_LIMIT, description="Maximum number per page.")
+    limit: int = Field(default=100, ge=1, le=MAX_PAGE_ITEMS, description="Maximum number per page.")
     cursor: str | None = Field(
         default=None, max_length=8_000, description="Cursor from the `next` link of a page."
     )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pinpoint.api.panoramax.licenses import OTHER, find_spdx_id, list_license_links
-from pinpoint.api.panoramax.links import GEOJSON, JPEG, JSON, Links, make_link
+from pinpoint.api.panoramax.links import JPEG, Links, make_link
 from pinpoint.api.panoramax.stac_items import STAC_VERSION, format_time
+from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.records import ImageCollection
 
 STATS_EXTENSION: Final = "https://stac-extensions.github.io/stats/v0.2.0/schema.json"

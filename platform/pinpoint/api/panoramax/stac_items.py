@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from pinpoint.api.panoramax.licenses import find_spdx_id, list_license_links
-from pinpoint.api.panoramax.links import GEOJSON, JPEG, JSON, Links, make_link
+from pinpoint.api.panoramax.links import JPEG, Links, make_link
+from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.media.panoramas import FACES
 from pinpoint.records import (
     FACE_FIELD_OF_VIEW_DEG,
@@ -71,7 +72,7 @@ def make_feature_collection(
 
 
 def list_providers(attribution: str | None, creator: str | None) -> list[dict[str, Any]]:
-    """Providers by role: the creator of an image, and whom its source credits."""
+    """Providers by role: the creator of an image, and the attribution of its source."""
     if attribution and creator and attribution != creator:
         return [
             {"name": creator, "roles": ["producer"]},
@@ -112,7 +113,7 @@ def _make_properties(item: CollectionItem, providers: list[dict[str, Any]]) -> d
     else:
         properties["datetimetz"] = properties["datetime"]
     if item.heading_deg is not None:
-        # A panorama has the heading of its front face, also if another face stands for it.
+        # The heading of a panorama is that of its front face, which may not be in the gallery.
         turn_deg = _TURNS_DEG.get(item.cubemap_face or "", 0.0) if item.is_panorama else 0.0
         properties["view:azimuth"] = (item.heading_deg - turn_deg) % 360.0
     for name in ("pitch", "roll"):

@@ -20,9 +20,9 @@ from pinpoint.records import Image
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
-MIN_WIDTH_PX: Final = 16
-MAX_WIDTH_PX: Final = 16_384
-MEDIA_TYPE: Final = "image/jpeg"
+MIN_FILE_WIDTH_PX: Final = 16
+MAX_FILE_WIDTH_PX: Final = 16_384
+FILE_MEDIA_TYPE: Final = "image/jpeg"
 FACE_NOT_IN_GALLERY: Final = "face_not_in_gallery"
 """Reason for a panorama of which a face was deleted or failed."""
 
@@ -32,26 +32,26 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_NAME_CHARS: Final = 100
 
 FILE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
+    200: {"content": {FILE_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}},
     206: {
         "description": "The requested range",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {FILE_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
     },
     304: {"description": "The client has this version"},
     **problems.problem_responses(401, 403, 404, 409, 416, 422, 503),
 }
 
-Width = Annotated[
+FileWidth = Annotated[
     int | None,
     Query(
-        ge=MIN_WIDTH_PX,
-        le=MAX_WIDTH_PX,
+        ge=MIN_FILE_WIDTH_PX,
+        le=MAX_FILE_WIDTH_PX,
         description="Maximum width in pixels; a smaller image is not enlarged. Without it, the "
         "image has its full size.",
         examples=[1024],
     ),
 ]
-Panorama = Annotated[
+WholePanorama = Annotated[
     bool,
     Query(
         description="Return the equirectangular panorama that a face was cut from, if its original "
@@ -73,8 +73,8 @@ def get_image_file(
     image_id: ImageId,
     caller: ReadCaller,
     services: AppServices,
-    width: Width = None,
-    panorama: Panorama = False,
+    width: FileWidth = None,
+    panorama: WholePanorama = False,
 ) -> Response:
     """Return an image as a JPEG without metadata (EXIF, GPS, XMP, IPTC, comments, previews).
 
@@ -103,7 +103,7 @@ def get_image_file(
     if is_not_modified(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     jpeg = services.gallery_files.read_jpeg(image, width=width, panorama=panorama)
-    return make_range_response(request, jpeg, etag, headers, MEDIA_TYPE)
+    return make_range_response(request, jpeg, etag, headers, FILE_MEDIA_TYPE)
 
 
 def _make_etag(image: Image, width: int | None, panorama: bool) -> str:

@@ -17,7 +17,7 @@ from pinpoint.media.panoramas import OVERSAMPLING, cut_face, window
 from pinpoint.media.renditions import orientation_of, upright
 from pinpoint.records import Pixels
 
-QUALITY: Final = 90
+CONVERSION_QUALITY: Final = 90
 """JPEG quality of images that are encoded again."""
 
 
@@ -86,5 +86,5 @@ def _decode_upright(image: Image.Image, size: tuple[int, int]) -> Pixels:
 def _encode_jpeg(pixels: Pixels) -> bytes:
     out = BytesIO()
     # From the array, so that no metadata that Pillow has of the file is written.
-    Image.fromarray(pixels).save(out, "JPEG", quality=QUALITY)
+    Image.fromarray(pixels).save(out, "JPEG", quality=CONVERSION_QUALITY)
     return out.getvalue()

@@ -41,7 +41,7 @@ from pinpoint.store.gallery.image_conditions import image_conditions
 from pinpoint.store.gallery.looks_at import looks_at_point
 from pinpoint.store.gallery.pictures import is_picture
 
-Columns = ColumnCollection[str, Any]
+_Columns = ColumnCollection[str, Any]
 
 RELATED_RADIUS_M: Final = 20.0
 """Radius of the related items of an item, meters."""
@@ -141,8 +141,8 @@ def search_items(
     return _read_items(connection, page, _order_by_id, limit)
 
 
-def _looks_at(columns: Columns, looks_at: LooksAt, min_distance_m: float) -> ColumnElement[bool]:
-    """Whether an item shows a point; the front face of a panorama stands for all directions."""
+def _looks_at(columns: _Columns, looks_at: LooksAt, min_distance_m: float) -> ColumnElement[bool]:
+    """Whether an item shows a point; a panorama shows all directions around it."""
     point = func.ST_GeogFromText(geography(looks_at.point))
     return and_(
         func.ST_DWithin(columns.geog, point, looks_at.distance_m),
@@ -190,7 +190,7 @@ def list_related_items(connection: Connection, item: CollectionItem) -> list[Ite
     return [_to_reference(row, row.collection_id) for row in rows]
 
 
-def _collection_columns(columns: Columns) -> list[ColumnElement[Any]]:
+def _collection_columns(columns: _Columns) -> list[ColumnElement[Any]]:
     # Longitudes from 0 to 360 give the narrower box of a collection across the antimeridian.
     eastern_lon = case((columns.lon < 0, columns.lon + 360.0), else_=columns.lon)
     return [
@@ -234,28 +234,28 @@ def _to_collection(row: Any) -> ImageCollection:
     )
 
 
-def _order_columns(columns: Columns) -> list[ColumnElement[Any]]:
+def _order_columns(columns: _Columns) -> list[ColumnElement[Any]]:
     """Order of `pictures.capture_order`, as the index has it."""
     time = func.coalesce(columns.captured_at, _LAST_TIME)
     return [time, columns.external_id.collate("C"), columns.id]
 
 
-def _select_items(columns: Columns) -> Select[Any]:
+def _select_items(columns: _Columns) -> Select[Any]:
     return select(*(columns[name] for name in _ITEM_COLUMNS)).where(is_picture(columns))
 
 
-def _order_by_id(columns: Columns) -> list[ColumnElement[Any]]:
+def _order_by_id(columns: _Columns) -> list[ColumnElement[Any]]:
     return [columns.id]
 
 
-def _order_key(columns: Columns) -> Any:
+def _order_key(columns: _Columns) -> Any:
     return tuple_(*_order_columns(columns))
 
 
 def _read_items(
     connection: Connection,
     statement: Select[Any],
-    list_order: Callable[[Columns], list[ColumnElement[Any]]],
+    list_order: Callable[[_Columns], list[ColumnElement[Any]]],
     limit: int,
 ) -> list[CollectionItem]:
     """First rows of a statement in an order, each with its neighbors in its collection."""

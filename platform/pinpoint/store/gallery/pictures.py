@@ -1,8 +1,8 @@
 """Pictures and collections: what the Panoramax API calls the images of `layer_images`.
 
 A *picture* is an image, or all faces of one panorama (`is_panorama`). Its id is the id of its first
-face: the front face if it is visible, else the first by name. If the panorama is not kept, each face
-is a picture.
+face: the front face if it is visible, else the first by name. If the panorama is not kept, each of
+its faces is a picture.
 
 A *collection* is a sequence of a source. The images of a source without a sequence form one
 collection per day (UTC) of capture, and one more without a capture time. Its id is the column
@@ -17,10 +17,10 @@ from sqlalchemy import ColumnCollection, ColumnElement, or_, select
 
 from pinpoint.store.db.views import layer_images
 
-Columns = ColumnCollection[str, Any]
+_Columns = ColumnCollection[str, Any]
 
 
-def is_picture(columns: Columns) -> ColumnElement[bool]:
+def is_picture(columns: _Columns) -> ColumnElement[bool]:
     """Whether an image is a picture or the first face of one.
 
     Args:
@@ -41,7 +41,7 @@ def is_picture(columns: Columns) -> ColumnElement[bool]:
     return or_(~columns.is_panorama, columns.id == first_face)
 
 
-def _face_order(columns: Columns) -> list[ColumnElement[Any]]:
+def _face_order(columns: _Columns) -> list[ColumnElement[Any]]:
     """Order of the faces of one panorama."""
     return [
         (columns.cubemap_face == "front").desc().nulls_last(),
@@ -50,7 +50,7 @@ def _face_order(columns: Columns) -> list[ColumnElement[Any]]:
     ]
 
 
-def capture_order(columns: Columns) -> list[ColumnElement[Any]]:
+def capture_order(columns: _Columns) -> list[ColumnElement[Any]]:
     """Order of the pictures of one collection: by capture time, then by file name."""
     return [
         columns.captured_at.asc().nulls_last(),
