@@ -44,6 +44,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         database=harness.database,
         # As in the real API: only functions that the API role may call.
         api_keys=ApiKeyStore(harness.as_api),
+        gallery=GalleryDatabase(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,
         with_current_encoder=lambda do: do(harness.encoder),

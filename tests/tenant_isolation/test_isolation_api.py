@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -68,6 +69,8 @@ FOREIGN: dict[tuple[str, str], Any] = {
         ("collection", lambda one, photo: {}),
     ],
     ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
+    ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
     ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
 }
@@ -75,6 +78,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
 WITHOUT_ID = {
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
+    ("POST", "/v1/neighbors"),
     ("GET", "/"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -195,6 +199,10 @@ def iterate_reads(tenant, photo):
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/v1/images?looks_at_lat=48.85&looks_at_lon=2.35&looks_at_distance_m=50000",
+            "/v1/coverage?resolution=7",
+            "/v1/coverage?resolution=3&source_kind=photo",
+            "/v1/gaps?resolution=5",
             "/",
             "/health/live",
             "/health/ready",
@@ -218,6 +226,9 @@ def iterate_reads(tenant, photo):
             yield "image", http.get(f"/v1/images/{image}")
             yield "neighbors", http.get(f"/v1/images/{image}/neighbors?radius_m=50000&limit=200")
             yield "similar", http.post("/v1/similar", data={"image_id": str(image), "limit": 200})
+        points = [{"lat": 48.85, "lon": 2.3511}, {"lat": 0, "lon": 0}]
+        nearby = {"points": points, "radius_m": 50_000, "limit_per_kind": 100}
+        yield "neighbors of points", http.post("/v1/neighbors", json=nearby)
         yield "locate", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "similar", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
 
@@ -265,6 +276,46 @@ def test_image_list_has_the_images_of_its_organization_only(tenant_pair, tenant_
     assert names.status_code == 404
     assert behind.status_code == 200
     assert {image["id"] for image in behind.json()["images"]} <= set(listed_ids)
+
+
+IMAGE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WORLD = {
+    "type": "Polygon",
+    "coordinates": [
+        [[-180, -90], [0, -90], [180, -90], [180, 90], [0, 90], [-180, 90], [-180, -90]]
+    ],
+}
+
+
+@BOTH
+@pytest.mark.parametrize("media_type", ["application/json", "application/geo+json", "text/csv"])
+def test_image_list_with_filters_has_no_image_of_the_other_organization(
+    tenant_pair, tenant_name, media_type
+):
+    """Both have images of the same files, so each filter matches images of both."""
+    requester, other = tenant_pair.pair(tenant_name)
+    _, name = other.column(
+        "SELECT external_id FROM images WHERE organization_id = :org ORDER BY 1 LIMIT 2"
+    )
+    with requester.http() as http:
+        for filters in (
+            {"bbox": "-180,-90,180,90"},
+            {"polygon": json.dumps(WORLD)},
+            {"lat": 48.85, "lon": 2.35, "radius_m": 20_000},
+            {"datetime": "0000-01-01T00:00:00Z/.."},
+            {"state": ["indexed", "failed", "pending"]},
+            {"source_kind": "street"},
+            {"file_name": f"{name.rpartition('/')[2][:2]}*"},
+            {"creator": "nobody", "sequence": "none", "camera": "none", "attribute": "a=b"},
+        ):
+            page = http.get(
+                "/v1/images", params={"limit": 1000, **filters}, headers={"Accept": media_type}
+            )
+            assert page.status_code == 200, page.text
+            assert not tenant_pair.leaks(page.text + str(page.headers), other), filters
+            ids = requester.ids() & set(IMAGE_ID.findall(page.text))
+            # No image has a time or a creator.
+            assert bool(ids) == (not {"creator", "datetime"} & set(filters)), filters
 
 
 @BOTH

@@ -15,15 +15,17 @@ from starlette.concurrency import run_in_threadpool
 from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
+from pinpoint.api.ogc import routes as layers
 from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, image_files, images, locate, sources
+from pinpoint.api.v1 import batches, image_files, images, locate, sources, spatial
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
+from pinpoint.http_headers import API_KEY_HEADER
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.sign_in_urls import keyless_warning
@@ -36,6 +38,8 @@ ROUTE_MODULES: Final = (
     images,
     image_files,
     sources,
+    spatial,
+    layers,
     routes,
     map_tiles,
     health,
@@ -43,6 +47,25 @@ ROUTE_MODULES: Final = (
     metrics,
 )
 _SPARE_THREADS: Final = 24
+_KEY_SCHEMES: Final = {
+    "HTTPBearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key: `Authorization: Bearer <key>`.",
+    },
+    "HTTPBasic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "Any user name, and an API key as password.",
+    },
+    "APIKeyHeader": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY_HEADER,
+        "description": "An API key.",
+    },
+}
+"""Forms of an API key (`pinpoint.api.auth`)."""
 
 DESCRIPTION: Final = (
     "Where was this photo taken, and what is the evidence? "
@@ -133,6 +156,7 @@ def _describe_common_responses(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generated()
         schemas = document["components"]["schemas"]
+        document["components"].setdefault("securitySchemes", {}).update(_KEY_SCHEMES)
         if "Problem" not in schemas:
             schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(schema.pop("$defs", {}))
@@ -141,7 +165,11 @@ def _describe_common_responses(app: FastAPI) -> None:
             for operation in methods.values():
                 if "security" in operation:
                     # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
-                    operation["security"] = [{"HTTPBearer": []}, {}]
+                    operation["security"] = [*({name: []} for name in _KEY_SCHEMES), {}]
+                for response in operation["responses"].values():
+                    for content in response.get("content", {}).values():
+                        # Definitions of schemas that a route declares for a media type.
+                        schemas.update(content.get("schema", {}).pop("$defs", {}))
                 if "requestBody" in operation:
                     for status, declared in problems.problem_responses(408, 413, 415).items():
                         operation["responses"].setdefault(str(status), declared)

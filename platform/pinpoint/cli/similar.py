@@ -10,6 +10,7 @@ import typer
 from pinpoint.cli import ids, output
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.filter_options import (
+    AreaOption,
     BboxOption,
     CenterOption,
     DatetimeOption,
@@ -43,6 +44,7 @@ def similar(  # noqa: PLR0913 - options of a command
     center: CenterOption = None,
     radius: RadiusOption = None,
     bbox: BboxOption = None,
+    area: AreaOption = None,
     datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -59,6 +61,7 @@ def similar(  # noqa: PLR0913 - options of a command
         center=center,
         radius_m=radius,
         bbox=bbox,
+        area=area,
         interval=datetime,
     )
     crops = read_crops(crop, 0 if photo is None else 1)

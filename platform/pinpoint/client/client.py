@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+import httpx
+
 from pinpoint.client import folders
-from pinpoint.client.photos import Photo, read_photo, read_photos
-from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
-from pinpoint.errors import BadRequestError
+from pinpoint.client.photos import Photo, read_photos
+from pinpoint.client.spatial_queries import SpatialQueries
+from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
 Id = str | UUID
 
 
-class Client:
+class Client(SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
 
     def __init__(self, transport: HttpTransport) -> None:
@@ -92,7 +94,8 @@ class Client:
             parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
                 a list with one value for each of several photos), `query_kind`, `source_kinds`,
                 `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
-                maximum longitude and latitude), `polygon` (GeoJSON), `datetime` (text as
+                maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
+                or FeatureCollection, text or dict), `datetime` (text as
                 `start/end`, or a pair of times with None as an open end; both ends are included),
                 `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
                 instead of the gallery), `verify` (number of candidates that are compared by local
@@ -139,7 +142,7 @@ class Client:
                 `exclude_group`.
         """
         form = to_form({**parameters, "image_id": image_id})
-        files = None if photo is None else [("photo", read_photo(photo))]
+        files = None if photo is None else read_photos(photo)
         result: Json = self._transport.call("POST", "/v1/similar", form=form, files=files)
         return result
 
@@ -152,7 +155,7 @@ class Client:
 
     def source(self, name_or_id: Id) -> Json:
         """Return one source."""
-        row: Json = self._transport.call("GET", f"/v1/sources/{_to_path_segment(name_or_id)}")
+        row: Json = self._transport.call("GET", f"/v1/sources/{to_path_segment(name_or_id)}")
         return row
 
     def add_source(
@@ -178,7 +181,7 @@ class Client:
     def erase_source(self, name_or_id: Id) -> int:
         """Erase a source with its images; return the number of images."""
         return int(
-            self._transport.call("DELETE", f"/v1/sources/{_to_path_segment(name_or_id)}")["images"]
+            self._transport.call("DELETE", f"/v1/sources/{to_path_segment(name_or_id)}")["images"]
         )
 
     # --- batches -----------------------------------------------------------------------------
@@ -211,20 +214,18 @@ class Client:
             else None
         )
         added: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
+            "POST", f"/v1/batches/{to_path_segment(batch_id)}/images", form=form, files=contents
         )
         return added
 
     def close_batch(self, batch_id: Id) -> Json:
         """Close a batch: it accepts no more files."""
-        batch: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/close"
-        )
+        batch: Json = self._transport.call("POST", f"/v1/batches/{to_path_segment(batch_id)}/close")
         return batch
 
     def batch(self, batch_id: Id) -> Json:
         """Return the status of a batch."""
-        batch: Json = self._transport.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
+        batch: Json = self._transport.call("GET", f"/v1/batches/{to_path_segment(batch_id)}")
         return batch
 
     def batches(
@@ -245,14 +246,14 @@ class Client:
         """List a page of a batch's files: `{"items": [...], "next": position | None}`."""
         query = {"status": status, "after": after, "limit": limit}
         page: Json = self._transport.call(
-            "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query
+            "GET", f"/v1/batches/{to_path_segment(batch_id)}/items", query=query
         )
         return page
 
     def retry(self, batch_id: Id) -> int:
         """Queue each failed or canceled file once more; return their number."""
         return int(
-            self._transport.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/retry")[
+            self._transport.call("POST", f"/v1/batches/{to_path_segment(batch_id)}/retry")[
                 "retried"
             ]
         )
@@ -260,7 +261,7 @@ class Client:
     def cancel(self, batch_id: Id) -> Json:
         """Close a batch and cancel files that no worker has started: `{canceled, batch}`."""
         canceled: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel"
+            "POST", f"/v1/batches/{to_path_segment(batch_id)}/cancel"
         )
         return canceled
 
@@ -309,22 +310,42 @@ class Client:
     # --- images ------------------------------------------------------------------------------
 
     def images(self, **filters: Any) -> Json:
-        """List a page of images by source name, file name and id: `{"images": [...], "next": …}`.
+        """List a page of images by file name and id: `{"images": [...], "next": …}`.
 
         Args:
-            filters: `source` and `source_kind` (one or a list), `file_name` (`*` matches any
-                text, `?` one character), `state`, `id_prefix`, `limit`, `cursor`. Alternatively
-                `next` alone: the unchanged link of the previous page.
+            filters: `source`, `source_kind`, `creator`, `sequence`, `camera` and `state` (one or a
+                list), `attribute` (`NAME=VALUE`, one or a list), `file_name` (`*` matches any text,
+                `?` one character), `id_prefix`; `lat`, `lon`, `radius_m`, `bbox`, `polygon` and
+                `datetime` as in `locate`; `limit`, `cursor`. Alternatively `next` alone: the
+                unchanged link of the previous page.
         """
         link = filters.pop("next", None)
-        if link is not None:
-            filters = parse_qs(urlsplit(str(link)).query)
-        page: Json = self._transport.call("GET", "/v1/images", query=filters)
+        query = to_form(filters) if link is None else parse_qs(urlsplit(str(link)).query)
+        page: Json = self._transport.call("GET", "/v1/images", query=query)
         return page
+
+    def image_pages(
+        self, media_type: str = "application/json", **filters: Any
+    ) -> Iterator[httpx.Response]:
+        """Request all pages of images, one after the other.
+
+        Args:
+            media_type: `application/json`, `application/geo+json` or `text/csv`.
+            filters: As `images`; `cursor` selects the first page.
+        """
+        path, query = "/v1/images", to_form(filters)
+        while True:
+            response = self._transport.send(
+                "GET", path, params=query, headers={"Accept": media_type}
+            )
+            yield response
+            if "next" not in response.links:
+                return
+            query = parse_qs(urlsplit(response.links["next"]["url"]).query)
 
     def image(self, image_id: Id) -> Json:
         """Return one image."""
-        image: Json = self._transport.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
+        image: Json = self._transport.call("GET", f"/v1/images/{to_path_segment(image_id)}")
         return image
 
     def update(self, image_id: Id, **fields: Any) -> Json:
@@ -335,17 +356,17 @@ class Client:
         """
         body = json.loads(json.dumps(fields, default=to_text))
         image: Json = self._transport.call(
-            "PATCH", f"/v1/images/{_to_path_segment(image_id)}", body=body
+            "PATCH", f"/v1/images/{to_path_segment(image_id)}", body=body
         )
         return image
 
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
-        self._transport.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")
+        self._transport.call("DELETE", f"/v1/images/{to_path_segment(image_id)}")
 
     def thumbnail(self, image_id: Id) -> bytes:
         """Return a small JPEG of an image."""
-        return self._transport.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
+        return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/thumbnail")
 
     def image_file(
         self, image_id: Id, *, width: int | None = None, panorama: bool = False
@@ -362,22 +383,7 @@ class Client:
             ConflictError: The file was modified since it was indexed, or cannot be decoded.
         """
         query = {"width": width, "panorama": "true" if panorama else None}
-        return self._transport.fetch(f"/v1/images/{_to_path_segment(image_id)}/file", query)
-
-    def neighbors(
-        self,
-        image_id: Id,
-        *,
-        radius_m: float = 250.0,
-        source_kinds: Sequence[str] = (),
-        limit: int = 20,
-    ) -> list[Json]:
-        """List images near an image with `distance_m`, nearest first."""
-        query = {"radius_m": radius_m, "source_kind": list(source_kinds) or None, "limit": limit}
-        neighbors: list[Json] = self._transport.call(
-            "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbors", query=query
-        )["neighbors"]
-        return neighbors
+        return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/file", query)
 
     # --- health ------------------------------------------------------------------------------
 
@@ -385,10 +391,3 @@ class Client:
         """Return the state of each component; raise `UnavailableError` if one does not answer."""
         status: Json = self._transport.call("GET", "/health/ready")
         return status
-
-
-def _to_path_segment(identity: Id) -> str:
-    text = str(identity)
-    if not text or "/" in text or text in (".", ".."):
-        raise BadRequestError(f"{text!r} is not a valid name or id")
-    return text

@@ -1,4 +1,4 @@
-"""Photos of a query as parts of a form."""
+"""Reads the query photos of a request."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from pinpoint.errors import BadRequestError, describe_cause
 
 Photo = str | Path | bytes
+"""Path or bytes of an image."""
 
 
 def read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
-    """Parts `photo` of a form, one for each photo, in order."""
-    photos = [photo] if isinstance(photo, str | Path | bytes) else photo
-    return [("photo", read_photo(entry)) for entry in photos]
-
-
-def read_photo(photo: Photo) -> tuple[str, bytes]:
-    """File name and bytes of a photo.
+    """Read one or several photos as parts of a form.
 
     Raises:
-        BadRequestError: The file is missing or cannot be read.
+        BadRequestError: A file cannot be read (`unreadable`).
     """
+    photos = [photo] if isinstance(photo, str | Path | bytes) else photo
+    return [("photo", _read_photo(entry)) for entry in photos]
+
+
+def _read_photo(photo: Photo) -> tuple[str, bytes]:
     if isinstance(photo, bytes):
         return "photo", photo
     path = Path(photo)

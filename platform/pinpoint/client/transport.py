@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import httpx
 
@@ -142,6 +143,11 @@ class HttpTransport:
         except httpx.HTTPError as error:
             raise self._connection_error(error) from error
         except httpx.InvalidURL as error:
+            if "too long" in str(error):
+                raise errors.BadRequestError(
+                    "the filters are too long for a URL: simplify the outline of the area, or use "
+                    "its bbox"
+                ) from error
             raise _invalid_server_error(self.server) from error
         if response.is_error:
             raise error_from_response(response)
@@ -259,3 +265,15 @@ def to_form(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def to_text(value: object) -> str:
     """Convert a value to text; times to ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def to_path_segment(identity: str | UUID) -> str:
+    """Convert a name or id to a part of a path.
+
+    Raises:
+        BadRequestError: It would change the path.
+    """
+    text = str(identity)
+    if not text or "/" in text or text in (".", ".."):
+        raise errors.BadRequestError(f"{text!r} is not a valid name or id")
+    return text

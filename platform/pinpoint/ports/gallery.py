@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
@@ -11,10 +11,14 @@ from pinpoint.records import (
     CellFilter,
     CollectionItem,
     CoverageCell,
+    Feature,
+    FeaturePage,
+    FeatureQuery,
     ImageCollection,
     ImageFilter,
     ItemPosition,
     ItemReference,
+    LayerExtent,
     Point,
     PointNeighbor,
     SourceKind,
@@ -72,6 +76,26 @@ class GalleryReader(Protocol):
         """Number of visible faces that come from the same file as a face, including itself."""
         ...
 
+    def features(self, layer_name: str, query: FeatureQuery) -> FeaturePage:
+        """A page of the features of a layer, ordered by id."""
+        ...
+
+    def feature(self, layer_name: str, feature_id: str) -> Feature | None:
+        """One feature of a layer; None if there is none with this id."""
+        ...
+
+    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of a layer (Mapbox Vector Tile 2.1).
+
+        Raises:
+            NotFoundError: The layer has no tiles.
+        """
+        ...
+
+    def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
+        """Bounds of layers by name; each contains all features of its layer."""
+        ...
+
     def neighbors(
         self,
         points: Sequence[Point],
@@ -109,6 +133,8 @@ class GalleryReader(Protocol):
 class Gallery(Protocol):
     """Opens gallery readers."""
 
-    def read(self, organization_id: UUID) -> AbstractContextManager[GalleryReader]:
-        """A read-only transaction in one organization."""
+    def read(
+        self, organization_id: UUID, *, timeout_s: float | None = None
+    ) -> AbstractContextManager[GalleryReader]:
+        """A read-only transaction in one organization; `timeout_s` limits each statement."""
         ...

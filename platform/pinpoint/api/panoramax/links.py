@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import Request
 
+from pinpoint.api.v1.media_types import JSON
 from pinpoint.records import CollectionItem, ItemReference
 
 JPEG: Final = "image/jpeg"

@@ -2,8 +2,9 @@
 
 Kept are the segments that pixels depend on (tables, frames, scans), the color profile (ICC), the
 color transform (Adobe) and the pixel aspect ratio (JFIF). EXIF is replaced by its orientation
-alone. Everything else is removed: EXIF, XMP, IPTC, GPS, comments, previews, notes of the manufacturer, further
-images and all bytes after the image. Runs in the child. Markers: ITU-T T.81, annex B.
+alone. Everything else is removed: EXIF, XMP, IPTC, GPS, comments, previews, notes of the
+manufacturer, further images and all bytes after the image. Runs in the child. Markers: ITU-T T.81,
+annex B.
 """
 
 from __future__ import annotations

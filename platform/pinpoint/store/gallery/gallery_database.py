@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from pinpoint.errors import NotFoundError
 from pinpoint.records import (
+    FEATURE_LAYERS,
     CellFilter,
     CollectionItem,
     CoverageCell,
+    Feature,
+    FeaturePage,
+    FeatureQuery,
     ImageCollection,
     ImageFilter,
     ItemPosition,
     ItemReference,
+    LayerExtent,
     Point,
     PointNeighbor,
     SourceKind,
 )
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
-from pinpoint.store.gallery import collection_items, coverage_cells, point_neighbors
+from pinpoint.store.gallery import (
+    cell_features,
+    collection_items,
+    coverage_cells,
+    feature_pages,
+    point_neighbors,
+)
 
 
 class LayerReader:
@@ -78,6 +90,38 @@ class LayerReader:
         """Number of visible faces that come from the same file as a face."""
         return collection_items.count_faces(self._connection, image_id)
 
+    def features(self, layer_name: str, query: FeatureQuery) -> FeaturePage:
+        """A page of the features of a layer."""
+        layer = FEATURE_LAYERS[layer_name]
+        if layer.is_gridded:
+            return cell_features.read_cell_features(self._connection, layer, query)
+        return feature_pages.read_rows(self._connection, layer, query)
+
+    def feature(self, layer_name: str, feature_id: str) -> Feature | None:
+        """One feature of a layer; None if there is none with this id."""
+        page = self.features(layer_name, FeatureQuery(limit=1, ids=(feature_id,)))
+        return page.features[0] if page.features else None
+
+    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of a layer.
+
+        Raises:
+            NotFoundError: The layer has no tiles.
+        """
+        raise NotFoundError(f"the layer {layer_name} has no tiles")
+
+    def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
+        """Bounds of layers by name; images and cells have the same ones."""
+        counted = None
+        extents = {}
+        for name in layer_names:
+            if name == "queries" or counted is None:
+                extents[name] = feature_pages.read_extent(self._connection, FEATURE_LAYERS[name])
+                counted = counted if name == "queries" else extents[name]
+            else:
+                extents[name] = counted
+        return extents
+
     def neighbors(
         self,
         points: Sequence[Point],
@@ -99,7 +143,7 @@ class LayerReader:
         self, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
     ) -> list[CoverageCell]:
         """A page of cells with images, ordered by id."""
-        return coverage_cells.read_cells(
+        return coverage_cells.read_coverage_cells(
             self._connection, cell_filter, limit=limit, after_cell=after_cell
         )
 
@@ -115,9 +159,15 @@ class GalleryDatabase:
         self._transactions = transactions
 
     @contextmanager
-    def read(self, organization_id: UUID) -> Iterator[LayerReader]:
+    def read(
+        self, organization_id: UUID, *, timeout_s: float | None = None
+    ) -> Iterator[LayerReader]:
         """A read-only transaction with the views of one organization, and no other rights."""
         with self._transactions.begin(
-            organization_id, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
+            organization_id,
+            read_only=True,
+            role=READER_ROLE,
+            schema=LAYERS_SCHEMA,
+            timeout_s=timeout_s,
         ) as unit:
             yield LayerReader(unit.connection)
