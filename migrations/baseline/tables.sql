@@ -136,6 +136,11 @@ CREATE INDEX ix_images_organization_id_camera ON images (organization_id, camera
     WHERE camera IS NOT NULL;
 CREATE INDEX ix_images_attributes ON images USING gin (attributes jsonb_path_ops);
 CREATE INDEX ix_images_modified_xid ON images (modified_xid);
+-- The items of a collection in the order of their capture, and collections page by page.
+CREATE INDEX ix_images_collection_items ON images
+    (organization_id, collection_id, coalesce(captured_at, 'infinity'::timestamptz),
+     external_id COLLATE "C", id)
+    WHERE state <> 'deleted';
 -- A path of 4,096 bytes gives a URI of 12 kB; a b-tree entry is limited to 2.7 kB. A hash index
 -- stores no text, and URIs are only compared for equality.
 CREATE INDEX ix_images_uri ON images USING hash (uri);

@@ -57,9 +57,25 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}/file"): [
+        ("image", lambda one, photo: {}),
+        ("image", lambda one, photo: {"params": {"width": 100}}),
+        ("image", lambda one, photo: {"headers": {"Range": "bytes=0-9"}}),
+        ("image", lambda one, photo: {"headers": {"If-None-Match": "*"}}),
+    ],
     ("GET", "/v1/images/{image_id}/neighbors"): [
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
+    ("GET", "/api/collections/{collection_id}"): [("collection", lambda one, photo: {})],
+    ("GET", "/api/collections/{collection_id}/items"): [
+        ("collection", lambda one, photo: {}),
+        ("collection", lambda one, photo: {"params": {"limit": 1}}),
+    ],
+    # The item is in the table of `test_items_of_the_other_organization_are_not_found`, too.
+    ("GET", "/api/collections/{collection_id}/items/{item_id}"): [
+        ("collection", lambda one, photo: {}),
+    ],
+    ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
@@ -76,6 +92,13 @@ WITHOUT_ID = {
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/sign-in"),
+    ("GET", "/api"),
+    ("GET", "/api/conformance"),
+    ("GET", "/api/configuration"),
+    ("GET", "/api/collections"),
+    ("GET", "/api/search"),
+    ("GET", "/api/map/style.json"),
+    ("GET", "/api/map/{z}/{x}/{y}.mvt"),
 }
 
 
@@ -109,7 +132,7 @@ def iterate_responses(tenant_pair, requester, id_, sort):
                 if id_sort != sort:
                     continue
                 url = path.replace("{suffix}", "csv")
-                for name in ("batch_id", "image_id", "source_id"):
+                for name in ("batch_id", "image_id", "source_id", "collection_id", "item_id"):
                     url = url.replace(f"{{{name}}}", id_)
                 yield (
                     (method, path),
@@ -129,7 +152,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image"])
+@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection"])
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):
@@ -156,6 +179,7 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
     harmless = [
         ("GET", "/v1/images/{image}"),
         ("GET", "/v1/images/{image}/thumbnail"),
+        ("GET", "/v1/images/{image}/file"),
         ("GET", "/v1/images/{image}/neighbors"),
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),
@@ -163,6 +187,10 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/images?source={source}"),
         ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
+        ("GET", "/api/collections/{collection}"),
+        ("GET", "/api/collections/{collection}/items"),
+        ("GET", "/api/collections/{collection}/items/{image}"),
+        ("GET", "/api/collections/{collection}/thumb.jpg"),
     ]
     with requester.http() as http:
         for method, path in harmless:
@@ -189,8 +217,17 @@ def iterate_reads(tenant, photo):
             "/",
             "/health/live",
             "/health/ready",
+            "/api",
+            "/api/configuration",
+            "/api/collections?limit=1000",
+            "/api/search?limit=1000",
+            "/api/search?limit=1000&bbox=-180,-90,180,90",
+            "/api/search?limit=1000&place_position=2.3511,48.85&place_distance=1000"
+            "&place_fov_tolerance=180",
         ):
             yield path, http.get(path)
+        for collection in http.get("/api/collections?limit=1000").json()["collections"]:
+            yield "items", http.get(f"/api/collections/{collection['id']}/items?limit=1000")
         batches = http.get("/v1/batches?limit=500").json()["batches"]
         for batch in batches:
             for path in (f"/v1/batches/{batch['id']}", f"/v1/batches/{batch['id']}/items"):
@@ -364,6 +401,37 @@ def test_image_list_with_id_prefix_of_other_organization_is_empty(
             assert other_org.status_code == same_org.status_code == 200
             assert other.shared[sort] not in [row["id"] for row in other_org.json()[listed]]
             assert requester.shared[sort] in [row["id"] for row in same_org.json()[listed]]
+
+
+@BOTH
+def test_items_of_the_other_organization_are_not_found(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    unknown = str(uuid4())
+    with requester.http() as http:
+        item = "/api/collections/{collection}/items/{image}"
+        theirs = http.get(item.format(**other.shared))
+        mixed = http.get(item.format(**{**requester.shared, "image": other.shared["image"]}))
+        missing = http.get(item.format(**{**requester.shared, "image": unknown}))
+        searches = [
+            http.get("/api/search", params={name: value, "limit": 1000}).json()
+            for name, value in (
+                ("ids", other.shared["image"]),
+                ("ids", unknown),
+                ("collections", other.shared["collection"]),
+                ("collections", unknown),
+            )
+        ]
+        cursor = http.get(
+            "/api/search", params={"cursor": other.shared["image"], "limit": 1000}
+        ).json()
+    assert theirs.status_code == 404
+    assert comparable_response(mixed, other.shared["image"]) == comparable_response(
+        missing, unknown
+    )
+    assert [search["features"] for search in searches] == [[]] * 4
+    assert searches[0] == searches[1]
+    # An id of the other organization is only a position in the own order.
+    assert not tenant_pair.leaks(json.dumps(cursor).replace(other.shared["image"], ""), other)
 
 
 @BOTH

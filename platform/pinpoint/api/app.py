@@ -17,12 +17,22 @@ from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
 from pinpoint.api.export_stream import ExportSlots
 from pinpoint.api.ogc import routes as layers
+from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, exports, image_metadata, images, locate, sources, spatial
+from pinpoint.api.v1 import (
+    batches,
+    exports,
+    image_files,
+    image_metadata,
+    images,
+    locate,
+    sources,
+    spatial,
+)
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.http_headers import API_KEY_HEADER
@@ -40,9 +50,12 @@ ROUTE_MODULES: Final = (
     image_metadata,
     images,
     exports,
+    image_files,
     sources,
     spatial,
     layers,
+    routes,
+    map_tiles,
     health,
     sign_in,
     metrics,

@@ -70,6 +70,7 @@ TITLES: Final[dict[str, str]] = {
     "invalid_request": "The request does not match the documented schema",
     "method_not_allowed": "The path does not support this method",
     "unsupported_media_type": "The body has the wrong content type",
+    "range_not_satisfiable": "The file has no byte of the requested range",
     "request_timeout": "The request arrived too slowly",
     "internal": "Internal error",
 }

@@ -135,6 +135,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint images import-metadata corrections.csv --report result.csv",
         "pinpoint images import-metadata ~/qgis/moved.gpkg --source trips --json",
     ),
+    "images download": (
+        f"pinpoint images download {_IMAGE} -o photo.jpg",
+        f"pinpoint images download {_IMAGE} -o face.jpg --width 800",
+        f"pinpoint images download {_IMAGE} -o sphere.jpg --panorama",
+    ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
     "export": (
         "pinpoint export -o gallery.parquet",

@@ -27,6 +27,7 @@ from pinpoint.cli import (
     export,
     gaps,
     images,
+    images_download,
     images_list,
     import_metadata,
     index,
@@ -67,6 +68,7 @@ app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
 images.app.add_typer(import_metadata.app)
+images.app.add_typer(images_download.app)
 images.app.add_typer(images_list.app)
 images.app.add_typer(looking_at.app)
 app.add_typer(images.app, name="images")

@@ -370,6 +370,23 @@ class Client(Downloads, SpatialQueries):
         """Return a small JPEG of an image."""
         return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/thumbnail")
 
+    def image_file(
+        self, image_id: Id, *, width: int | None = None, panorama: bool = False
+    ) -> bytes:
+        """Return an image as a JPEG without metadata.
+
+        Args:
+            image_id: The image.
+            width: Maximum width in pixels; None for the full size. An image is never enlarged.
+            panorama: Whether to return the panorama that a face was cut from.
+
+        Raises:
+            NotFoundError: There is no such image, or its file is not stored or is missing.
+            ConflictError: The file was modified since it was indexed, or cannot be decoded.
+        """
+        query = {"width": width, "panorama": "true" if panorama else None}
+        return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/file", query)
+
     # --- health ------------------------------------------------------------------------------
 
     def ready(self) -> Json:

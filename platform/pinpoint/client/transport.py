@@ -127,9 +127,9 @@ class HttpTransport:
                 f"{response.request.url} is not a Pinpoint API: its answer is not JSON"
             ) from error
 
-    def fetch(self, path: str) -> bytes:
+    def fetch(self, path: str, query: Mapping[str, Any] | None = None) -> bytes:
         """Download a file; return its bytes."""
-        return self.send("GET", path).content
+        return self.send("GET", path, params=_drop_none(query)).content
 
     def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         """Send one request; return its successful response.

@@ -200,6 +200,15 @@ images = Table(
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_collection_id_captured_at", "collection_id", "captured_at"),
     Index("ix_images_modified_xid", "modified_xid"),
+    Index(
+        "ix_images_collection_items",
+        "organization_id",
+        "collection_id",
+        text("coalesce(captured_at, 'infinity'::timestamptz)"),
+        text('external_id COLLATE "C"'),
+        "id",
+        postgresql_where=text("state <> 'deleted'"),
+    ),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in (*GROUP_COLUMNS, "camera")),
     # Pages of a layer with a filter on one of these.

@@ -12,13 +12,17 @@ from pinpoint.errors import NotFoundError
 from pinpoint.records import (
     FEATURE_LAYERS,
     CellFilter,
+    CollectionItem,
     CoverageCell,
     ExportRequest,
     ExportRows,
     Feature,
     FeaturePage,
     FeatureQuery,
+    ImageCollection,
     ImageFilter,
+    ItemPosition,
+    ItemReference,
     LayerExtent,
     Point,
     PointNeighbor,
@@ -28,6 +32,7 @@ from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.gallery import (
     cell_features,
+    collection_items,
     coverage_cells,
     export_rows,
     feature_pages,
@@ -43,6 +48,53 @@ class LayerReader:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def list_collections(
+        self, *, ids: Sequence[UUID] = (), after: UUID | None = None, limit: int
+    ) -> list[ImageCollection]:
+        """Collections by id, after the collection `after`; with `ids` only these."""
+        return collection_items.list_collections(
+            self._connection, ids=ids, after=after, limit=limit
+        )
+
+    def list_items(
+        self, collection_id: UUID, *, after: ItemPosition | None = None, limit: int
+    ) -> list[CollectionItem]:
+        """Items of a collection by capture time, external id and id, after a position."""
+        return collection_items.list_items(
+            self._connection, collection_id, after=after, limit=limit
+        )
+
+    def search_items(
+        self,
+        image_filter: ImageFilter,
+        *,
+        collection_ids: Sequence[UUID] = (),
+        min_distance_m: float = 0.0,
+        after: UUID | None = None,
+        limit: int,
+    ) -> list[CollectionItem]:
+        """Items that match a filter, by id, after the item `after`."""
+        return collection_items.search_items(
+            self._connection,
+            image_filter,
+            collection_ids=collection_ids,
+            min_distance_m=min_distance_m,
+            after=after,
+            limit=limit,
+        )
+
+    def find_item(self, collection_id: UUID, item_id: UUID) -> CollectionItem:
+        """One item of a collection; raise `NotFoundError` if there is none."""
+        return collection_items.find_item(self._connection, collection_id, item_id)
+
+    def list_related_items(self, item: CollectionItem) -> list[ItemReference]:
+        """Nearest item of each other collection within 20 m, nearest first."""
+        return collection_items.list_related_items(self._connection, item)
+
+    def count_faces(self, image_id: UUID) -> int:
+        """Number of visible faces that come from the same file as a face."""
+        return collection_items.count_faces(self._connection, image_id)
 
     def features(self, layer_name: str, query: FeatureQuery) -> FeaturePage:
         """A page of the features of a layer."""
