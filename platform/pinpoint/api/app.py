@@ -20,7 +20,8 @@ from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, images, locate, sources
+from pinpoint.api.v1 import batches, images, kept_queries, locate, sources
+from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.settings import Settings
@@ -29,7 +30,18 @@ from pinpoint.stack.sign_in_urls import keyless_warning
 
 _log = logs.get_logger(__name__)
 
-ROUTE_MODULES: Final = (locate, batches, images, sources, health, sign_in, metrics)
+ROUTE_MODULES: Final = (
+    locate,
+    batches,
+    images,
+    sources,
+    kept_queries,
+    health,
+    sign_in,
+    metrics,
+)
+RESPONSE_MODELS: Final = (problems.Problem, AnswerFeaturesOut, SimilarFeaturesOut)
+"""Models of responses whose media type is not `application/json`; FastAPI lists only those."""
 _SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (
@@ -121,10 +133,13 @@ def _describe_common_responses(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generated()
         schemas = document["components"]["schemas"]
-        if "Problem" not in schemas:
-            schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
+        for model in RESPONSE_MODELS:
+            schema = model.model_json_schema(
+                ref_template="#/components/schemas/{model}", mode="serialization"
+            )
+            for name, definition in schema.pop("$defs", {}).items():
+                schemas.setdefault(name, definition)
+            schemas[model.__name__] = schema
         for methods in document["paths"].values():
             for operation in methods.values():
                 if "security" in operation:
