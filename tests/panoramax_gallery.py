@@ -54,6 +54,7 @@ def make_image(
         point=Point(lat=position[0], lon=position[1]),
         captured_at=None,
         heading_deg=None,
+        field_of_view_deg=None,
         altitude_m=None,
         camera=None,
         creator=None,

@@ -1,8 +1,10 @@
--- Removes everything that the baseline created, except the role and the extensions: other databases
--- of the cluster may use the role, and other schemas the extensions.
+-- Removes everything that the baseline created, except the roles and the extensions: other databases
+-- of the cluster may use the roles, and other schemas the extensions.
 
-DROP OWNED BY pinpoint_api;
+DROP OWNED BY pinpoint_api, pinpoint_reader;
+DROP SCHEMA layers CASCADE;
 DROP SCHEMA tenant CASCADE;
+DROP VIEW visible_images;
 DROP TABLE item_images, batch_items, batches, cell_stats, tombstones, embeddings, thumbnails, images,
     source_roots, sources, api_keys, audit_log, kept_queries, installation, maintenance_stats, organizations;
 DROP FUNCTION count_updated(), count_deleted(), count_inserted(),

@@ -70,6 +70,7 @@ CREATE TABLE images (
     geom public.geometry(Point, 4326) GENERATED ALWAYS AS (geog::public.geometry) STORED,
     captured_at timestamptz,
     heading_deg double precision,
+    field_of_view_deg double precision,
     altitude_m double precision,
     camera text,
     creator text,

@@ -14,10 +14,17 @@ depends_on = None
 
 SQL_FOLDER = Path(__file__).resolve().parents[1] / "baseline"
 
-ROLE = """
+ROLES = """
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pinpoint_api') THEN
         CREATE ROLE pinpoint_api LOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pinpoint_reader') THEN
+        CREATE ROLE pinpoint_reader NOLOGIN;
+    END IF;
+    -- The API takes this role for statements with conditions of its callers.
+    IF NOT pg_has_role('pinpoint_api', 'pinpoint_reader', 'MEMBER') THEN
+        GRANT pinpoint_reader TO pinpoint_api;
     END IF;
 END $$
 """
@@ -61,7 +68,7 @@ def upgrade() -> None:
     """Apply the revision."""
     op.execute("CREATE EXTENSION IF NOT EXISTS postgis SCHEMA public")
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
-    op.execute(ROLE)
+    op.execute(ROLES)
     op.execute("CREATE SCHEMA tenant")
     for name in ("tables.sql", "tenant_functions.sql", "triggers.sql"):
         _run_file(name)
@@ -73,6 +80,7 @@ def upgrade() -> None:
     for function in API_FUNCTIONS:
         op.execute(f"REVOKE ALL ON FUNCTION tenant.{function} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION tenant.{function} TO pinpoint_api")
+    _run_file("views.sql")
     # The organization of the embedded stack while there are no keys.
     op.execute("INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'default')")
     # Created once, by the database: a restored dump remains the same installation.

@@ -46,6 +46,7 @@ from pinpoint.store.db.database import (
 )
 from pinpoint.store.db.installation import Installation
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
+from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from pinpoint.store.maintenance_stats import MaintenanceStats
@@ -202,6 +203,7 @@ class Services:
 
     settings: Settings
     database: CatalogDatabase
+    gallery: GalleryDatabase
     api_keys: ApiKeyStore
     index: VectorIndex
     encoders: Encoders
@@ -296,6 +298,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
     return Services(
         settings=settings,
         database=CatalogDatabase(transactions, settings.worker.task_batch_size),
+        gallery=GalleryDatabase(transactions),
         api_keys=ApiKeyStore(transactions),
         index=index,
         encoders=encoders,

@@ -288,6 +288,7 @@ def image_of(p: IndexPoint) -> Image:
         point=p.point,
         captured_at=p.captured_at,
         heading_deg=None,
+        field_of_view_deg=None,
         altitude_m=None,
         camera=None,
         creator=None,

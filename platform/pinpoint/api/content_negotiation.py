@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import Header
 from pydantic import BaseModel
 from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
-
-JSON: Final = "application/json"
-GEOJSON: Final = "application/geo+json"
-PNG: Final = "image/png"
 
 AcceptHeader = Annotated[list[str], Header(alias="accept", include_in_schema=False)]
 """Parameter of a route: all headers `Accept` of the request."""

@@ -31,6 +31,7 @@ from pinpoint.cli import (
     locate,
     orgs,
     output,
+    queries,
     similar,
     sources,
     stack,
@@ -63,6 +64,7 @@ app.add_typer(images.app, name="images")
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)
+app.add_typer(queries.app, name="queries")
 app.add_typer(index.app, name="index")
 bundles.app.add_typer(bundles_activate.app)
 app.add_typer(bundles.app, name="bundles")

@@ -8,22 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
-from uuid import UUID
 
 from pinpoint.client import folders
-from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
-from pinpoint.errors import BadRequestError, describe_cause
+from pinpoint.client.queries import Id, QueryMethods
+from pinpoint.client.transport import HttpTransport, Json, to_text
+from pinpoint.client.transport import to_path_segment as _to_path_segment
 from pinpoint.records import ReadOptions
 
-Photo = str | Path | bytes
-Id = str | UUID
 
-
-class Client:
+class Client(QueryMethods):
     """Client of one API; use it as a context manager or call `close`."""
-
-    def __init__(self, transport: HttpTransport) -> None:
-        self._transport = transport
 
     @classmethod
     def open(
@@ -80,68 +74,6 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-
-    # --- queries -----------------------------------------------------------------------------
-
-    def locate(self, photo: Photo | Sequence[Photo], **parameters: Any) -> Json:
-        """Estimate the position of a photo, with evidence.
-
-        Args:
-            photo: Path or bytes of an image, or a list of them: photos of one place, which are one
-                query.
-            parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
-                a list with one value for each of several photos), `query_kind`, `source_kinds`,
-                `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
-                maximum longitude and latitude), `polygon` (GeoJSON), `datetime` (text as
-                `start/end`, or a pair of times with None as an open end; both ends are included),
-                `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
-                instead of the gallery), `verify` (number of candidates that are compared by local
-                features; 0 disables it), `include` (`matches` for the positions of the inliers).
-
-        Raises:
-            BadPhotoError: The bytes are not an image that Pinpoint accepts.
-        """
-        answer: Json = self._transport.call(
-            "POST", "/v1/locate", form=to_form(parameters), files=_read_photos(photo)
-        )
-        return answer
-
-    def match_picture(self, photo: Photo | Sequence[Photo], **parameters: Any) -> bytes:
-        """Return the match picture as a PNG: a photo next to the gallery image that matches best.
-
-        Args:
-            photo: As `locate`.
-            parameters: As `locate`.
-
-        Raises:
-            NotFoundError: No gallery image was compared with the photo.
-            ForbiddenError: The key lacks the scope `read`.
-        """
-        response = self._transport.send(
-            "POST",
-            "/v1/locate",
-            data=to_form(parameters),
-            files=_read_photos(photo),
-            headers={"Accept": "image/png"},
-        )
-        return response.content
-
-    def similar(
-        self, photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
-    ) -> Json:
-        """List gallery images that are similar to a photo or to another image.
-
-        Args:
-            photo: Path or bytes; alternative to `image_id`.
-            image_id: A gallery image.
-            parameters: Those of `locate`, except `top`, `search_space`, `verify` and `include`; in
-                addition `limit`, `per_group` and, with `image_id`, `include_self` and
-                `exclude_group`.
-        """
-        form = to_form({**parameters, "image_id": image_id})
-        files = None if photo is None else [("photo", _read_photo(photo))]
-        result: Json = self._transport.call("POST", "/v1/similar", form=form, files=files)
-        return result
 
     # --- sources -----------------------------------------------------------------------------
 
@@ -368,29 +300,3 @@ class Client:
         """Return the state of each component; raise `UnavailableError` if one does not answer."""
         status: Json = self._transport.call("GET", "/health/ready")
         return status
-
-
-def _read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
-    photos = [photo] if isinstance(photo, str | Path | bytes) else photo
-    return [("photo", _read_photo(entry)) for entry in photos]
-
-
-def _read_photo(photo: Photo) -> tuple[str, bytes]:
-    if isinstance(photo, bytes):
-        return "photo", photo
-    path = Path(photo)
-    try:
-        return path.name, path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadRequestError(f"there is no file or folder {path}", reason="unreadable") from error
-    except OSError as error:
-        raise BadRequestError(
-            f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
-        ) from error
-
-
-def _to_path_segment(identity: Id) -> str:
-    text = str(identity)
-    if not text or "/" in text or text in (".", ".."):
-        raise BadRequestError(f"{text!r} is not a valid name or id")
-    return text

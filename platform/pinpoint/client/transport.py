@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 
 from pinpoint import errors
-from pinpoint.http_headers import ORGANIZATION_HEADER
+from pinpoint.http_headers import JSON_TYPE, ORGANIZATION_HEADER
 from pinpoint.settings import ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import compute_proof, read_state
@@ -118,10 +118,17 @@ class HttpTransport:
         form: Mapping[str, Any] | None = None,
         files: list[tuple[str, tuple[str, Any]]] | None = None,
         query: Mapping[str, Any] | None = None,
+        accept: str = JSON_TYPE,
     ) -> Any:
         """Send one request; return the decoded JSON, or None for an empty response."""
         response = self.send(
-            method, path, json=body, data=form, files=files, params=_drop_none(query)
+            method,
+            path,
+            json=body,
+            data=form,
+            files=files,
+            params=_drop_none(query),
+            headers={"Accept": accept},
         )
         try:
             return response.json() if response.content else None
@@ -264,3 +271,15 @@ def to_form(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def to_text(value: object) -> str:
     """Convert a value to text; times to ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def to_path_segment(identity: object) -> str:
+    """Convert a name or id to a segment of a path.
+
+    Raises:
+        BadRequestError: The text would change the path.
+    """
+    text = str(identity)
+    if not text or "/" in text or text in (".", ".."):
+        raise errors.BadRequestError(f"{text!r} is not a valid name or id")
+    return text

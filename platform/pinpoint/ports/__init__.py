@@ -15,6 +15,7 @@ from pinpoint.ports.engines import (
     Reranker,
     VectorIndex,
 )
+from pinpoint.ports.gallery import Gallery, GalleryReader
 from pinpoint.ports.gallery_pixels import GalleryPixels
 from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
 from pinpoint.ports.matching import FeatureCache, FeatureMatcher
@@ -34,7 +35,9 @@ __all__ = [
     "Encoder",
     "FeatureCache",
     "FeatureMatcher",
+    "Gallery",
     "GalleryPixels",
+    "GalleryReader",
     "TrainingDataReader",
     "JobQueue",
     "IngestRepository",

@@ -40,7 +40,6 @@ from pinpoint.records.catalog import (
     BatchItem,
     Caller,
     Image,
-    ImageFilter,
     ImageLabel,
     ImagePosition,
     ImageUpdate,
@@ -75,6 +74,7 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
+from pinpoint.records.image_filter import ImageFilter, Polygon, Ring
 from pinpoint.records.index import (
     SCORE_DIGITS,
     Box,
@@ -217,6 +217,8 @@ __all__ = [
     "Hit",
     "Image",
     "ImageFilter",
+    "Polygon",
+    "Ring",
     "ImageUpdate",
     "ImageLabel",
     "ImageMatch",

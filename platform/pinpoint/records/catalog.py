@@ -95,6 +95,8 @@ class Image:
     point: Point
     captured_at: datetime | None
     heading_deg: float | None
+    field_of_view_deg: float | None
+    """Horizontal field of view, degrees; None unless known."""
     altitude_m: float | None
     camera: str | None
     creator: str | None
@@ -153,19 +155,6 @@ class KeptQuery:
     calibrated: bool
     abstention_reason: str | None
     bundle: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFilter:
-    """Filter of an image list; deleted images are never listed."""
-
-    source_ids: tuple[UUID, ...] = ()
-    source_kinds: tuple[SourceKind, ...] = ()
-    file_name: str | None = None
-    """Last part of the path in the source; `*` matches any text, `?` one character."""
-    states: tuple[ImageState, ...] = ()
-    id_prefix: str | None = None
-    """First hex digits of the id, without dashes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Row
 
 from bench.gallery import source_id
 from pinpoint.bootstrap import Services, build_services
@@ -89,14 +88,15 @@ def write_on(home: Path, run: str, names: list[str], notes: Path, ready: Any, st
     services.close()
 
 
-def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> list[Row[Any]]:
+def _claimed(owner: Transactions, batch: UUID, wanted: Mapping[str, int]) -> list[ClaimedItem]:
     """Register and claim in one transaction: the sweep must see no item that nobody holds."""
     items = [NewItem(external_id=name, file=name, uri="") for name in wanted]
     with owner.begin(CHANGING) as unit:
         ids = Writer(unit, SLICE).add_items(batch, items)
-        return leases.claim_items(
+        rows = leases.claim_items(
             unit.connection, ids, worker_name(), lease_ttl_s=60.0, max_attempts=3
         )
+    return [leases.to_claimed(row) for row in rows]
 
 
 def _write(

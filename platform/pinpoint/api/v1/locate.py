@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,14 +13,7 @@ from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
-from pinpoint.api.content_negotiation import (
-    GEOJSON,
-    JSON,
-    PNG,
-    AcceptHeader,
-    refer_to_schema,
-    select_media_type,
-)
+from pinpoint.api.content_negotiation import AcceptHeader, refer_to_schema, select_media_type
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import match_picture, query_parameters
@@ -28,6 +21,7 @@ from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, ForbiddenError
+from pinpoint.http_headers import GEOJSON_TYPE, JSON_TYPE
 from pinpoint.ports import CatalogWriter, Encoder, Reranker
 from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
@@ -35,6 +29,7 @@ from pinpoint.search.context import QueryPhoto, SearchContext
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
+_PNG: Final = "image/png"
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
 
 _PHOTO_RULE = BodyRule(
@@ -76,8 +71,8 @@ RequestMeters = Annotated[Meters, Depends(get_meters)]
             "`Accept: image/png` it is the match picture: the photo next to the gallery image that "
             "matches best, with lines between the inliers.",
             "content": {
-                GEOJSON: {"schema": refer_to_schema(AnswerFeaturesOut)},
-                PNG: {"schema": {"type": "string", "format": "binary"}},
+                GEOJSON_TYPE: {"schema": refer_to_schema(AnswerFeaturesOut)},
+                _PNG: {"schema": {"type": "string", "format": "binary"}},
             },
         },
         **_PROBLEMS,
@@ -95,8 +90,8 @@ def locate(
     accept: AcceptHeader = [],  # noqa: B006
 ) -> AnswerOut | Response:
     """Locate one photo, or several photos of one place. Only the hashes of photos are stored."""
-    media_type = select_media_type(accept, JSON, GEOJSON, PNG)
-    if media_type == PNG:
+    media_type = select_media_type(accept, JSON_TYPE, GEOJSON_TYPE, _PNG)
+    if media_type == _PNG:
         match_picture.require_image_access(caller)
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     retention_days = services.settings.search.kept_query_retention_days
@@ -116,9 +111,9 @@ def locate(
         # In the same transaction as the log: the labels of all images in the response.
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
     request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    if media_type == PNG:
+    if media_type == _PNG:
         png = match_picture.draw_best_match(answer, photos, caller, services)
-        return Response(png, media_type=PNG)
+        return Response(png, media_type=_PNG)
     answer_out = AnswerOut.of(
         answer,
         parameters.top,
@@ -126,7 +121,7 @@ def locate(
         with_matches="matches" in parameters.include,
         kept_query=kept_query,
     )
-    if media_type == GEOJSON:
+    if media_type == GEOJSON_TYPE:
         return _make_layer_response(AnswerFeaturesOut.of(answer_out, _read_base_url(request)))
     return answer_out
 
@@ -171,7 +166,7 @@ def _locate_photos(
         200: {
             "description": "The images. With `Accept: application/geo+json` they are a layer: a "
             "FeatureCollection (RFC 7946).",
-            "content": {GEOJSON: {"schema": refer_to_schema(SimilarFeaturesOut)}},
+            "content": {GEOJSON_TYPE: {"schema": refer_to_schema(SimilarFeaturesOut)}},
         },
         **_PROBLEMS,
     },
@@ -188,7 +183,7 @@ def similar(
     accept: AcceptHeader = [],  # noqa: B006
 ) -> SimilarOut | Response:
     """List the images most similar to a photo or gallery image, by panorama or sequence."""
-    media_type = select_media_type(accept, JSON, GEOJSON)
+    media_type = select_media_type(accept, JSON_TYPE, GEOJSON_TYPE)
     parameters = forms.form_fields(form, query_parameters.SimilarForm)
     photos = _read_photos(form, parameters)
     query: QueryPhoto | UUID
@@ -216,13 +211,13 @@ def similar(
         labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("similar", result.timings_ms, point=False)
     similar_out = SimilarOut.of(result, labels)
-    if media_type == GEOJSON:
+    if media_type == GEOJSON_TYPE:
         return _make_layer_response(SimilarFeaturesOut.of(similar_out, _read_base_url(request)))
     return similar_out
 
 
 def _make_layer_response(layer: BaseModel) -> Response:
-    return Response(layer.model_dump_json(), media_type=GEOJSON)
+    return Response(layer.model_dump_json(), media_type=GEOJSON_TYPE)
 
 
 def _read_base_url(request: Request) -> str:

@@ -31,6 +31,7 @@ from pinpoint.stack.paths import (
 )
 from pinpoint.stack.servers.postgres_binaries import find_binaries, server_account
 from pinpoint.stack.supervisor.processes import stop_child
+from pinpoint.store.db.views import READER_ROLE
 
 STOP_S: Final = 30
 """Longest fast shutdown before the server is killed, seconds."""
@@ -220,12 +221,14 @@ class PostgresServer:
             StackError: PostGIS is not installed for this version.
         """
         with self._connect_superuser() as admin:
-            for role in (OWNER_ROLE, API_ROLE):
+            for role, login in ((OWNER_ROLE, True), (API_ROLE, True), (READER_ROLE, False)):
                 existing = admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
                 if existing.fetchone() is None:
-                    admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
-            grant = sql.SQL("GRANT {} TO {}")
-            admin.execute(grant.format(sql.Identifier(API_ROLE), sql.Identifier(OWNER_ROLE)))
+                    create = sql.SQL("CREATE ROLE {} LOGIN" if login else "CREATE ROLE {} NOLOGIN")
+                    admin.execute(create.format(sql.Identifier(role)))
+            for role, member in ((API_ROLE, OWNER_ROLE), (READER_ROLE, API_ROLE)):
+                grant = sql.SQL("GRANT {} TO {}")
+                admin.execute(grant.format(sql.Identifier(role), sql.Identifier(member)))
             existing = admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
             if existing.fetchone() is None:
                 make = sql.SQL("CREATE DATABASE {} OWNER {}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,11 +21,12 @@ from pinpoint.records import (
     ImageFilter,
     ImageLabel,
     ImagePosition,
+    KeptQuery,
     Point,
     Source,
     SourceKind,
 )
-from pinpoint.store.catalog import image_listing, neighbors
+from pinpoint.store.catalog import image_listing, kept_queries, neighbors
 from pinpoint.store.catalog.gallery_samples import GallerySampleReader
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_source
@@ -37,33 +39,17 @@ from pinpoint.store.db.tables import (
     sources,
     thumbnails,
 )
+from pinpoint.store.db.views import visible_images
 from pinpoint.store.ingest.source_roots import list_catalog_files, list_roots
 
 _BYTES_ARRAY, _TEXT_ARRAY = ARRAY(LargeBinary), ARRAY(Text)
-_LON = func.ST_X(images.c.geom)
-_LAT = func.ST_Y(images.c.geom)
-_IMAGE_COLUMNS = [
-    column for column in images.c if column.name not in ("geog", "geom", "modified_xid")
-]
-
-
+_IMAGE_COLUMNS = [column for column in visible_images.c if column.name not in ("geog", "geom")]
 _ITEM_COLUMNS = [column for column in batch_items.c if column.name != "metadata_override"]
 
 
 def select_images() -> Select[Any]:
-    """Live images joined with name, license and attribution of their source."""
-    return (
-        select(
-            *_IMAGE_COLUMNS,
-            _LAT.label("lat"),
-            _LON.label("lon"),
-            sources.c.name.label("source_name"),
-            sources.c.license.label("source_license"),
-            sources.c.attribution.label("source_attribution"),
-        )
-        .join(sources, sources.c.id == images.c.source_id)
-        .where(images.c.state != "deleted")
-    )
+    """Images that users may see, with name, license and attribution of their source."""
+    return select(*_IMAGE_COLUMNS)
 
 
 def _as_id(text: str) -> UUID | None:
@@ -239,7 +225,7 @@ class Reader(GallerySampleReader):
     def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
         """Images by id; missing images are omitted."""
         statement = select_images().where(
-            self._in_organization(images), is_any_of(images.c.id, ids)
+            self._in_organization(visible_images), is_any_of(visible_images.c.id, ids)
         )
         return {row.id: to_image(row) for row in self._connection.execute(statement)}
 
@@ -267,24 +253,38 @@ class Reader(GallerySampleReader):
         return [images_by_id[id_] for id_ in ids if id_ in images_by_id]
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
-        """File name, source and position of images; missing images are omitted."""
+        """File name, source, license and position of images; missing images are omitted."""
         if not ids:
             return {}
         rows = self._connection.execute(
-            select(images.c.id, images.c.external_id, sources.c.name, _LAT, _LON)
-            .join(sources, sources.c.id == images.c.source_id)
-            .where(
-                self._in_organization(images),
-                is_any_of(images.c.id, ids),
-                images.c.state != "deleted",
-            )
+            select(
+                visible_images.c.id,
+                visible_images.c.file_name,
+                visible_images.c.source,
+                visible_images.c.license,
+                visible_images.c.attribution,
+                visible_images.c.lat,
+                visible_images.c.lon,
+            ).where(self._in_organization(visible_images), is_any_of(visible_images.c.id, ids))
         )
         return {
-            id_: ImageLabel(
-                file_name=external_id.rpartition("/")[2], source=source, point=Point(lat, lon)
+            row.id: ImageLabel(
+                file_name=row.file_name,
+                source=row.source,
+                license=row.license,
+                attribution=row.attribution,
+                point=Point(row.lat, row.lon),
             )
-            for id_, external_id, source, lat, lon in rows
+            for row in rows
         }
+
+    def kept_queries(
+        self, *, limit: int, before: tuple[datetime, UUID] | None = None
+    ) -> list[KeptQuery]:
+        """Answers that callers asked to keep, newest first, without expired ones."""
+        return kept_queries.list_kept_queries(
+            self._connection, self._organization_id, limit=limit, before=before
+        )
 
     def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
         """For each image, the other images of identical bytes (and face), by source name and id."""
@@ -294,11 +294,11 @@ class Reader(GallerySampleReader):
         rows = self._connection.execute(
             select_images()
             .where(
-                self._in_organization(images),
-                images.c.sha256 == func.any(cast(hashes, _BYTES_ARRAY)),
+                self._in_organization(visible_images),
+                visible_images.c.sha256 == func.any(cast(hashes, _BYTES_ARRAY)),
             )
-            .where(images.c.state.in_(("pending", "indexed")))
-            .order_by(sources.c.name, images.c.id)
+            .where(visible_images.c.state.in_(("pending", "indexed")))
+            .order_by(visible_images.c.source, visible_images.c.id)
         )
         images_by_content: dict[tuple[str, str | None], list[Image]] = {}
         for row in rows:
@@ -318,10 +318,8 @@ class Reader(GallerySampleReader):
         """JPEG bytes."""
         data = self._connection.execute(
             select(thumbnails.c.jpeg)
-            .join(images, images.c.id == thumbnails.c.image_id)
-            .where(
-                self._in_organization(images), images.c.id == image_id, images.c.state != "deleted"
-            )
+            .join(visible_images, visible_images.c.id == thumbnails.c.image_id)
+            .where(self._in_organization(visible_images), visible_images.c.id == image_id)
         ).scalar_one_or_none()
         if data is None:
             raise NotFoundError(f"no image {image_id}")

@@ -8,7 +8,6 @@ this order (`ix_images_listing`): a page reads as many rows as it shows, for eac
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from pinpoint.iteration import batched
 from pinpoint.records import ImageFilter, ImagePosition, Source
+from pinpoint.store.gallery.image_conditions import name_spellings, to_like_pattern
 
 STATES: Final = ("pending", "indexed", "failed")
 FILE_NAME_SQL: Final = """substring(i.external_id COLLATE "C", '[^/]*$')"""
@@ -36,7 +36,7 @@ PAGE = text(f"""
       CROSS JOIN unnest(CAST(:states AS text[])) AS t(state)
       CROSS JOIN LATERAL (
             SELECT i.id, {FILE_NAME_SQL} AS file_name
-              FROM images i
+              FROM visible_images i
              WHERE i.organization_id = :organization_id
                AND i.source_id = s.id AND i.state = t.state
                AND {FILE_NAME_SQL} >= :first AND {FILE_NAME_SQL} < :last
@@ -50,7 +50,7 @@ PAGE = text(f"""
 
 BY_PREFIX = text(f"""
     SELECT i.id, i.source_id, {FILE_NAME_SQL} AS file_name
-      FROM images i
+      FROM visible_images i
      WHERE i.organization_id = :organization_id AND i.id BETWEEN :low AND :high
        AND i.state = ANY (CAST(:states AS text[]))
        AND {FILE_NAME_SQL} LIKE ANY (CAST(:patterns AS text[]))
@@ -154,22 +154,13 @@ def _ids_by_prefix(
 
 
 def _name_parameters(pattern: str | None) -> dict[str, Any]:
-    """Convert a file name with `*` and `?` to LIKE patterns and the range of their prefixes.
-
-    A name with accents has two spellings (NFC, and NFD on macOS): both are matched.
-    """
+    """Convert a file name with `*` and `?` to LIKE patterns and the range of their prefixes."""
     if pattern is None:
         return {"patterns": ["%"], "first": "", "last": _LAST_CHARACTER}
-    forms = sorted({unicodedata.normalize(form, pattern) for form in ("NFC", "NFD")} | {pattern})
+    forms = name_spellings(pattern)
     starts = [re.split(r"[*?]", form, maxsplit=1)[0] for form in forms]
     return {
-        "patterns": [_as_like(form) for form in forms],
+        "patterns": [to_like_pattern(form) for form in forms],
         "first": min(starts),
         "last": max(starts) + _LAST_CHARACTER,
     }
-
-
-def _as_like(pattern: str) -> str:
-    """Convert `*` and `?` to LIKE wildcards and escape all else."""
-    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return escaped.replace("*", "%").replace("?", "_")

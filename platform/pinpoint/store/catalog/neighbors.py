@@ -24,7 +24,7 @@ from pinpoint.store.db.rows import content_key, dedup_group, unpack_vector
 _AROUND = text("""
     SELECT i.id, ST_Distance(i.geog, g.geog) AS distance_m
       FROM (SELECT ST_SetSRID(ST_MakePoint(:lon, :lat), 4326)::geography AS geog) g
-      JOIN images i ON ST_DWithin(i.geog, g.geog, :radius_m)
+      JOIN visible_images i ON ST_DWithin(i.geog, g.geog, :radius_m)
      WHERE i.organization_id = :organization_id AND i.id <> :image_id
        AND i.state IN ('pending', 'indexed') AND i.source_kind = ANY(:kinds)
      ORDER BY i.geog <-> g.geog, i.id

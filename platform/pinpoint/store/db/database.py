@@ -151,9 +151,20 @@ class Transactions:
 
     @contextmanager
     def begin(
-        self, organization_id: UUID | None = None, *, read_only: bool = False
+        self,
+        organization_id: UUID | None = None,
+        *,
+        read_only: bool = False,
+        role: str | None = None,
+        schema: str | None = None,
     ) -> Iterator[UnitOfWork]:
         """Open a transaction. Without an error it is committed, and its jobs are sent.
+
+        Args:
+            organization_id: Organization of all rows; None only for the owner.
+            read_only: Whether PostgreSQL refuses writes.
+            role: Role of this transaction; None keeps that of the login.
+            schema: Schema of unqualified names; None keeps that of the engine.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
@@ -161,7 +172,7 @@ class Transactions:
         with self._attempt(), _translate_errors(), self.engine.connect() as connection:
             if read_only:
                 connection.execute(text("SET TRANSACTION READ ONLY"))
-            _set_session_values(connection, organization_id)
+            _set_session_values(connection, organization_id, role=role, schema=schema)
             unit = UnitOfWork(connection, organization_id)
             yield unit
             connection.commit()
@@ -210,9 +221,15 @@ def refuse_database() -> DatabaseUnavailableError:
     return DatabaseUnavailableError("PostgreSQL did not answer the last calls; try again shortly")
 
 
-def _set_session_values(connection: Connection, organization_id: UUID | None) -> None:
-    """Set the organization and the statement timeout of this transaction, in one round trip."""
+def _set_session_values(
+    connection: Connection, organization_id: UUID | None, *, role: str | None, schema: str | None
+) -> None:
+    """Set organization, role, schema and time limit of this transaction, in one round trip."""
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
+    if role is not None:
+        values["role"] = role
+    if schema is not None:
+        values["search_path"] = f"{schema},public"
     if deadline.current_deadline() is not None:
         # The client stops waiting by itself; this also stops the statement on the server.
         limit_ms = max(1, round(deadline.limit_timeout_s(120.0) * 1_000))

@@ -162,11 +162,11 @@ def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) 
 
 
 def to_image(row: Row[Any]) -> Image:
-    """Convert a row of `images` joined with its source's name, license and attribution."""
+    """Convert a row of the view `visible_images`."""
     return Image(
         id=row.id,
         source_id=row.source_id,
-        source=row.source_name,
+        source=row.source,
         source_kind=row.source_kind,
         external_id=row.external_id,
         cubemap_face=row.cubemap_face,
@@ -174,13 +174,13 @@ def to_image(row: Row[Any]) -> Image:
         point=Point(lat=row.lat, lon=row.lon),
         captured_at=row.captured_at,
         heading_deg=row.heading_deg,
+        field_of_view_deg=row.field_of_view_deg,
         altitude_m=row.altitude_m,
         camera=row.camera,
         creator=row.creator,
         sequence=row.sequence,
-        # The license in the photo's metadata takes precedence over that of its source.
-        license=row.license or row.source_license,
-        attribution=row.source_attribution or row.creator,
+        license=row.license,
+        attribution=row.attribution,
         sha256=row.sha256.hex(),
         format=row.format,
         width_px=row.width_px,

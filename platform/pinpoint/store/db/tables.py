@@ -128,6 +128,8 @@ images = Table(
     ),
     timestamp_column("captured_at"),
     Column("heading_deg", Double),
+    # Horizontal; null unless known.
+    Column("field_of_view_deg", Double),
     Column("altitude_m", Double),
     Column("camera", Text),
     Column("creator", Text),

@@ -39,6 +39,9 @@ class ImageOut(BaseModel):
     nearest_place: NearestPlaceOut
     captured_at: datetime | None
     heading_deg: float | None
+    field_of_view_deg: float | None = Field(
+        description="Horizontal field of view in degrees; null unless known."
+    )
     altitude_m: float | None
     camera: str | None
     creator: str | None

@@ -1,0 +1,48 @@
+-- The visibility view, and the views of GIS layers on top of it. All reads of gallery rows for users
+-- (lists, items, layers, tiles, exports) go through `visible_images`.
+
+-- LEFT JOIN: the planner drops it from statements that read no column of the source.
+CREATE VIEW pinpoint.visible_images AS
+SELECT i.id, i.organization_id, i.source_id, s.name AS source, i.source_kind,
+       i.external_id, substring(i.external_id COLLATE "C", '[^/]*$') AS file_name,
+       i.cubemap_face, i.panorama_id, i.geog, i.geom,
+       public.ST_Y(i.geom) AS lat, public.ST_X(i.geom) AS lon,
+       i.captured_at, i.heading_deg, i.field_of_view_deg, i.altitude_m, i.camera, i.creator,
+       i.sequence, -- The license in the photo's metadata takes precedence over that of its source.
+       coalesce(nullif(i.license, ''), s.license) AS license,
+       coalesce(nullif(s.attribution, ''), i.creator) AS attribution,
+       i.position_source, i.time_source, i.warnings, i.sha256, i.size_bytes, i.format, i.width_px,
+       i.height_px, i.uri, i.cell_r5, i.cell_r7, i.cell_r9, i.attributes, i.field_layers,
+       i.manual_fields, i.state, i.error_message, i.version, i.created_at, i.updated_at
+  FROM pinpoint.images i
+  LEFT JOIN pinpoint.sources s ON s.id = i.source_id
+ WHERE i.state <> 'deleted';
+
+CREATE VIEW tenant.visible_images AS
+SELECT * FROM pinpoint.visible_images WHERE organization_id = (SELECT tenant.organization());
+GRANT SELECT ON tenant.visible_images TO pinpoint_api;
+
+-- Schema `layers`: what GIS clients read, through a role that can read nothing else.
+CREATE SCHEMA layers;
+GRANT USAGE ON SCHEMA layers, tenant TO pinpoint_reader;
+GRANT EXECUTE ON FUNCTION tenant.organization() TO pinpoint_reader;
+
+-- Paths of files on the server are not public, and images that failed are not in the gallery.
+CREATE VIEW layers.images AS
+SELECT id, source_id, source, source_kind, external_id, file_name, cubemap_face, panorama_id,
+       geog, geom, lat, lon, captured_at, heading_deg, field_of_view_deg, altitude_m, camera,
+       creator, sequence, license, attribution, position_source, time_source,
+       encode(sha256, 'hex') AS sha256, size_bytes, format, width_px, height_px,
+       CASE WHEN uri NOT LIKE 'file:%' THEN uri END AS uri, cell_r5, cell_r7, cell_r9, attributes,
+       state, version, created_at, updated_at
+  FROM tenant.visible_images
+ WHERE state IN ('pending', 'indexed');
+GRANT SELECT ON layers.images TO pinpoint_reader;
+
+-- Answers that callers asked to keep; an expired one disappears at once.
+CREATE VIEW layers.queries AS
+SELECT id, created_at, expires_at, public.ST_Y(geom) AS lat, public.ST_X(geom) AS lon, radius_m,
+       probability, calibrated, abstention_reason, bundle, geom
+  FROM tenant.kept_queries
+ WHERE expires_at > now();
+GRANT SELECT ON layers.queries TO pinpoint_reader;

@@ -1,0 +1,54 @@
+"""Filter of gallery images: lists, layers, tiles and exports share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pinpoint.records.index import Box, Circle
+from pinpoint.records.primitives import ImageState, Point, SourceKind
+
+Ring = tuple[Point, ...]
+"""A closed line: its first position equals its last one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polygon:
+    """An area with holes; planar in degrees, and no edge may cross the antimeridian."""
+
+    exterior: Ring
+    holes: tuple[Ring, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFilter:
+    """Filter of gallery images; an image must match all conditions that are given.
+
+    Empty fields are no condition; several values of one field are alternatives. Deleted images
+    never match.
+    """
+
+    ids: tuple[UUID, ...] = ()
+    id_prefix: str | None = None
+    """First hex digits of the id, without dashes."""
+    source_ids: tuple[UUID, ...] = ()
+    source_kinds: tuple[SourceKind, ...] = ()
+    file_name: str | None = None
+    """Last part of the path in the source; `*` matches any text, `?` one character."""
+    states: tuple[ImageState, ...] = ()
+    box: Box | None = None
+    """Edges included; `west > east` crosses the antimeridian."""
+    polygons: tuple[Polygon, ...] = ()
+    """Inside at least one of them."""
+    circle: Circle | None = None
+    """Within the radius on the sphere, as in the index."""
+    captured_after: datetime | None = None
+    captured_before: datetime | None = None
+    """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not
+    match."""
+    creators: tuple[str, ...] = ()
+    sequences: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    """Names and values of attributes, compared as text; all of them must be equal."""
