@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -59,7 +59,7 @@ def test_api_role_has_no_rights_on_base_tables(api, owner):
 
 def test_views_without_organization_context_are_empty(api, owner, tenant_pair):
     views = names(owner, "SELECT viewname FROM pg_views WHERE schemaname = 'tenant'")
-    assert set(views) == set(ROWS)
+    assert set(views) == {*ROWS, "visible_images"}
     for nothing in (None, ""):
         if nothing is not None:
             api.execute("SELECT set_config('pinpoint.org', %s, false)", (nothing,))
@@ -76,7 +76,7 @@ def test_organization_context_shows_its_rows_until_the_transaction_ends(api, ten
     for tenant in (tenant_pair.alder, tenant_pair.birch):
         with api.transaction():
             api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
-            for view in ROWS:
+            for view in (*ROWS, "visible_images"):
                 if view in ("tombstones", "audit_log"):
                     continue
                 organization_ids = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
@@ -224,8 +224,8 @@ def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
         api.execute(f"{rights} FROM pg_roles WHERE rolname = current_user").fetchone()
         == (False,) * 5
     )
-    member = "SELECT count(*) FROM pg_auth_members WHERE member = current_user::regrole"
-    assert api.execute(member).fetchone() == (0,)
+    roles = "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = current_user::regrole"
+    assert names(api, roles) == ["pinpoint_reader"]
     callable_functions = names(
         api,
         "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
@@ -290,3 +290,31 @@ def test_temporary_tables_do_not_affect_security_definer_functions(api, tenant_p
         )
         after = api.execute(f"SELECT sum(images) {where}", (alder.shared["source"],)).fetchone()
     assert after == before == (1,)
+
+
+def test_reader_role_reads_the_layers_of_its_organization_and_nothing_else(api, owner, tenant_pair):
+    layers = names(owner, "SELECT viewname FROM pg_views WHERE schemaname = 'layers'")
+    others = names(
+        owner,
+        "SELECT schemaname || '.' || tablename FROM pg_tables"
+        " WHERE schemaname = 'pinpoint' UNION ALL"
+        " SELECT schemaname || '.' || viewname FROM pg_views"
+        " WHERE schemaname IN ('pinpoint', 'tenant')",
+    )
+    with api.transaction():
+        api.execute("SELECT set_config('role', 'pinpoint_reader', true)")
+        for view in layers:
+            count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("layers", view))
+            assert api.execute(count).fetchone() == (0,), view
+        for organization in (tenant_pair.alder, tenant_pair.birch):
+            set_organization(api, organization)
+            ids = names(api, "SELECT id FROM layers.images")
+            assert UUID(organization.shared["image"]) in ids
+        for relation in others:
+            name = sql.Identifier(*relation.split("."))
+            assert_rejected(
+                api, sql.SQL("SELECT FROM {}").format(name), (), errors.InsufficientPrivilege
+            )
+        assert_rejected(api, "DELETE FROM layers.images", (), errors.ObjectNotInPrerequisiteState)
+        assert_rejected(api, "CREATE TABLE layers.x ()", (), errors.InsufficientPrivilege)
+    assert api.execute("SELECT current_user").fetchone() == ("pinpoint_api",)
