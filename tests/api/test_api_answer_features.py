@@ -50,7 +50,7 @@ def make_posterior(point):
             CredibleRegion(probability=share, level=share, area_km2=1e4 * share, boxes=boxes)
             for share, boxes in regions
         ),
-        names=(PlaceName("country", "FJ", 0.8),),
+        names=(PlaceName(level="country", name="FJ", probability=0.8),),
         abstention_reason=None,
     )
 
@@ -298,6 +298,7 @@ def covers(disc, positions):
 @example(lat=0.0, lon=-180.0, radius_m=12_000_000.0, seed=0)
 @example(lat=45.0, lon=179.0, radius_m=np.pi / 4 * 6_371_008.8, seed=0)
 @example(lat=10.0, lon=20.0, radius_m=20_015_114.0, seed=0)
+@example(lat=0.0, lon=0.0, radius_m=19_879_937.5, seed=0)
 def test_outline_disc_contains_what_is_within_the_radius(lat, lon, radius_m, seed):
     """Against the distance of positions clearly inside and outside."""
     coordinates = outline_disc(Position(lat, lon), radius_m)

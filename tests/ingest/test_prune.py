@@ -125,9 +125,7 @@ def test_kept_query_disappears_when_it_expires_and_is_then_pruned(
             text("UPDATE kept_queries SET expires_at = now() - interval '1 s' WHERE id = :id"),
             {"id": old.id},
         )
-    with harness.as_api.begin(
-        org, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
-    ) as unit:
+    with harness.as_api.begin(org, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA) as unit:
         row = unit.connection.execute(text("SELECT * FROM layers.queries")).one()
     assert (row.id, row.lat, row.lon, row.bundle) == (young.id, 48.85, 2.35, "descriptor")
     with harness.as_api.begin(

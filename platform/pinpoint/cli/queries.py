@@ -10,7 +10,9 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 
-app = typer.Typer(help="List and delete kept queries: answers without photos.", no_args_is_help=True)
+app = typer.Typer(
+    help="List and delete kept queries: answers without photos.", no_args_is_help=True
+)
 
 
 @app.command("list")

@@ -113,8 +113,9 @@ def _fill_database(owner_url: str) -> str:
     with psycopg.connect(owner_url.replace("+psycopg", "")) as connection:
         connection.execute("SET search_path = pinpoint, public")
         connection.execute(
-            "UPDATE images i SET heading_deg = (n % 360) + 0.5, altitude_m = n / 100.0,"
-            "   camera = CASE WHEN n % 3 = 0 THEN %s ELSE 'other' END, creator = 'creator ' || n % 7"
+            "UPDATE images i SET heading_deg = mod(n, 360) + 0.5, altitude_m = n / 100.0,"
+            "   camera = CASE WHEN mod(n, 3) = 0 THEN %s ELSE 'other' END,"
+            "   creator = 'creator ' || mod(n, 7)"
             "  FROM (SELECT id, row_number() OVER (PARTITION BY organization_id ORDER BY id) AS n"
             "          FROM images) o"
             " WHERE o.id = i.id AND n > %s",
@@ -163,7 +164,7 @@ def _record_requests(api_url: str, stack: GalleryStack) -> Iterator[None]:
 
         do_GET = do_HEAD = do_OPTIONS = do_POST = _forward  # noqa: N815
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """The records replace the log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Forwarder)

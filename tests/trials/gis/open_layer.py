@@ -42,7 +42,7 @@ def main() -> None:
         "fields": {field.name(): field.typeName() for field in layer.fields()},
         "features": sum(1 for _ in layer.getFeatures(request)) if layer.isValid() else 0,
     }
-    print(json.dumps(result))
+    sys.stdout.write(json.dumps(result))
     application.exitQgis()
 
 

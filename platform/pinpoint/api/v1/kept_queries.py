@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/queries", tags=["search"])
     "",
     operation_id="list_kept_queries",
     summary="List kept queries",
-    responses=problems.problem_responses(400, 401, 403, 422, 503),
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_kept_queries(
     caller: LocateCaller,
@@ -54,7 +54,12 @@ def list_kept_queries(
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def delete_kept_query(
-    query_id: Annotated[UUID, Path(description="Id of the kept query.")],
+    query_id: Annotated[
+        UUID,
+        Path(
+            description="Id of the kept query.", examples=["2c5ea4c0-4067-41e9-8bad-9b1deb4d3b7d"]
+        ),
+    ],
     caller: LocateCaller,
     services: AppServices,
 ) -> None:

@@ -300,9 +300,7 @@ class _ImageFeatures:
                 )
                 for copy in citation.copies
             ]
-        return _make_image_feature(
-            image, self._base_url, cited=citation is not None, **properties
-        )
+        return _make_image_feature(image, self._base_url, cited=citation is not None, **properties)
 
 
 def _describe_match(verification: VerificationOut | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pinpoint.records import Point
 _NUM_VERTICES: Final = 72
 """The polygon has 99.9 % of the disc's area."""
 _MIN_RADIUS_M: Final = 1.0
+_GRID_DEG: Final = 1e-7
 _MAX_RADIUS_M: Final = np.pi * EARTH_RADIUS_M
 """Distance from a position to its antipode."""
 
@@ -40,13 +41,11 @@ def outline_disc(center: Point, radius_m: float) -> list[list[list[tuple[float, 
         )
         for turn in (-360.0, 0.0, 360.0)
     ]
-    parts = [
-        part
-        for window in windows
-        for part in shapely.get_parts(window).tolist()
-        if isinstance(part, Polygon) and part.area > 0
-    ]
-    return list_polygon_coordinates(parts)
+    # Parts of different turns may share a meridian; the grid removes differences of rounding.
+    united = shapely.union_all(shapely.set_precision(windows, _GRID_DEG))
+    return list_polygon_coordinates(
+        [part for part in shapely.get_parts(united).tolist() if isinstance(part, Polygon)]
+    )
 
 
 def _trace_disc(center: Floats, radius_m: float) -> BaseGeometry:
@@ -82,4 +81,7 @@ def _trace_circle(center: Floats, radius_m: float) -> Floats:
     lon = np.unwrap(ring[:, 1], period=360.0)
     # The whole circle moves by full turns to its center.
     lon += 360.0 * np.round((center[1] - lon.mean()) / 360.0)
+    # The end is the beginning, exactly: after no turn, or after a full one around a pole.
+    lon[-1] = lon[0] + 360.0 * np.round((lon[-1] - lon[0]) / 360.0)
+    ring[-1, 0] = ring[0, 0]
     return np.column_stack([lon, ring[:, 0]])
