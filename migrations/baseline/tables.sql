@@ -117,8 +117,12 @@ CREATE INDEX ix_images_cell_r7_source_id ON images (cell_r7, source_id);
 CREATE INDEX ix_images_source_id_external_id ON images (source_id, external_id);
 CREATE INDEX ix_images_source_id_sha256 ON images (source_id, sha256);
 -- Image lists are ordered by file name.
-CREATE INDEX ix_images_listing ON images
-    (source_id, state, substring(external_id COLLATE "C", '[^/]*$'), id);
+CREATE INDEX ix_images_organization_id_file_name ON images
+    (organization_id, substring(external_id COLLATE "C", '[^/]*$'), id) WHERE state <> 'deleted';
+CREATE INDEX ix_images_source_id_file_name ON images
+    (source_id, substring(external_id COLLATE "C", '[^/]*$'), id) WHERE state <> 'deleted';
+CREATE INDEX ix_images_organization_id_captured_at ON images (organization_id, captured_at)
+    WHERE captured_at IS NOT NULL;
 CREATE INDEX ix_images_modified_xid ON images (modified_xid);
 -- A path of 4,096 bytes gives a URI of 12 kB; a b-tree entry is limited to 2.7 kB. A hash index
 -- stores no text, and URIs are only compared for equality.
@@ -131,7 +135,7 @@ CREATE INDEX ix_images_organization_id_sequence ON images (organization_id, sequ
     WHERE sequence IS NOT NULL;
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
-CREATE INDEX ix_images_unprocessed ON images (state) WHERE state IN ('pending', 'deleted');
+CREATE INDEX ix_images_not_indexed ON images (state) WHERE state <> 'indexed';
 
 CREATE TABLE thumbnails (
     image_id uuid NOT NULL,
@@ -172,11 +176,17 @@ CREATE TABLE cell_stats (
     cell bigint NOT NULL,
     source_id uuid NOT NULL,
     organization_id uuid NOT NULL,
+    -- Bits 52 to 55 of an H3 id.
+    resolution smallint GENERATED ALWAYS AS (((cell >> 52) & 15)::smallint) STORED,
     images integer NOT NULL,
     first_captured_at timestamptz,
     last_captured_at timestamptz,
-    lat double precision,
-    lon double precision,
+    x_sum double precision NOT NULL,
+    y_sum double precision NOT NULL,
+    z_sum double precision NOT NULL,
+    geom public.geometry(Point, 4326) GENERATED ALWAYS AS (public.ST_SetSRID(public.ST_MakePoint(
+        degrees(atan2(y_sum, x_sum)),
+        degrees(atan2(z_sum, sqrt(x_sum * x_sum + y_sum * y_sum)))), 4326)) STORED,
     CONSTRAINT pk_cell_stats PRIMARY KEY (cell, source_id),
     CONSTRAINT fk_cell_stats_organization_id FOREIGN KEY (organization_id)
         REFERENCES organizations (id),
@@ -184,7 +194,10 @@ CREATE TABLE cell_stats (
         REFERENCES sources (organization_id, id) ON DELETE CASCADE
 );
 
-CREATE INDEX ix_cell_stats_source_id ON cell_stats (source_id);
+CREATE INDEX ix_cell_stats_source_id_cell ON cell_stats (source_id, cell);
+CREATE INDEX ix_cell_stats_organization_id_resolution_cell ON cell_stats
+    (organization_id, resolution, cell);
+CREATE INDEX ix_cell_stats_near ON cell_stats USING gist (organization_id, resolution, geom);
 
 CREATE TABLE batches (
     id uuid NOT NULL,

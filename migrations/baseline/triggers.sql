@@ -67,54 +67,97 @@ CREATE CONSTRAINT TRIGGER count_rejected_update AFTER UPDATE OF status ON batch_
     WHEN (NEW.status IN ('rejected', 'failed') AND NEW.status IS DISTINCT FROM OLD.status)
     EXECUTE FUNCTION count_rejected_item();
 
--- The rows are locked first and counted afterwards: under READ COMMITTED the second statement reads
--- rows that a concurrent writer of the same cell has committed meanwhile, so no count is lost.
+-- Counters of the H3 cells of resolution 3 to 7. A coarse cell counts the cells of resolution 7 with
+-- this parent, so the counts of all resolutions add up to the same total.
+
+-- The parent of an H3 cell: the resolution is in bits 52 to 55; the digit of resolution r is in three
+-- bits from bit 3 * (15 - r), and unused digits are 7 (H3 documentation, "H3 Index Inspection").
+CREATE FUNCTION cell_parent(cell bigint, resolution integer) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (cell & ~(15::bigint << 52)) | (resolution::bigint << 52)
+           | ((1::bigint << (3 * (15 - resolution))) - 1)
+$$;
+
+-- One writer of the counters of a source at a time, until its transaction ends: no increment is
+-- lost, and the shared rows of coarse cells cannot deadlock. Ingest takes the same lock first
+-- (`lock_source`).
+CREATE FUNCTION lock_counters(touched_sources uuid[]) RETURNS void LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(s.id::text, 0))
+       FROM (SELECT DISTINCT id FROM unnest(touched_sources) AS u(id) ORDER BY id) s;
+END $$;
+
+REVOKE ALL ON FUNCTION lock_counters(uuid[]) FROM PUBLIC;
+
+-- Counts cells again: those of resolution 7 from their images, and the coarser ones from the up to
+-- seven cells below each of them.
 CREATE FUNCTION recount(touched_cells bigint[], touched_sources uuid[], orgs uuid[])
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
 BEGIN
-    INSERT INTO cell_stats (cell, source_id, organization_id, images)
-    SELECT DISTINCT ON (t.cell, t.source_id) t.cell, t.source_id, t.org, 0
-      FROM unnest(touched_cells, touched_sources, orgs) AS t(cell, source_id, org)
-     ORDER BY t.cell, t.source_id
-    ON CONFLICT (cell, source_id) DO UPDATE SET images = cell_stats.images;
-
-    UPDATE cell_stats n
-       SET images = c.images, first_captured_at = c.first_at, last_captured_at = c.last_at,
-           lat = c.lat, lon = c.lon
-      FROM (SELECT DISTINCT cell, source_id FROM unnest(touched_cells, touched_sources)
-                AS t(cell, source_id)) t
-      CROSS JOIN LATERAL (
-            SELECT count(*)::int AS images, min(i.captured_at) AS first_at,
-                   max(i.captured_at) AS last_at,
-                   ST_Y(m.center) AS lat, ST_X(m.center) AS lon
-              FROM images i
-              CROSS JOIN LATERAL (
-                    SELECT ST_Centroid(ST_Collect(j.geom)::geography)::geometry AS center
-                      FROM images j
-                     WHERE j.cell_r7 = t.cell AND j.source_id = t.source_id
-                       AND j.state IN ('pending', 'indexed')) m
-             WHERE i.cell_r7 = t.cell AND i.source_id = t.source_id
-               AND i.state IN ('pending', 'indexed')
-             GROUP BY m.center) c
-     WHERE n.cell = t.cell AND n.source_id = t.source_id;
-
+    PERFORM lock_counters(touched_sources);
     DELETE FROM cell_stats n
-     USING (SELECT DISTINCT cell, source_id FROM unnest(touched_cells, touched_sources)
-                AS t(cell, source_id)) t
-     WHERE n.cell = t.cell AND n.source_id = t.source_id
-       AND NOT EXISTS (SELECT FROM images i
-                        WHERE i.cell_r7 = n.cell AND i.source_id = n.source_id
-                          AND i.state IN ('pending', 'indexed'));
+     USING unnest(touched_cells, touched_sources) AS t(cell, source_id)
+     WHERE n.cell = t.cell AND n.source_id = t.source_id;
+    INSERT INTO cell_stats (cell, source_id, organization_id, images, first_captured_at,
+                            last_captured_at, x_sum, y_sum, z_sum)
+    SELECT t.cell, t.source_id, t.org, count(*), min(i.captured_at), max(i.captured_at),
+           sum(cosd(ST_Y(i.geom)) * cosd(ST_X(i.geom))),
+           sum(cosd(ST_Y(i.geom)) * sind(ST_X(i.geom))), sum(sind(ST_Y(i.geom)))
+      FROM (SELECT DISTINCT ON (cell, source_id) cell, source_id, org
+              FROM unnest(touched_cells, touched_sources, orgs) AS u(cell, source_id, org)) t
+      JOIN images i ON i.cell_r7 = t.cell AND i.source_id = t.source_id
+                   AND i.state IN ('pending', 'indexed')
+     GROUP BY t.cell, t.source_id, t.org;
+    FOR parent_resolution IN REVERSE 6..3 LOOP
+        SELECT array_agg(cell), array_agg(source_id), array_agg(org)
+          INTO touched_cells, touched_sources, orgs
+          FROM (SELECT DISTINCT ON (1, 2) cell_parent(cell, parent_resolution) AS cell,
+                       source_id, org
+                  FROM unnest(touched_cells, touched_sources, orgs) AS u(cell, source_id, org)) t;
+        DELETE FROM cell_stats n
+         USING unnest(touched_cells, touched_sources) AS t(cell, source_id)
+         WHERE n.cell = t.cell AND n.source_id = t.source_id;
+        INSERT INTO cell_stats (cell, source_id, organization_id, images, first_captured_at,
+                                last_captured_at, x_sum, y_sum, z_sum)
+        SELECT t.cell, t.source_id, t.org, sum(c.images), min(c.first_captured_at),
+               max(c.last_captured_at), sum(c.x_sum), sum(c.y_sum), sum(c.z_sum)
+          FROM unnest(touched_cells, touched_sources, orgs) AS t(cell, source_id, org)
+          -- The next resolution, and the digits 0 to 6 at it.
+          CROSS JOIN LATERAL (
+                SELECT (t.cell + (1::bigint << 52))
+                       - ((7 - digit)::bigint << (3 * (14 - parent_resolution))) AS cell
+                  FROM generate_series(0, 6) AS d(digit)) child
+          JOIN cell_stats c ON c.cell = child.cell AND c.source_id = t.source_id
+         GROUP BY t.cell, t.source_id, t.org;
+    END LOOP;
 END $$;
 
 REVOKE ALL ON FUNCTION recount(bigint[], uuid[], uuid[]) FROM PUBLIC;
 
+-- New images are added to the counters of their cells; no other image is read.
 CREATE FUNCTION count_inserted() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
 BEGIN
-    PERFORM recount(array_agg(cell_r7), array_agg(source_id), array_agg(organization_id))
-       FROM (SELECT DISTINCT cell_r7, source_id, organization_id FROM after_rows) t
-     HAVING count(*) > 0;
+    PERFORM lock_counters(array_agg(source_id))
+       FROM (SELECT DISTINCT source_id FROM after_rows) t;
+    INSERT INTO cell_stats AS n (cell, source_id, organization_id, images, first_captured_at,
+                                 last_captured_at, x_sum, y_sum, z_sum)
+    SELECT cell_parent(i.cell_r7, r.resolution), i.source_id, i.organization_id, count(*),
+           min(i.captured_at), max(i.captured_at), sum(i.x), sum(i.y), sum(i.z)
+      FROM (SELECT a.cell_r7, a.source_id, a.organization_id, a.captured_at,
+                   cosd(ST_Y(a.geom)) * cosd(ST_X(a.geom)) AS x,
+                   cosd(ST_Y(a.geom)) * sind(ST_X(a.geom)) AS y, sind(ST_Y(a.geom)) AS z
+              FROM after_rows a
+             WHERE a.state IN ('pending', 'indexed')) i
+      CROSS JOIN generate_series(3, 7) AS r(resolution)
+     GROUP BY 1, 2, 3
+    ON CONFLICT (cell, source_id) DO UPDATE
+       SET images = n.images + excluded.images,
+           first_captured_at = least(n.first_captured_at, excluded.first_captured_at),
+           last_captured_at = greatest(n.last_captured_at, excluded.last_captured_at),
+           x_sum = n.x_sum + excluded.x_sum, y_sum = n.y_sum + excluded.y_sum,
+           z_sum = n.z_sum + excluded.z_sum;
     RETURN NULL;
 END $$;
 
@@ -125,7 +168,8 @@ CREATE FUNCTION count_deleted() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
 BEGIN
     PERFORM recount(array_agg(cell_r7), array_agg(source_id), array_agg(organization_id))
-       FROM (SELECT DISTINCT cell_r7, source_id, organization_id FROM before_rows) t
+       FROM (SELECT DISTINCT cell_r7, source_id, organization_id FROM before_rows
+              WHERE state IN ('pending', 'indexed')) t
      HAVING count(*) > 0;
     RETURN NULL;
 END $$;
@@ -145,7 +189,7 @@ BEGIN
                     (a.cell_r7, a.source_id, a.organization_id))
                     AS u(cell_r7, source_id, organization_id)
               WHERE (b.state IN ('pending', 'indexed')) <> (a.state IN ('pending', 'indexed'))
-                 OR b.cell_r7 <> a.cell_r7
+                 OR b.cell_r7 <> a.cell_r7 OR b.source_id <> a.source_id
                  OR NOT ST_Equals(b.geom, a.geom)
                  OR b.captured_at IS DISTINCT FROM a.captured_at) t
      HAVING count(*) > 0;

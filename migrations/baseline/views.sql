@@ -39,6 +39,40 @@ SELECT id, source_id, source, source_kind, external_id, file_name, cubemap_face,
  WHERE state IN ('pending', 'indexed');
 GRANT SELECT ON layers.images TO pinpoint_reader;
 
+-- Cells with images, by source; `store/gallery/coverage_cells.py` adds them up.
+CREATE VIEW layers.cell_counts AS
+SELECT c.cell AS cell_id, c.resolution, c.source_id, s.name AS source, s.kind AS source_kind,
+       s.license, s.attribution, c.images, c.first_captured_at, c.last_captured_at, c.x_sum,
+       c.y_sum, c.z_sum, c.geom, public.ST_Y(c.geom) AS lat, public.ST_X(c.geom) AS lon
+  FROM tenant.cell_stats c
+  JOIN tenant.sources s ON s.id = c.source_id;
+
+-- H3 cells by source kind; the position is the center of the images, not of the cell.
+CREATE VIEW layers.coverage AS
+SELECT cell_id, to_hex(cell_id) AS cell, resolution, source_kind,
+       to_hex(cell_id) || '-' || source_kind AS id, sum(images) AS images,
+       min(first_captured_at) AS first_captured_at, max(last_captured_at) AS last_captured_at,
+       string_agg(DISTINCT nullif(license, ''), '; ') AS license,
+       string_agg(DISTINCT nullif(attribution, ''), '; ') AS attribution,
+       degrees(atan2(sum(z_sum), sqrt(sum(x_sum) ^ 2 + sum(y_sum) ^ 2))) AS lat,
+       degrees(atan2(sum(y_sum), sum(x_sum))) AS lon
+  FROM layers.cell_counts
+ GROUP BY cell_id, resolution, source_kind;
+
+-- H3 cells with images of one source kind only.
+CREATE VIEW layers.gaps AS
+SELECT cell_id, to_hex(cell_id) AS cell, resolution, min(source_kind) AS source_kind,
+       to_hex(cell_id) AS id, sum(images) AS images,
+       min(first_captured_at) AS first_captured_at, max(last_captured_at) AS last_captured_at,
+       string_agg(DISTINCT nullif(license, ''), '; ') AS license,
+       string_agg(DISTINCT nullif(attribution, ''), '; ') AS attribution,
+       degrees(atan2(sum(z_sum), sqrt(sum(x_sum) ^ 2 + sum(y_sum) ^ 2))) AS lat,
+       degrees(atan2(sum(y_sum), sum(x_sum))) AS lon
+  FROM layers.cell_counts
+ GROUP BY cell_id, resolution
+HAVING min(source_kind) = max(source_kind);
+GRANT SELECT ON layers.cell_counts, layers.coverage, layers.gaps TO pinpoint_reader;
+
 -- Answers that callers asked to keep; an expired one disappears at once.
 CREATE VIEW layers.queries AS
 SELECT id, created_at, expires_at, public.ST_Y(geom) AS lat, public.ST_X(geom) AS lon, radius_m,

@@ -119,7 +119,7 @@ def test_update_image_clear_without_file_restores_file_value(harness, org, photo
     assert (indexed.version, indexed.point.lat) == (3, pytest.approx(48, abs=1e-5))
     cells = "SELECT count(*) FROM cell_stats n JOIN images i ON i.cell_r7 = n.cell"
     assert harness.scalar(cells) == 1
-    assert harness.scalar("SELECT count(*) FROM cell_stats") == 1
+    assert harness.scalar("SELECT count(*) FROM cell_stats WHERE resolution = 7") == 1
 
 
 def test_update_image_clear_only_position_raises(harness, org, photo_folder):

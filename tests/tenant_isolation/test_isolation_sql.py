@@ -169,8 +169,8 @@ OWNERS_ACROSS = {
         " VALUES (%(item)s, %(image)s, %(me)s, 1)"
     ),
     "cell_stats": (
-        "INSERT INTO cell_stats (cell, source_id, organization_id, images)"
-        " VALUES (1, %(source)s, %(me)s, 1)"
+        "INSERT INTO cell_stats (cell, source_id, organization_id, images, x_sum, y_sum, z_sum)"
+        " VALUES (1, %(source)s, %(me)s, 1, 0, 0, 1)"
     ),
 }
 
@@ -281,7 +281,7 @@ def test_temporary_tables_do_not_affect_security_definer_functions(api, tenant_p
     # Triggers too: a counter is recounted from the real rows, whatever is called `images` here.
     alder = tenant_pair.alder
     set_organization(api, alder)
-    where = "FROM tenant.cell_stats WHERE source_id = %s"
+    where = "FROM tenant.cell_stats WHERE resolution = 7 AND source_id = %s"
     before = api.execute(f"SELECT sum(images) {where}", (alder.shared["source"],)).fetchone()
     with api.transaction(force_rollback=True):
         api.execute(

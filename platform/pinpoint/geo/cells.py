@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import shapely
 from h3.api import basic_int as h3
 from numpy.typing import NDArray
 
 from pinpoint.geo.points import LatLonArray
-from pinpoint.records import Point
+from pinpoint.records import Point, Polygon, Ring
 
 RESOLUTIONS: Final = (5, 7, 9)
 """Cells of about 253 km², 5.2 km² and 0.105 km² (mean area)."""
@@ -63,3 +64,75 @@ def cell_ids(positions: LatLonArray, resolutions: Sequence[int] = RESOLUTIONS) -
         for resolution in resolutions
     ]
     return np.array(ids, dtype=np.int64).reshape(-1, len(resolutions))
+
+
+def cell_diameter_deg(resolution: int) -> float:
+    """Upper limit of the distance between two positions of a cell, degrees of arc.
+
+    It includes positions that lie outside the cell but whose cell of resolution 7 has it as parent.
+    """
+    # The longest edges exceed the mean by less than a third, and a diameter is two edges.
+    return float(np.degrees(4.0 * h3.average_hexagon_edge_length(resolution, "rads")))
+
+
+def cell_polygons(cell: str) -> tuple[Polygon, ...]:
+    """Boundary of a cell, cut at the antimeridian (RFC 7946, section 3.1.9).
+
+    Edges are straight lines in degrees. A cell with a pole reaches to latitude ±90.
+
+    Args:
+        cell: H3 id in hex digits.
+
+    Returns:
+        One polygon, or one for each side of the antimeridian; exterior rings are counterclockwise.
+
+    Raises:
+        ValueError: The text is no id of a cell.
+    """
+    vertices = h3.cell_to_boundary(parse_cell(cell))
+    if max(lon for _, lon in vertices) - min(lon for _, lon in vertices) <= 180.0:
+        return (Polygon(exterior=_close_ring([Point(lat, lon) for lat, lon in vertices])),)
+    # Continuous longitudes, from the first vertex; those of a cell with a pole turn by 360 degrees.
+    lons = np.unwrap([lon for _, lon in [*vertices, vertices[0]]], period=360.0)
+    corners = [(lon, lat) for lon, (lat, _) in zip(lons, vertices, strict=False)]
+    if abs(lons[-1] - lons[0]) > 180.0:
+        pole_lat = 90.0 if vertices[0][0] > 0 else -90.0
+        corners += [
+            (lons[-1], vertices[0][0]),
+            (lons[-1], pole_lat),
+            (lons[0], pole_lat),
+        ]
+    outline = shapely.Polygon(corners)
+    polygons = []
+    for offset_deg in (-360.0, 0.0, 360.0):
+        side = shapely.intersection(
+            outline, shapely.box(offset_deg - 180, -90, offset_deg + 180, 90)
+        )
+        for part in shapely.get_parts(side):
+            if isinstance(part, shapely.Polygon) and not part.is_empty:
+                ring = shapely.orient_polygons(part).exterior.coords
+                polygons.append(
+                    Polygon(
+                        exterior=tuple(
+                            Point(lat, min(180.0, max(-180.0, lon - offset_deg)))
+                            for lon, lat in ring
+                        )
+                    )
+                )
+    return tuple(polygons)
+
+
+def parse_cell(cell: str) -> int:
+    """The id of a cell as a number.
+
+    Raises:
+        ValueError: The text is no id of a cell.
+    """
+    number = int(cell, 16)
+    if not 0 <= number < 2**63 or not h3.is_valid_cell(number):
+        raise ValueError(f"{cell!r} is no H3 cell")
+    return number
+
+
+def _close_ring(vertices: Sequence[Point]) -> Ring:
+    return (*vertices, vertices[0])

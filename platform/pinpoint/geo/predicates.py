@@ -1,4 +1,4 @@
-"""Point-in-shape predicates: circle, box, polygon, with the semantics of both index engines.
+"""Point-in-shape predicates: circle, box, polygons, with the semantics of both index engines.
 
 Circles and boxes include their edges; 180 and -180 are one meridian. Polygons are planar.
 Letters: N positions `[N, 2]` degrees.
@@ -6,6 +6,7 @@ Letters: N positions `[N, 2]` degrees.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import LatLonArray, lat_lon
-from pinpoint.records import Box, Circle, Point
+from pinpoint.records import Box, Circle, Polygon, Ring
 
 Mask = NDArray[np.bool_]
 
@@ -32,11 +33,22 @@ def in_box(positions: LatLonArray, box: Box) -> Mask:
     return np.asarray((lat >= box.south) & (lat <= box.north) & (across[0] | across[1]))
 
 
-def in_polygon(positions: LatLonArray, ring: Sequence[Point]) -> Mask:
-    """Inside the ring, closed or not, by the parity of its crossings to the east, `[N]`."""
+def in_polygons(positions: LatLonArray, polygons: Sequence[Polygon]) -> Mask:
+    """Inside at least one polygon and outside of its holes, `[N]`."""
+    inside = np.zeros(len(positions), dtype=np.bool_)
+    for polygon in polygons:
+        within = in_ring(positions, polygon.exterior)
+        for hole in polygon.holes:
+            within &= ~in_ring(positions, hole)
+        inside |= within
+    return inside
+
+
+def in_ring(positions: LatLonArray, ring: Ring) -> Mask:
+    """Inside the ring, by the parity of its crossings to the east, `[N]`."""
     lat, lon = positions[:, 0], positions[:, 1]
     inside = np.zeros(len(positions), dtype=np.bool_)
-    for a, b in zip(ring, [*ring[1:], ring[0]], strict=True):
+    for a, b in itertools.pairwise(ring):
         if a.lat == b.lat:
             continue
         spans = (a.lat > lat) != (b.lat > lat)

@@ -1,14 +1,50 @@
-"""Port of entry points: read-only questions about one organization's gallery."""
+"""Port of entry points: read access to the layers of one organization."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
+from pinpoint.records import CellFilter, CoverageCell, Point, PointNeighbor, SourceKind
+
 
 class GalleryReader(Protocol):
     """Rows of one organization's layers; rows of other organizations cannot be reached."""
+
+    def neighbors(
+        self,
+        points: Sequence[Point],
+        *,
+        radius_m: float,
+        per_kind: int,
+        source_kinds: Sequence[SourceKind] = (),
+    ) -> list[list[PointNeighbor]]:
+        """Nearest indexed images of each point, by distance and id.
+
+        Args:
+            points: 1 to 10,000 points.
+            radius_m: Maximum geodesic distance.
+            per_kind: Maximum number of images of each source kind for each point.
+            source_kinds: Source kinds; empty for all.
+        """
+        ...
+
+    def coverage_cells(
+        self, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
+    ) -> list[CoverageCell]:
+        """A page of cells with images, ordered by id.
+
+        Args:
+            cell_filter: Resolution, area and kinds.
+            limit: Maximum number of cells.
+            after_cell: Last id of the previous page.
+
+        Raises:
+            ValueError: `after_cell` is no id of an H3 cell.
+        """
+        ...
 
 
 class Gallery(Protocol):

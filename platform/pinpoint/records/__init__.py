@@ -25,6 +25,7 @@ from pinpoint.records.answer import (
     SimilarGroup,
     SimilarResult,
 )
+from pinpoint.records.areas import Box, Circle, Polygon, Ring
 from pinpoint.records.calibration import (
     AbstentionRule,
     Calibration,
@@ -51,6 +52,12 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.coverage import (
+    COVERAGE_RESOLUTIONS,
+    CellCount,
+    CellFilter,
+    CoverageCell,
+)
 from pinpoint.records.field_layers import (
     FIELDS,
     LAYER_KEYS,
@@ -74,11 +81,9 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
-from pinpoint.records.image_filter import ImageFilter, Polygon, Ring
+from pinpoint.records.image_filter import ImageFilter
 from pinpoint.records.index import (
     SCORE_DIGITS,
-    Box,
-    Circle,
     Drift,
     Hit,
     IndexFilter,
@@ -98,6 +103,7 @@ from pinpoint.records.ingest import (
     UpsertResult,
 )
 from pinpoint.records.metadata import (
+    FACE_FIELD_OF_VIEW_DEG,
     TIME_SOURCES,
     CaptureMetadata,
     DecodedImage,
@@ -136,6 +142,7 @@ from pinpoint.records.primitives import (
     SourceKind,
     Vector,
 )
+from pinpoint.records.spatial import LooksAt, PointNeighbor
 from pinpoint.records.stats import RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
 from pinpoint.records.verification import (
     DEFAULT_MIN_INLIERS,
@@ -152,6 +159,13 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "COVERAGE_RESOLUTIONS",
+    "FACE_FIELD_OF_VIEW_DEG",
+    "LooksAt",
+    "PointNeighbor",
+    "CellCount",
+    "CellFilter",
+    "CoverageCell",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",

@@ -11,8 +11,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint.records.areas import Box, Circle, Polygon
 from pinpoint.records.calibration import Calibration
-from pinpoint.records.index import Box, Circle, Hit
+from pinpoint.records.index import Hit
 from pinpoint.records.posterior import CalibratedResult, CredibleDisc
 from pinpoint.records.primitives import Point, SourceKind, Vector
 from pinpoint.records.verification import ImageMatch, VerificationThreshold
@@ -46,7 +47,8 @@ class SearchFilter:
     source_ids: tuple[UUID, ...] = ()
     circle: Circle | None = None
     box: Box | None = None
-    polygon: tuple[Point, ...] = ()
+    polygons: tuple[Polygon, ...] = ()
+    """Inside at least one of them."""
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     """Half-open: `captured_after <= captured_at < captured_before`."""

@@ -159,9 +159,8 @@ class KeptQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePosition:
-    """A row's position in the order of a list: source name, file name, id."""
+    """A row's position in the order of a list: file name, id."""
 
-    source: str
     file_name: str
     image_id: UUID
 

@@ -20,6 +20,7 @@ FieldName = Literal[
     "position",
     "captured_at",
     "heading_deg",
+    "field_of_view_deg",
     "altitude_m",
     "creator",
     "sequence",
@@ -50,6 +51,7 @@ class Layer:
     position: Point | None = None
     captured_at: datetime | None = None
     heading_deg: float | None = None
+    field_of_view_deg: float | None = None
     altitude_m: float | None = None
     creator: str | None = None
     sequence: str | None = None
@@ -91,6 +93,7 @@ class MergedFields:
     position: Point | None = None
     captured_at: datetime | None = None
     heading_deg: float | None = None
+    field_of_view_deg: float | None = None
     altitude_m: float | None = None
     creator: str | None = None
     sequence: str | None = None

@@ -6,19 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pinpoint.records.index import Box, Circle
-from pinpoint.records.primitives import ImageState, Point, SourceKind
-
-Ring = tuple[Point, ...]
-"""A closed line: its first position equals its last one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polygon:
-    """An area with holes; planar in degrees, and no edge may cross the antimeridian."""
-
-    exterior: Ring
-    holes: tuple[Ring, ...] = ()
+from pinpoint.records.areas import Box, Circle, Polygon
+from pinpoint.records.primitives import ImageState, SourceKind
+from pinpoint.records.spatial import LooksAt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +33,7 @@ class ImageFilter:
     """Inside at least one of them."""
     circle: Circle | None = None
     """Within the radius on the sphere, as in the index."""
+    looks_at: LooksAt | None = None
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not
@@ -51,4 +42,5 @@ class ImageFilter:
     sequences: tuple[str, ...] = ()
     cameras: tuple[str, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
-    """Names and values of attributes, compared as text; all of them must be equal."""
+    """Names and values of attributes; all of them must be equal. A number or Boolean equals its
+    text."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+from pinpoint.records.areas import Box, Circle, Polygon
 from pinpoint.records.primitives import Point, SourceKind, Vector
 
 SCORE_DIGITS: Final = 6
@@ -49,24 +50,6 @@ class IndexPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circle:
-    """Within `radius_m` of a point, measured along the ground."""
-
-    center: Point
-    radius_m: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """South-west to north-east; `west > east` crosses the antimeridian."""
-
-    south: float
-    west: float
-    north: float
-    east: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexFilter:
     """Filter of a search. The organization is mandatory."""
 
@@ -75,8 +58,8 @@ class IndexFilter:
     source_ids: tuple[UUID, ...] = ()
     circle: Circle | None = None
     box: Box | None = None
-    polygon: tuple[Point, ...] = ()
-    """Outer ring, closed or not; may not cross the antimeridian."""
+    polygons: tuple[Polygon, ...] = ()
+    """Inside at least one of them."""
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not

@@ -157,7 +157,14 @@ def check_metadata_override(metadata_override: MetadataOverride) -> None:
         "time_zone",
     ):
         check_text(column, getattr(metadata_override, column))
-    for column in ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"):
+    for column in (
+        "lat",
+        "lon",
+        "heading_deg",
+        "field_of_view_deg",
+        "altitude_m",
+        "camera_clock_offset_s",
+    ):
         check_number(column, getattr(metadata_override, column))
     if metadata_override.captured_at is not None:
         to_utc("captured_at", metadata_override.captured_at)
@@ -189,7 +196,7 @@ def check_capture(capture: CaptureMetadata) -> None:
         text = getattr(capture, column)
         # Some cameras write zero bytes; they are removed when the row is built.
         check_text(column, None if text is None else text.replace("\x00", ""))
-    for column in ("heading_deg", "altitude_m"):
+    for column in ("heading_deg", "field_of_view_deg", "altitude_m"):
         check_number(column, getattr(capture, column))
     check_number("lat", capture.point.lat)
     check_number("lon", capture.point.lon)

@@ -30,6 +30,10 @@ TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)
 row), `caller` (fields of an upload) and `manual` (a person's correction)."""
 
 
+FACE_FIELD_OF_VIEW_DEG: Final = 90.0
+"""Horizontal field of view of a cube-map face."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panorama:
     """An equirectangular 360° image (GPano), before it is split into faces."""
@@ -53,6 +57,8 @@ class CaptureMetadata:
     """One sentence for each value that was chosen over another one or ignored."""
     captured_at: datetime | None = None
     heading_deg: float | None = None
+    field_of_view_deg: float | None = None
+    """Horizontal; that of a panorama before it is split into faces."""
     altitude_m: float | None = None
     camera: str | None = None
     creator: str | None = None
@@ -119,6 +125,8 @@ class MetadataOverride:
     lon: float | None = None
     captured_at: datetime | None = None
     heading_deg: float | None = None
+    field_of_view_deg: float | None = None
+    """Horizontal, in (0, 360]."""
     altitude_m: float | None = None
     creator: str | None = None
     sequence: str | None = None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.points import LatLonArray
-from pinpoint.geo.predicates import Mask, in_box, in_circle, in_polygon
+from pinpoint.geo.predicates import Mask, in_box, in_circle, in_polygons
 from pinpoint.records import (
     SCORE_DIGITS,
     CoordinateGallery,
@@ -73,7 +73,8 @@ def compare_coordinates(
     Args:
         vector: Query `[D]`.
         coordinates: The coordinate list.
-        search_filter: Only circle, box and polygon; a coordinate must be inside all that are given.
+        search_filter: Only circle, box and polygons; a coordinate must be inside of all that
+            are given.
     """
     # Exact, and computed before filtering, so that the filter never changes a score.
     cosines = (coordinates.vectors @ vector).astype(np.float64)
@@ -106,6 +107,6 @@ def _is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
         inside &= in_circle(positions, search_filter.circle)
     if search_filter.box is not None:
         inside &= in_box(positions, search_filter.box)
-    if search_filter.polygon:
-        inside &= in_polygon(positions, search_filter.polygon)
+    if search_filter.polygons:
+        inside &= in_polygons(positions, search_filter.polygons)
     return inside

@@ -118,7 +118,7 @@ def select_calibration(
     if (
         search_filter.circle
         or search_filter.box
-        or search_filter.polygon
+        or search_filter.polygons
         or search_filter.captured_after
         or search_filter.captured_before
     ):

@@ -280,7 +280,7 @@ def to_index_filter(
         source_ids=search_filter.source_ids,
         circle=search_filter.circle,
         box=search_filter.box,
-        polygon=search_filter.polygon,
+        polygons=search_filter.polygons,
         captured_after=search_filter.captured_after,
         captured_before=search_filter.captured_before,
         exclude_ids=tuple(exclude_ids),

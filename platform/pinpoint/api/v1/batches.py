@@ -17,7 +17,7 @@ from pinpoint.api import forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
 from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import cursors
+from pinpoint.api.v1.image_filter_parameters import IdPrefix
 from pinpoint.api.v1.schemas.catalog import (
     BatchesOut,
     BatchIn,
@@ -47,17 +47,6 @@ Status = Literal[
 ]
 
 
-IdPrefix = Annotated[
-    str | None,
-    Query(
-        pattern=r"^[0-9a-fA-F-]*$",
-        min_length=6,
-        max_length=36,
-        description="Only batches whose id has this prefix; at least 6 hex digits.",
-    ),
-]
-
-
 class UploadForm(BaseModel):
     """Form fields that may accompany the uploaded files."""
 
@@ -66,7 +55,8 @@ class UploadForm(BaseModel):
     metadata_overrides: str | None = Field(
         default=None,
         description="JSON object: file name → known metadata of the file (lat, lon, captured_at, "
-        "heading_deg, altitude_m, creator, sequence, license, panorama_id, attributes).",
+        "heading_deg, field_of_view_deg, altitude_m, creator, sequence, license, panorama_id, "
+        "attributes).",
         examples=['{"a.jpg": {"lat": 48.8566, "lon": 2.3522}}'],
     )
 
@@ -198,11 +188,14 @@ def list_batches(
     services: AppServices,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     before: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
-    id_prefix: IdPrefix = None,
+    id_prefix: Annotated[
+        IdPrefix | None,
+        Query(description="Only batches whose id has this prefix; at least 6 hex digits."),
+    ] = None,
 ) -> BatchesOut:
     """List batches, newest first, one page at a time."""
     with services.database.read(caller.organization_id) as catalog:
-        page = catalog.batches(limit, before, cursors.normalize_id_prefix(id_prefix))
+        page = catalog.batches(limit, before, id_prefix)
     return BatchesOut(
         batches=[BatchOut.of(batch) for batch in page],
         next=page[-1].id if len(page) == limit else None,

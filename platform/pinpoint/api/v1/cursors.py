@@ -12,18 +12,17 @@ from typing import Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from pydantic import BaseModel
+from starlette.datastructures import QueryParams
 
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Image, ImagePosition
 
-_VERSION: Final = 1
-_MIN_DIGITS: Final = 6
+_VERSION: Final = 2
 
 
 def encode_cursor(position: ImagePosition) -> str:
     """Encode a list position as URL-safe text."""
-    key = [_VERSION, position.source, position.file_name, position.image_id.hex]
+    key = [_VERSION, position.file_name, position.image_id.hex]
     text = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -36,32 +35,24 @@ def decode_cursor(cursor: str) -> ImagePosition:
     """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        version, source, file_name, image_id = json.loads(text)
-        if version != _VERSION or b"\x00" in (source + file_name).encode():
+        version, file_name, image_id = json.loads(text)
+        if version != _VERSION or b"\x00" in file_name.encode():
             raise ValueError("unknown form")
-        return ImagePosition(source=source, file_name=file_name, image_id=UUID(hex=image_id))
+        return ImagePosition(file_name=file_name, image_id=UUID(hex=image_id))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadRequestError(
             "the cursor is not one of this API; take the `next` link of a page as it is"
         ) from error
 
 
-def build_next_link(query: BaseModel, last: Image) -> str:
-    """Return path and query string of the page after an image, with the same filters."""
-    position = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
-    parameters = query.model_dump(exclude_defaults=True, exclude={"cursor"})
-    return f"/v1/images?{urlencode({**parameters, 'cursor': encode_cursor(position)}, doseq=True)}"
+def build_next_link(path: str, query: QueryParams, last: Image) -> str:
+    """Build path and query string of the page after an image.
 
-
-def normalize_id_prefix(text: str | None) -> str | None:
-    """Normalize an id prefix: no dashes, lower case.
-
-    Raises:
-        BadRequestError: The prefix has fewer than six digits, or more than an id.
+    Args:
+        path: Path of the list.
+        query: Query parameters of this page; the next page has the same filters.
+        last: Last image of this page.
     """
-    if text is None:
-        return None
-    digits = text.replace("-", "").lower()
-    if not _MIN_DIGITS <= len(digits) <= 32:
-        raise BadRequestError(f"id_prefix needs {_MIN_DIGITS} to 32 hex digits")
-    return digits
+    position = ImagePosition(file_name=last.file_name, image_id=last.id)
+    filters = [(name, value) for name, value in query.multi_items() if name != "cursor"]
+    return f"{path}?{urlencode([*filters, ('cursor', encode_cursor(position))])}"

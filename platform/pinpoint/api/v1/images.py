@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from pinpoint.api import problems
 from pinpoint.api.auth import can_see_paths
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
-from pinpoint.api.v1 import cursors
+from pinpoint.api.v1 import cursors, image_formats, media_types
+from pinpoint.api.v1.image_filter_parameters import to_image_filter
 from pinpoint.api.v1.schemas.catalog import ImageUpdateIn
 from pinpoint.api.v1.schemas.images import (
+    ImageFeatures,
     ImageOut,
     ImageQuery,
     ImagesOut,
     NeighborOut,
     NeighborsOut,
 )
-from pinpoint.records import ImageFilter, SourceKind
+from pinpoint.records import SourceKind
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -29,6 +31,7 @@ ImageId = Annotated[
     Path(description="Id of the image.", examples=["6a799744-9e3a-5ad3-9ee6-87a60f83d975"]),
 ]
 
+_LIST_TYPES: Final = (media_types.JSON, media_types.GEOJSON, media_types.CSV)
 _PROBLEMS = problems.problem_responses(401, 403, 404, 422, 503)
 
 
@@ -36,30 +39,52 @@ _PROBLEMS = problems.problem_responses(401, 403, 404, 422, 503)
     "",
     operation_id="list_images",
     summary="List images",
-    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
+    response_model=ImagesOut,
+    responses={
+        200: {
+            "description": "A page of images: JSON, or by the header `Accept` GeoJSON or CSV. The "
+            'header `Link` has the next page as `rel="next"`.',
+            "content": {
+                media_types.GEOJSON: {"schema": ImageFeatures.model_json_schema()},
+                media_types.CSV: {"schema": {"type": "string"}},
+            },
+        },
+        **problems.problem_responses(400, 401, 403, 404, 422, 503),
+    },
 )
 def list_images(
-    caller: ReadCaller, services: AppServices, query: Annotated[ImageQuery, Query()]
-) -> ImagesOut:
-    """List images by source name, file name and id, with a link to the next page."""
+    request: Request,
+    response: Response,
+    caller: ReadCaller,
+    services: AppServices,
+    query: Annotated[ImageQuery, Query()],
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+) -> ImagesOut | Response:
+    """List images by file name and id, with a link to the next page."""
     with services.database.read(caller.organization_id) as catalog:
         page = catalog.list_images(
-            ImageFilter(
-                source_ids=tuple(catalog.source(name).id for name in query.source),
-                source_kinds=tuple(query.source_kind),
-                file_name=query.file_name,
-                states=tuple(query.state),
-                id_prefix=cursors.normalize_id_prefix(query.id_prefix),
-            ),
+            to_image_filter(query, catalog),
             # One extra row shows whether there is another page.
             limit=query.limit + 1,
             after=None if query.cursor is None else cursors.decode_cursor(query.cursor),
         )
-    images = page[: query.limit]
-    return ImagesOut(
-        images=ImageOut.all_of(images, paths=can_see_paths(caller)),
-        next=cursors.build_next_link(query, images[-1]) if len(page) > query.limit else None,
-    )
+    images = ImageOut.all_of(page[: query.limit], paths=can_see_paths(caller))
+    next_link = None
+    if len(page) > query.limit:
+        last = page[query.limit - 1]
+        next_link = cursors.build_next_link(request.url.path, request.query_params, last)
+    match media_types.choose_media_type(accept, _LIST_TYPES):
+        case media_types.GEOJSON:
+            formatted: ImagesOut | Response = image_formats.format_geojson(images, next_link)
+        case media_types.CSV:
+            formatted = image_formats.format_csv(images)
+        case _:
+            formatted = ImagesOut(images=images, next=next_link)
+    headers = formatted.headers if isinstance(formatted, Response) else response.headers
+    headers["Vary"] = "Accept"
+    if next_link is not None:
+        headers["Link"] = f'<{next_link}>; rel="next"'
+    return formatted
 
 
 @router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)

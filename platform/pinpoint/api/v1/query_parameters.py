@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from pinpoint.api.forms import parse_json
-from pinpoint.api.problems import list_field_errors
-from pinpoint.api.v1.times import IntervalField
-from pinpoint.errors import BadRequestError
+from pinpoint.api.v1.image_filter_parameters import find_source_ids
+from pinpoint.api.v1.spatiotemporal_parameters import SpatiotemporalParameters
 from pinpoint.ports import CatalogReader
-from pinpoint.records import (
-    MIN_CROP_PX,
-    Box,
-    Circle,
-    Crop,
-    Point,
-    SearchFilter,
-    SourceKind,
-)
+from pinpoint.records import MIN_CROP_PX, Crop, SearchFilter, SourceKind
 
-MAX_RADIUS_M: Final = 20_100_000.0
 MAX_QUERY_PHOTOS: Final = 8
 """Maximum number of photos of one query."""
-MAX_RING_POSITIONS: Final = 1_000
 
 
 def _split_list(value: Any) -> Any:
@@ -39,10 +25,8 @@ def _split_list(value: Any) -> Any:
 Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)]
 
 
-class SearchFilterParameters(BaseModel):
+class SearchFilterParameters(SpatiotemporalParameters):
     """Search filter fields; all are optional."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source_kinds: Annotated[
         list[SourceKind],
@@ -56,34 +40,6 @@ class SearchFilterParameters(BaseModel):
     sources: Annotated[
         Names, Field(default_factory=list, description="Only these sources, by name or id.")
     ]
-    lat: float | None = Field(
-        default=None,
-        ge=-90,
-        le=90,
-        description="Latitude of a circle's center; needs `lon` and `radius_m`.",
-        examples=[48.8566],
-    )
-    lon: float | None = Field(default=None, ge=-180, le=180, examples=[2.3522])
-    radius_m: float | None = Field(default=None, gt=0, le=MAX_RADIUS_M, examples=[5000])
-    bbox: str | None = Field(
-        default=None,
-        max_length=200,
-        description="Minimum longitude, minimum latitude, maximum longitude, maximum latitude, "
-        "separated by commas. A minimum longitude above the maximum crosses the antimeridian.",
-        examples=["2.2,48.8,2.5,48.9"],
-    )
-    polygon: str | None = Field(
-        default=None,
-        max_length=200_000,
-        description="A GeoJSON Polygon with one ring.",
-        examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
-    )
-    datetime: IntervalField | None = Field(
-        default=None,
-        description="Capture time as in OGC API - Features: a time, or `start/end` with both ends "
-        "included and `..` as an open end. Times are RFC 3339. Images without a time do not match.",
-        examples=["2020-01-01T00:00:00Z/.."],
-    )
 
 
 def _to_list(value: Any) -> Any:
@@ -169,94 +125,15 @@ def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogReader)
     """Convert form fields to a search filter.
 
     Raises:
-        BadRequestError: Fields contradict each other, or a shape is invalid.
         NotFoundError: A source does not exist.
     """
     interval = parameters.datetime
     return SearchFilter(
         source_kinds=tuple(parameters.source_kinds),
-        source_ids=tuple(catalog.source(_name_or_id(name)).id for name in parameters.sources),
-        circle=_parse_circle(parameters),
-        box=None if parameters.bbox is None else _parse_bbox(parameters.bbox),
-        polygon=() if parameters.polygon is None else _parse_polygon(parameters.polygon),
+        source_ids=find_source_ids(parameters.sources, catalog),
+        circle=parameters.circle,
+        box=parameters.bbox,
+        polygons=parameters.polygon or (),
         captured_after=None if interval is None else interval.start,
         captured_before=None if interval is None else interval.before,
     )
-
-
-def _name_or_id(text: str) -> str | UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        return text
-
-
-def _parse_circle(parameters: SearchFilterParameters) -> Circle | None:
-    circle_fields = (parameters.lat, parameters.lon, parameters.radius_m)
-    if all(field is None for field in circle_fields):
-        return None
-    if parameters.lat is None or parameters.lon is None or parameters.radius_m is None:
-        raise BadRequestError("a circle needs lat, lon and radius_m together")
-    return Circle(center=Point(parameters.lat, parameters.lon), radius_m=parameters.radius_m)
-
-
-def _parse_bbox(text: str) -> Box:
-    try:
-        west, south, east, north = (float(part) for part in text.split(","))
-        low, high = Point(south, west), Point(north, east)
-    except ValueError as error:
-        raise BadRequestError(
-            "bbox must be min lon,min lat,max lon,max lat in degrees; longitude must be within "
-            "±180, latitude within ±90"
-        ) from error
-    if low.lat > high.lat:
-        raise BadRequestError(
-            "bbox must be min lon,min lat,max lon,max lat with min lat <= max lat"
-        )
-    return Box(south=low.lat, west=low.lon, north=high.lat, east=high.lon)
-
-
-def _parse_polygon(text: str) -> tuple[Point, ...]:
-    try:
-        shape = Polygon.model_validate(parse_json(text, "polygon"))
-    except ValidationError as error:
-        raise RequestValidationError(
-            [
-                {**field_error, "loc": ("body", "polygon", *field_error["loc"])}
-                for field_error in list_field_errors(error)
-            ]
-        ) from error
-    # Positions may carry an altitude; GeoJSON puts longitude first.
-    ring = tuple(Point(position[1], position[0]) for position in shape.coordinates[0])
-    if len(set(ring)) < 3:
-        raise BadRequestError("polygon must have at least three different corners")
-    if any(abs(a.lon - b.lon) > 180 for a, b in itertools.pairwise(ring)):
-        raise BadRequestError(
-            "polygon may not cross the antimeridian; use bbox with min lon > max lon"
-        )
-    return ring
-
-
-def _check_position(value: Any) -> Any:
-    if not (isinstance(value, list) and 2 <= len(value) <= 3):
-        raise ValueError("a position is [lon, lat]")
-    lon, lat = value[0], value[1]
-    if not all(type(number) in (int, float) for number in value):
-        raise ValueError("a position is [lon, lat] in degrees")
-    # Compared without conversion, because an integer of 400 digits does not fit a float.
-    if not (abs(lat) <= 90 and abs(lon) <= 180 and all(abs(number) < 1e9 for number in value)):
-        raise ValueError("longitude must be within ±180, latitude within ±90")
-    return value
-
-
-RingPosition = Annotated[list[float], BeforeValidator(_check_position)]
-
-
-class Polygon(BaseModel):
-    """A GeoJSON polygon without holes."""
-
-    type: Literal["Polygon"]
-    coordinates: Annotated[
-        list[Annotated[list[RingPosition], Field(min_length=3, max_length=MAX_RING_POSITIONS)]],
-        Field(min_length=1, max_length=1),
-    ]

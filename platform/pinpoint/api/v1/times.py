@@ -14,6 +14,7 @@ _RFC_3339: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
 _OPEN_ENDS: Final = ("..", "")
+_FIRST_TIME: Final = datetime.min.replace(tzinfo=UTC)
 _RESOLUTION: Final = timedelta(microseconds=1)
 """Resolution of all stores. A closed end is stored as an open end that is one step later."""
 
@@ -52,6 +53,8 @@ def parse_interval(text: str) -> TimeInterval:
     Args:
         text: A time, or two times with `/` between them. Times are RFC 3339, such as
             `2026-05-01T12:00:00Z`. `..`, or no text, is an open end. Both ends are included.
+            Clients that know no open end send the years 0000 and 9999 instead (QGIS): year 0, which
+            neither Python nor PostgreSQL has, is read as the first time of year 1.
 
     Raises:
         ValueError: The text is not such an interval, or its end is before its start.
@@ -76,6 +79,9 @@ def _parse_rfc_3339(text: str) -> datetime:
             "2026-05-01T12:00:00Z"
         )
     try:
+        if text.startswith("0000"):
+            datetime.fromisoformat(f"0004{text[4:].upper()}")  # a leap year, as year 0
+            return _FIRST_TIME
         time = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError(f"{text[:40]!r} is not a time: {error}") from error

@@ -53,6 +53,14 @@ COLUMN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "bearing",
         "azimuth",
     ),
+    "field_of_view_deg": (
+        "field_of_view_deg",
+        "field_of_view",
+        "horizontal_field_of_view",
+        "interior_orientation_field_of_view",
+        "hfov",
+        "fov",
+    ),
     "captured_at": (
         "captured_at",
         "date_time_original",
@@ -97,6 +105,7 @@ UNITS: Final[Mapping[str, frozenset[str]]] = {
     "latitude": frozenset({"deg", "degrees", "°", "dd", "dms", "decimal", "wgs84", "epsg4326"}),
     "longitude": frozenset({"deg", "degrees", "°", "dd", "dms", "decimal", "wgs84", "epsg4326"}),
     "heading_deg": frozenset({"deg", "degrees", "°"}),
+    "field_of_view_deg": frozenset({"deg", "degrees", "°"}),
     "altitude_m": frozenset({"m", "meters", "metres"}),
     "captured_at": frozenset({"utc", "gmt"}),
 }

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pinpoint.media.checks import RejectedFileError, check_position, check_time
+from pinpoint.media.field_of_view import check_field_of_view, compute_field_of_view
 from pinpoint.media.metadata.clocks import CaptureTime, explain_manifest_zone, read_file_time
 from pinpoint.media.metadata.raw_metadata import RawMetadata, Scalar, limit_warnings, wrap_heading
 from pinpoint.media.tracks import explain_gap, position_at
@@ -133,6 +134,9 @@ def _read_file_layer(
         captured_at=captured_at,
         time_source=raw_metadata.time_source if captured_at else None,
         heading_deg=raw_metadata.heading_deg if pose is None else pose,
+        field_of_view_deg=compute_field_of_view(
+            raw_metadata, properties.width_px, properties.height_px
+        ),
         altitude_m=raw_metadata.altitude_m,
         creator=raw_metadata.creator,
         warnings=limit_warnings(
@@ -166,6 +170,7 @@ def _read_manifest_layer(metadata_override: MetadataOverride) -> Layer | None:
         if metadata_override.captured_at is None
         else metadata_override.position_source,
         heading_deg=wrap_heading(metadata_override.heading_deg),
+        field_of_view_deg=check_field_of_view(metadata_override.field_of_view_deg),
         altitude_m=metadata_override.altitude_m,
         creator=metadata_override.creator or None,
         sequence=metadata_override.sequence,
@@ -247,6 +252,7 @@ def _build_capture(
         time_source=merged.time_source,
         warnings=merged.warnings,
         heading_deg=merged.heading_deg,
+        field_of_view_deg=merged.field_of_view_deg,
         altitude_m=merged.altitude_m,
         camera=raw_metadata.camera,
         creator=merged.creator,

@@ -34,6 +34,8 @@ DAMAGE: Final = (
 
 _GPS_IFD: Final = 0x8825
 _EXIF_IFD: Final = 0x8769
+_FOCAL_LENGTH_35MM: Final = 0xA405
+"""FocalLengthIn35mmFilm, whole millimeters; 0 means unknown."""
 _ZONE_HOURS: Final = 0x882A
 """TimeZoneOffset of TIFF/EP: whole hours, for the original and for the changed time."""
 _TIMES: Final[tuple[tuple[TimeSource, str, int, int, int], ...]] = (
@@ -56,6 +58,7 @@ class Exif:
     """Notes on times that cannot be read."""
     heading_deg: float | None = None
     heading_magnetic: bool = False
+    focal_length_35mm_mm: float | None = None
     altitude_m: float | None = None
     camera: str | None = None
     creator: str | None = None
@@ -78,6 +81,7 @@ def read_exif(base: Image.Exif) -> Exif:
         notes=tuple(note for note in (*notes, satellite_note) if note),
         heading_deg=wrap_heading(_first_value(gps.get(17))),
         heading_magnetic=clean_metadata_text(gps.get(16)) == "M",
+        focal_length_35mm_mm=to_finite(_first_value(detail.get(_FOCAL_LENGTH_35MM))),
         altitude_m=_read_altitude(gps),
         camera=_read_camera(base),
         creator=_read_text(base.get(0x013B)) or _read_wide_text(base.get(0x9C9D)),

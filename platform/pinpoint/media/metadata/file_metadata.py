@@ -54,6 +54,7 @@ def read_raw_metadata(image: Image.Image) -> RawMetadata:
         warnings=limit_warnings([*position_notes, *time.warnings, *heading_notes, *several]),
         heading_deg=heading,
         pose_heading_deg=_first_known([xmp.pose_heading_deg for xmp in xmps]),
+        focal_length_35mm_mm=_first_known([exif.focal_length_35mm_mm for exif in exifs]),
         altitude_m=_first_known([block.altitude_m for block in both]),
         camera=_first_known([exif.camera for exif in exifs]),
         creator=_first_known([block.creator for block in both]),

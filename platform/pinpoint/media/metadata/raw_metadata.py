@@ -54,6 +54,8 @@ class RawMetadata:
     heading_deg: float | None = None
     pose_heading_deg: float | None = None
     """GPano's heading of the center column of a panorama."""
+    focal_length_35mm_mm: float | None = None
+    """Equivalent focal length of 35 mm film."""
     altitude_m: float | None = None
     camera: str | None = None
     creator: str | None = None
@@ -160,6 +162,7 @@ def from_wire(values: object) -> RawMetadata:
         warnings=_check_warnings(values.get("warnings", [])),
         heading_deg=wrap_heading(_check_number(values, "heading_deg")),
         pose_heading_deg=wrap_heading(_check_number(values, "pose_heading_deg")),
+        focal_length_35mm_mm=_check_number(values, "focal_length_35mm_mm"),
         altitude_m=_check_number(values, "altitude_m"),
         camera=_check_text(values, "camera"),
         creator=_check_text(values, "creator"),

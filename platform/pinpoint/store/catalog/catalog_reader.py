@@ -11,6 +11,7 @@ from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select
 
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import (
+    COVERAGE_RESOLUTIONS,
     FINAL_STATUSES,
     Batch,
     BatchItem,
@@ -40,16 +41,11 @@ from pinpoint.store.db.tables import (
     thumbnails,
 )
 from pinpoint.store.db.views import visible_images
+from pinpoint.store.gallery.image_conditions import id_range
 from pinpoint.store.ingest.source_roots import list_catalog_files, list_roots
 
 _BYTES_ARRAY, _TEXT_ARRAY = ARRAY(LargeBinary), ARRAY(Text)
-_IMAGE_COLUMNS = [column for column in visible_images.c if column.name not in ("geog", "geom")]
 _ITEM_COLUMNS = [column for column in batch_items.c if column.name != "metadata_override"]
-
-
-def select_images() -> Select[Any]:
-    """Images that users may see, with name, license and attribution of their source."""
-    return select(*_IMAGE_COLUMNS)
 
 
 def _as_id(text: str) -> UUID | None:
@@ -77,7 +73,10 @@ class Reader(GallerySampleReader):
         """All sources by name, with their number of images."""
         counted = (
             select(cell_stats.c.source_id, func.sum(cell_stats.c.images).label("images"))
-            .where(self._in_organization(cell_stats))
+            .where(
+                self._in_organization(cell_stats),
+                cell_stats.c.resolution == COVERAGE_RESOLUTIONS[0],
+            )
             .group_by(cell_stats.c.source_id)
             .subquery()
         )
@@ -111,7 +110,9 @@ class Reader(GallerySampleReader):
             )
         counted = self._connection.execute(
             select(func.coalesce(func.sum(cell_stats.c.images), 0)).where(
-                self._in_organization(cell_stats), cell_stats.c.source_id == row.id
+                self._in_organization(cell_stats),
+                cell_stats.c.source_id == row.id,
+                cell_stats.c.resolution == COVERAGE_RESOLUTIONS[0],
             )
         ).scalar_one()
         roots = list_roots(self._connection, [row.id])
@@ -131,7 +132,7 @@ class Reader(GallerySampleReader):
             batches.c.created_at.desc(), batches.c.id.desc()
         )
         if id_prefix is not None:
-            statement = statement.where(batches.c.id.between(*image_listing.id_range(id_prefix)))
+            statement = statement.where(batches.c.id.between(*id_range(id_prefix)))
         if before is not None:
             created_at = self._connection.execute(
                 select(batches.c.created_at).where(
@@ -224,33 +225,19 @@ class Reader(GallerySampleReader):
 
     def images(self, ids: Sequence[UUID]) -> dict[UUID, Image]:
         """Images by id; missing images are omitted."""
-        statement = select_images().where(
-            self._in_organization(visible_images), is_any_of(visible_images.c.id, ids)
+        statement = image_listing.select_images(self._organization_id).where(
+            is_any_of(visible_images.c.id, ids)
         )
         return {row.id: to_image(row) for row in self._connection.execute(statement)}
 
     def list_images(
         self, image_filter: ImageFilter, *, limit: int, after: ImagePosition | None = None
     ) -> list[Image]:
-        """A page of images after `after`, by source name, file name and id."""
-        rows = self._connection.execute(
-            select(sources).where(self._in_organization(sources), sources.c.erased_at.is_(None))
+        """A page of images after `after`, by file name and id."""
+        statement = image_listing.select_image_page(
+            self._organization_id, image_filter, limit=limit, after=after
         )
-        ids = image_listing.list_ids(
-            self._connection,
-            self._organization_id,
-            [
-                source
-                for source in map(to_source, rows)
-                if source.id in (image_filter.source_ids or (source.id,))
-                and source.kind in (image_filter.source_kinds or (source.kind,))
-            ],
-            image_filter,
-            after=after,
-            limit=limit,
-        )
-        images_by_id = self.images(ids)
-        return [images_by_id[id_] for id_ in ids if id_ in images_by_id]
+        return [to_image(row) for row in self._connection.execute(statement)]
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
         """File name, source, license and position of images; missing images are omitted."""
@@ -292,11 +279,8 @@ class Reader(GallerySampleReader):
             return {}
         hashes = sorted({bytes.fromhex(image.sha256) for image in images_})
         rows = self._connection.execute(
-            select_images()
-            .where(
-                self._in_organization(visible_images),
-                visible_images.c.sha256 == func.any(cast(hashes, _BYTES_ARRAY)),
-            )
+            image_listing.select_images(self._organization_id)
+            .where(visible_images.c.sha256 == func.any(cast(hashes, _BYTES_ARRAY)))
             .where(visible_images.c.state.in_(("pending", "indexed")))
             .order_by(visible_images.c.source, visible_images.c.id)
         )

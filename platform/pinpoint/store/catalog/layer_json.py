@@ -21,6 +21,7 @@ from pinpoint.records import (
 FIELD_COLUMNS: Final = (
     "captured_at",
     "heading_deg",
+    "field_of_view_deg",
     "altitude_m",
     "creator",
     "sequence",

@@ -109,7 +109,8 @@ def override_from_json(values: object) -> MetadataOverride | None:
 _NUMBER_TYPES, _TEXT_TYPES = (int, float, NoneType), (str, NoneType)
 _OVERRIDE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(
-        ("lat", "lon", "heading_deg", "altitude_m", "camera_clock_offset_s"), _NUMBER_TYPES
+        ("lat", "lon", "heading_deg", "field_of_view_deg", "altitude_m", "camera_clock_offset_s"),
+        _NUMBER_TYPES,
     ),
     **dict.fromkeys(("captured_at", "creator", "sequence", "license", "panorama_id"), _TEXT_TYPES),
     **dict.fromkeys(("track", "track_name", "time_zone"), _TEXT_TYPES),

@@ -170,20 +170,27 @@ images = Table(
     Index("ix_images_geom", "geom", postgresql_using="gist"),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
+    *(
+        Index(
+            f"ix_images_{column}_file_name",
+            column,
+            text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
+            "id",
+            postgresql_where=text("state <> 'deleted'"),
+        )
+        for column in ("organization_id", "source_id")
+    ),
     Index(
-        "ix_images_listing",
-        "source_id",
-        "state",
-        text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
-        "id",
+        "ix_images_organization_id_captured_at",
+        "organization_id",
+        "captured_at",
+        postgresql_where=text("captured_at IS NOT NULL"),
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_modified_xid", "modified_xid"),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in GROUP_COLUMNS),
-    Index(
-        "ix_images_unprocessed", "state", postgresql_where=text("state IN ('pending', 'deleted')")
-    ),
+    Index("ix_images_not_indexed", "state", postgresql_where=text("state <> 'indexed'")),
 )
 
 thumbnails = Table(
@@ -218,20 +225,37 @@ tombstones = Table(
     timestamp_column("deleted_at", stamped=True),
 )
 
+# One row for each H3 cell of resolution 3 to 7 and source; a coarse cell is the sum of the cells of
+# resolution 7 with this parent.
 cell_stats = Table(
     "cell_stats",
     metadata,
     Column("cell", BigInteger, nullable=False),
     Column("source_id", Uuid, nullable=False),
     organization_fk(),
+    Column("resolution", SmallInteger, Computed("((cell >> 52) & 15)::smallint", persisted=True)),
     Column("images", Integer, nullable=False),
     timestamp_column("first_captured_at"),
     timestamp_column("last_captured_at"),
-    Column("lat", Double),
-    Column("lon", Double),
+    # Sums of the images' positions as vectors on the unit sphere.
+    Column("x_sum", Double, nullable=False),
+    Column("y_sum", Double, nullable=False),
+    Column("z_sum", Double, nullable=False),
+    # Center of the images.
+    Column(
+        "geom",
+        Geometry("POINT", srid=4326, spatial_index=False),
+        Computed(
+            "ST_SetSRID(ST_MakePoint(degrees(atan2(y_sum, x_sum)), "
+            "degrees(atan2(z_sum, sqrt(x_sum * x_sum + y_sum * y_sum)))), 4326)",
+            persisted=True,
+        ),
+    ),
     PrimaryKeyConstraint("cell", "source_id"),
     tenant_fk("sources", "source_id"),
-    Index("ix_cell_stats_source_id", "source_id"),
+    Index("ix_cell_stats_source_id_cell", "source_id", "cell"),
+    Index("ix_cell_stats_organization_id_resolution_cell", "organization_id", "resolution", "cell"),
+    Index("ix_cell_stats_near", "organization_id", "resolution", "geom", postgresql_using="gist"),
 )
 
 batches = Table(

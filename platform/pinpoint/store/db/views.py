@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -53,9 +54,9 @@ def _public_columns() -> list[Column[Any]]:
         Column("camera", Text),
         Column("creator", Text),
         Column("sequence", Text),
-        # Of the image, or else of its source.
+        # License of the image, or else of its source.
         Column("license", Text),
-        # Of the source, or else the creator.
+        # Attribution of the source, or else the creator.
         Column("attribution", Text),
         Column("position_source", Text),
         Column("time_source", Text),
@@ -96,3 +97,27 @@ layer_images = Table(
     Column("sha256", Text),
     schema=LAYERS_SCHEMA,
 )
+
+cell_counts = Table(
+    "cell_counts",
+    _metadata,
+    Column("cell_id", BigInteger, primary_key=True),
+    Column("resolution", SmallInteger),
+    Column("source_id", Uuid, primary_key=True),
+    Column("source", Text),
+    Column("source_kind", Text),
+    Column("license", Text),
+    Column("attribution", Text),
+    Column("images", Integer),
+    Column("first_captured_at", DateTime(timezone=True)),
+    Column("last_captured_at", DateTime(timezone=True)),
+    # Sums of the images' positions as vectors on the unit sphere, and their direction.
+    Column("x_sum", Double),
+    Column("y_sum", Double),
+    Column("z_sum", Double),
+    Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
+    Column("lat", Double),
+    Column("lon", Double),
+    schema=LAYERS_SCHEMA,
+)
+"""Images by H3 cell and source."""

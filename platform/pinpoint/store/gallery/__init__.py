@@ -1,1 +1,1 @@
-"""Reads of gallery rows for lists, layers, tiles, exports and spatial questions."""
+"""Reads of gallery rows for lists, layers, tiles, exports and spatial statements."""

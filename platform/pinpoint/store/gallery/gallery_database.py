@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from pinpoint.records import CellFilter, CoverageCell, Point, PointNeighbor, SourceKind
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
+from pinpoint.store.gallery import coverage_cells, point_neighbors
 
 
-class GalleryReader:
+class LayerReader:
     """Implements `ports.GalleryReader` on one connection with the role `pinpoint_reader`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def neighbors(
+        self,
+        points: Sequence[Point],
+        *,
+        radius_m: float,
+        per_kind: int,
+        source_kinds: Sequence[SourceKind] = (),
+    ) -> list[list[PointNeighbor]]:
+        """Nearest indexed images of each point, by distance and id, in one statement."""
+        return point_neighbors.read_neighbors(
+            self._connection,
+            points,
+            radius_m=radius_m,
+            per_kind=per_kind,
+            source_kinds=source_kinds,
+        )
+
+    def coverage_cells(
+        self, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
+    ) -> list[CoverageCell]:
+        """A page of cells with images, ordered by id."""
+        return coverage_cells.read_cells(
+            self._connection, cell_filter, limit=limit, after_cell=after_cell
+        )
 
 
 class GalleryDatabase:
@@ -30,9 +57,9 @@ class GalleryDatabase:
         self._transactions = transactions
 
     @contextmanager
-    def read(self, organization_id: UUID) -> Iterator[GalleryReader]:
+    def read(self, organization_id: UUID) -> Iterator[LayerReader]:
         """A read-only transaction with the views of one organization, and no other rights."""
         with self._transactions.begin(
             organization_id, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
         ) as unit:
-            yield GalleryReader(unit.connection)
+            yield LayerReader(unit.connection)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pinpoint.records import (
+    FACE_FIELD_OF_VIEW_DEG,
     ClaimedItem,
     DecodedImage,
     ImageFace,
@@ -25,6 +26,7 @@ METADATA_COLUMNS: Final = (
     "sha256",
     "captured_at",
     "heading_deg",
+    "field_of_view_deg",
     "altitude_m",
     "camera",
     "creator",
@@ -94,10 +96,19 @@ def image_values(
 
 
 def face_layers(reading: DecodedImage, face: ImageFace) -> dict[LayerName, Layer]:
-    """Layers of a reading for one face: headings are rotated with the face."""
+    """Layers of a reading for one face: headings are rotated with the face.
+
+    The field of view of a panorama becomes that of a face, whatever the origin of the former.
+    """
     layers = {name: clean_layer(layer) for name, layer in reading.capture.layers.items()}
-    if not face.turn_deg:
+    if face.name is None:
         return layers
+    layers = {
+        name: dataclasses.replace(
+            layer, field_of_view_deg=FACE_FIELD_OF_VIEW_DEG if name == "file" else None
+        )
+        for name, layer in layers.items()
+    }
     return {
         name: layer
         if layer.heading_deg is None

@@ -12,6 +12,7 @@ from pinpoint.store.vectors.filters import (
     CircleCondition,
     Condition,
     FilterExpr,
+    LatLonRing,
     MatchAny,
     PolygonCondition,
     TimeRange,
@@ -122,9 +123,18 @@ def _to_edge_condition(condition: Condition) -> edge.FieldCondition | edge.Filte
         case CircleCondition(lat, lon, radius_m):
             circle = edge.GeoRadius(_to_geo_point(lat, lon), radius_m)
             return edge.FieldCondition("location", geo_radius=circle)
-        case PolygonCondition(points):
-            ring = edge.GeoPolygon([_to_geo_point(lat, lon) for lat, lon in points])
-            return edge.FieldCondition("location", geo_polygon=ring)
+        case PolygonCondition(polygons):
+            conditions = [
+                edge.FieldCondition(
+                    "location",
+                    geo_polygon=edge.GeoPolygon(
+                        _to_geo_points(rings.exterior),
+                        [_to_geo_points(interior) for interior in rings.interiors] or None,
+                    ),
+                )
+                for rings in polygons
+            ]
+            return conditions[0] if len(conditions) == 1 else edge.Filter(should=list(conditions))
         case TimeRange(captured_after, captured_before):
             period = edge.RangeDateTime(gte=captured_after, lt=captured_before)
             return edge.FieldCondition("captured_at", range=period)
@@ -132,3 +142,7 @@ def _to_edge_condition(condition: Condition) -> edge.FieldCondition | edge.Filte
 
 def _to_geo_point(lat: float, lon: float) -> edge.GeoPoint:
     return edge.GeoPoint(lon, lat)
+
+
+def _to_geo_points(ring: LatLonRing) -> list[edge.GeoPoint]:
+    return [_to_geo_point(lat, lon) for lat, lon in ring]

@@ -9,13 +9,12 @@ kept inside the limits of a geohash (see `payload`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
 from pinpoint.errors import BadRequestError
-from pinpoint.records import Box, Circle, IndexFilter, Point
+from pinpoint.records import Box, Circle, IndexFilter, Polygon, Ring
 from pinpoint.store.vectors.payload import clamp_limit, partition_key, to_iso
 
 _BOX_MARGIN_DEG: Final = 1e-8
@@ -47,11 +46,23 @@ class CircleCondition:
     radius_m: float
 
 
+LatLonRing = tuple[tuple[float, float], ...]
+"""A closed ring of `(lat, lon)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolygonRings:
+    """Inside the exterior and outside of all interiors."""
+
+    exterior: LatLonRing
+    interiors: tuple[LatLonRing, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class PolygonCondition:
-    """Inside a closed ring of `(lat, lon)`."""
+    """Inside any of these polygons."""
 
-    points: tuple[tuple[float, float], ...]
+    polygons: tuple[PolygonRings, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +111,8 @@ def build_filter(where: IndexFilter) -> FilterExpr:
         must.append(_to_circle(where.circle))
     if where.box is not None:
         must.append(_to_boxes(where.box))
-    if where.polygon:
-        must.append(_to_polygon(where.polygon))
+    if where.polygons:
+        must.append(PolygonCondition(tuple(map(_to_rings, where.polygons))))
     if where.captured_after is not None or where.captured_before is not None:
         must.append(TimeRange(to_iso(where.captured_after), to_iso(where.captured_before)))
     return FilterExpr(
@@ -124,7 +135,7 @@ def split_by_partition(where: IndexFilter) -> tuple[tuple[IndexFilter, ...], boo
         where.source_ids,
         where.circle,
         where.box,
-        where.polygon,
+        where.polygons,
         where.captured_after,
         where.captured_before,
         where.exclude_circle,
@@ -178,16 +189,22 @@ def _to_boxes(box: Box) -> BoxCondition:
     )
 
 
-def _to_polygon(polygon: Sequence[Point]) -> PolygonCondition:
+def _to_rings(polygon: Polygon) -> PolygonRings:
+    return PolygonRings(
+        exterior=_to_ring(polygon.exterior), interiors=tuple(map(_to_ring, polygon.holes))
+    )
+
+
+def _to_ring(ring: Ring) -> LatLonRing:
     points = tuple(
         (
             clamp_limit(corner.lat, 90.0, _CORNER_MARGIN_DEG),
             clamp_limit(corner.lon, 180.0, _CORNER_MARGIN_DEG),
         )
-        for corner in polygon
+        for corner in ring
     )
-    if points[0] != points[-1]:
-        points = (*points, points[0])
-    if len(set(points)) < 3:
-        raise BadRequestError("a polygon needs at least three different corners")
-    return PolygonCondition(points)
+    if len(set(points)) < 3 or points[0] != points[-1]:
+        raise BadRequestError(
+            "a polygon needs closed rings with at least three different corners each"
+        )
+    return points

@@ -13,6 +13,7 @@ from pinpoint.store.vectors.filters import (
     CircleCondition,
     Condition,
     FilterExpr,
+    LatLonRing,
     MatchAny,
     PolygonCondition,
     TimeRange,
@@ -120,9 +121,18 @@ def _to_qdrant_condition(condition: Condition) -> m.FieldCondition | m.Filter:
         case CircleCondition(lat, lon, radius_m):
             circle = m.GeoRadius(center=_to_geo_point(lat, lon), radius=radius_m)
             return m.FieldCondition(key="location", geo_radius=circle)
-        case PolygonCondition(points):
-            line = m.GeoLineString(points=[_to_geo_point(lat, lon) for lat, lon in points])
-            return m.FieldCondition(key="location", geo_polygon=m.GeoPolygon(exterior=line))
+        case PolygonCondition(polygons):
+            conditions = [
+                m.FieldCondition(
+                    key="location",
+                    geo_polygon=m.GeoPolygon(
+                        exterior=_to_line(rings.exterior),
+                        interiors=[_to_line(interior) for interior in rings.interiors] or None,
+                    ),
+                )
+                for rings in polygons
+            ]
+            return m.Filter(should=list(conditions))
         case TimeRange(captured_after, captured_before):
             period = m.DatetimeRange.model_validate({"gte": captured_after, "lt": captured_before})
             return m.FieldCondition(key="captured_at", range=period)
@@ -130,3 +140,7 @@ def _to_qdrant_condition(condition: Condition) -> m.FieldCondition | m.Filter:
 
 def _to_geo_point(lat: float, lon: float) -> m.GeoPoint:
     return m.GeoPoint(lon=lon, lat=lat)
+
+
+def _to_line(ring: LatLonRing) -> m.GeoLineString:
+    return m.GeoLineString(points=[_to_geo_point(lat, lon) for lat, lon in ring])

@@ -243,6 +243,9 @@ class MetadataOverrideIn(_RequestModel):
     lon: FiniteFloat | None = None
     captured_at: Time | None = None
     heading_deg: FiniteFloat | None = None
+    field_of_view_deg: Annotated[float, Field(gt=0, le=360)] | None = Field(
+        default=None, description="Horizontal field of view in degrees.", examples=[65.5]
+    )
     altitude_m: FiniteFloat | None = None
     creator: IndexedText | None = None
     sequence: IndexedText | None = None

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters
 from pinpoint.api.v1.schemas.basics import (
     GeoPoint,
     NearestPlaceOut,
     find_nearest_places,
     make_thumbnail_url,
 )
-from pinpoint.api.v1.schemas.catalog import Text
-from pinpoint.records import (
-    Image,
-    SourceKind,
-)
+from pinpoint.records import Image
 
 
 class ImageOut(BaseModel):
@@ -112,34 +109,9 @@ _CONTAINER_FIELDS: Final = ("attributes", "field_sources", "warnings")
 _IMAGE_FIELDS = tuple(name for name in ImageOut.model_fields if name in Image.__dataclass_fields__)
 
 
-class ImageQuery(BaseModel):
+class ImageQuery(ImageFilterParameters):
     """Query parameters of the image list; unknown parameters are errors."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    source: list[Annotated[Text, Field(max_length=100)]] = Field(
-        default=[], max_length=100, description="Only these sources, by name or id; repeatable."
-    )
-    source_kind: list[SourceKind] = Field(
-        default=[], max_length=2, description="Only sources of these kinds; repeatable."
-    )
-    file_name: Annotated[Text, Field(max_length=255)] | None = Field(
-        default=None,
-        description="Last part of the path: exact, or with `*` for any text and `?` for one "
-        "character. A leading `*` requires a scan of all images.",
-        examples=["IMG_20*.jpg"],
-    )
-    state: list[Literal["pending", "indexed", "failed"]] = Field(
-        default=[], max_length=3, description="Only images in these states; repeatable."
-    )
-    id_prefix: str | None = Field(
-        default=None,
-        pattern=r"^[0-9a-fA-F-]*$",
-        min_length=6,
-        max_length=36,
-        description="Only images whose id has this prefix; at least 6 hex digits, dashes allowed.",
-        examples=["6a7997"],
-    )
     limit: int = Field(
         default=100, ge=1, le=1_000, description="Maximum number of images per page."
     )
@@ -151,13 +123,40 @@ class ImageQuery(BaseModel):
 
 
 class ImagesOut(BaseModel):
-    """A page of images by source name, file name and id."""
+    """A page of images by file name and id."""
 
     images: list[ImageOut]
     next: str | None = Field(
         description="Path and query string of the next page; null on the last page. Concurrent "
         "inserts and deletions neither repeat nor hide other images."
     )
+
+
+class ImageFeature(BaseModel):
+    """An image as a GeoJSON Feature."""
+
+    type: Literal["Feature"] = "Feature"
+    id: UUID
+    geometry: GeoPoint
+    properties: dict[str, Any] = Field(
+        description="The fields of an image except `id`, `lat`, `lon` and `geometry`."
+    )
+
+
+class PageLink(BaseModel):
+    """A link to the next page."""
+
+    rel: Literal["next"] = "next"
+    type: Literal["application/geo+json"] = "application/geo+json"
+    href: str = Field(description="Path and query string.")
+
+
+class ImageFeatures(BaseModel):
+    """A page of images as a GeoJSON FeatureCollection."""
+
+    type: Literal["FeatureCollection"] = "FeatureCollection"
+    features: list[ImageFeature]
+    links: list[PageLink] = Field(description="Empty on the last page.")
 
 
 class NeighborOut(BaseModel):

@@ -1,0 +1,137 @@
+"""Query parameters that select gallery images: lists, exports and coverage share them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from pinpoint.api.v1.schemas.catalog import IndexedText, Text
+from pinpoint.api.v1.spatiotemporal_parameters import SpatiotemporalParameters
+from pinpoint.ports import CatalogReader
+from pinpoint.records import ImageFilter, SourceKind
+
+_MIN_ID_DIGITS: Final = 6
+_MAX_VALUES: Final = 100
+
+
+def parse_attribute(text: str) -> tuple[str, str]:
+    """Parse `NAME=VALUE`; the value may contain further equals signs.
+
+    Raises:
+        ValueError: The text has no equals sign, or no name.
+    """
+    name, separator, value = text.partition("=")
+    if not (name and separator):
+        raise ValueError("an attribute is NAME=VALUE")
+    return name, value
+
+
+def normalize_id_prefix(text: str) -> str:
+    """Normalize the first digits of an id: no dashes, lower case.
+
+    Raises:
+        ValueError: The text has other characters, or too few or too many digits.
+    """
+    digits = text.replace("-", "").lower()
+    if not set(digits) <= set("0123456789abcdef"):
+        raise ValueError("an id has only hex digits and dashes")
+    if not _MIN_ID_DIGITS <= len(digits) <= 32:
+        raise ValueError(f"the beginning of an id has {_MIN_ID_DIGITS} to 32 hex digits")
+    return digits
+
+
+def _parse_attribute_field(value: Any) -> Any:
+    return parse_attribute(value) if isinstance(value, str) else value
+
+
+IdPrefix = Annotated[str, Field(max_length=36), AfterValidator(normalize_id_prefix)]
+"""A request field with the first digits of an id."""
+AttributeField = Annotated[
+    tuple[Text, Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]],
+    BeforeValidator(_parse_attribute_field),
+    WithJsonSchema({"type": "string", "maxLength": 1_501, "pattern": "^[^=]+="}),
+]
+"""A request field with name and value of an attribute."""
+
+
+class ImageFilterParameters(SpatiotemporalParameters):
+    """Filter of gallery images: values of one parameter are alternatives, all parameters must hold.
+
+    Unknown parameters are errors.
+    """
+
+    source: list[Annotated[Text, Field(max_length=100)]] = Field(
+        default=[],
+        max_length=_MAX_VALUES,
+        description="Only these sources, by name or id; repeatable.",
+    )
+    source_kind: list[SourceKind] = Field(
+        default=[], max_length=2, description="Only sources of these kinds; repeatable."
+    )
+    creator: list[IndexedText] = Field(
+        default=[], max_length=_MAX_VALUES, description="Only these creators; repeatable."
+    )
+    sequence: list[IndexedText] = Field(
+        default=[], max_length=_MAX_VALUES, description="Only these sequences; repeatable."
+    )
+    camera: list[Text] = Field(
+        default=[], max_length=_MAX_VALUES, description="Only these cameras; repeatable."
+    )
+    state: list[Literal["pending", "indexed", "failed"]] = Field(
+        default=[], max_length=3, description="Only images in these states; repeatable."
+    )
+    attribute: list[AttributeField] = Field(
+        default=[],
+        max_length=20,
+        description="Only images with this value of an attribute, as `NAME=VALUE`; if repeated, "
+        "all must be equal. A number or Boolean equals its text.",
+        examples=[["weather=rain"]],
+    )
+    file_name: Annotated[Text, Field(max_length=255)] | None = Field(
+        default=None,
+        description="Last part of the path: exact, or with `*` for any text and `?` for one "
+        "character. A leading `*` requires a scan of all images.",
+        examples=["IMG_20*.jpg"],
+    )
+    id_prefix: IdPrefix | None = Field(
+        default=None,
+        description="Only images whose id has this prefix; at least 6 hex digits, dashes allowed.",
+        examples=["6a7997"],
+    )
+
+
+def to_image_filter(parameters: ImageFilterParameters, catalog: CatalogReader) -> ImageFilter:
+    """Convert parameters to a filter record.
+
+    Raises:
+        NotFoundError: A source does not exist.
+    """
+    interval = parameters.datetime
+    return ImageFilter(
+        id_prefix=parameters.id_prefix,
+        source_ids=find_source_ids(parameters.source, catalog),
+        source_kinds=tuple(parameters.source_kind),
+        file_name=parameters.file_name,
+        states=tuple(parameters.state),
+        box=parameters.bbox,
+        polygons=parameters.polygon or (),
+        circle=parameters.circle,
+        captured_after=None if interval is None else interval.start,
+        captured_before=None if interval is None else interval.before,
+        creators=tuple(parameters.creator),
+        sequences=tuple(parameters.sequence),
+        cameras=tuple(parameters.camera),
+        attributes=tuple(parameters.attribute),
+    )
+
+
+def find_source_ids(names: Sequence[str], catalog: CatalogReader) -> tuple[UUID, ...]:
+    """Find the ids of sources by names or ids.
+
+    Raises:
+        NotFoundError: A source does not exist.
+    """
+    return tuple(catalog.source(name).id for name in names)
