@@ -1,4 +1,4 @@
-"""Names of HTTP headers and media types that the API and the Python client share."""
+"""Names of HTTP headers that the API reads and the Python client sends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,3 @@ from typing import Final
 
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 """Name of an organization, sent with the operator's key."""
-
-JSON_TYPE: Final = "application/json"
-GEOJSON_TYPE: Final = "application/geo+json"
-"""RFC 7946, section 12."""

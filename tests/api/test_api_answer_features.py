@@ -16,7 +16,7 @@ from shapely.prepared import prep
 
 from api import memory
 from api.test_api_problems import problem
-from pinpoint.api.content_negotiation import select_media_type
+from pinpoint.api.v1.media_types import choose_media_type
 from pinpoint.api.v1.schemas.disc_polygons import outline_disc
 from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import destination
@@ -216,27 +216,26 @@ def test_openapi_describes_the_layers(api):
 
 
 @pytest.mark.parametrize(
-    ("accept", "selected"),
+    ("accept", "chosen"),
     [
-        ([], "application/json"),
-        (["*/*"], "application/json"),
-        ([""], "application/json"),
-        (["application/*"], "application/json"),
-        (["application/geo+json, application/json"], GEOJSON),
-        (["application/json, application/geo+json"], "application/json"),
-        (["application/json;q=0.5, application/geo+json"], GEOJSON),
-        (["application/geo+json;q=0.4, */*;q=0.5"], "application/json"),
-        (["*/*, application/json;q=0"], GEOJSON),
-        (["Application/Geo+JSON"], GEOJSON),
-        (["text/html", "application/geo+json"], GEOJSON),
-        (["application/geo+json, */*;q=0.1"], GEOJSON),
-        (["image/*"], "image/png"),
-        (["text/html,*/*;q=0.8"], "application/json"),
-        (["application/geo+json;q=nan, application/json;q=0.9"], GEOJSON),
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("application/*", "application/json"),
+        ("application/geo+json, application/json", GEOJSON),
+        ("application/json, application/geo+json", "application/json"),
+        ("application/json;q=0.5, application/geo+json", GEOJSON),
+        ("application/geo+json;q=0.4, */*;q=0.5", "application/json"),
+        ("*/*, application/json;q=0", GEOJSON),
+        ("Application/Geo+JSON", GEOJSON),
+        ("text/html, application/geo+json", GEOJSON),
+        ("application/geo+json, */*;q=0.1", GEOJSON),
+        ("image/*", "image/png"),
+        ("text/html,*/*;q=0.8", "application/json"),
+        ("application/geo+json;q=nan, application/json;q=0.9", GEOJSON),
     ],
 )
-def test_select_media_type_follows_quality_and_precision(accept, selected):
-    assert select_media_type(accept, "application/json", GEOJSON, "image/png") == selected
+def test_choose_media_type_follows_weight_and_precision(accept, chosen):
+    assert choose_media_type(accept, ("application/json", GEOJSON, "image/png")) == chosen
 
 
 def test_locate_with_unknown_media_type_returns_406(api, search_calls):

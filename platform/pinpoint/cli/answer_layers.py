@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pinpoint.atomic_files import write_atomic
-from pinpoint.cli import output
-from pinpoint.errors import BadRequestError, describe_cause
-
 GeoJsonOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--geojson",
-        metavar="FILE",
-        help="Write the result as a GeoJSON layer instead of printing it; `-` is the standard "
-        "output.",
-    ),
+    bool, typer.Option("--geojson", help="Print a GeoJSON FeatureCollection.")
 ]
 
 
@@ -45,19 +33,3 @@ def merge_answers(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
         answer.pop("type", None)
         members.append({"photos": entry["photos"], "error": entry["error"], **answer})
     return {"type": "FeatureCollection", "features": features, "answers": members}
-
-
-def write_layer(path: Path, layer: dict[str, Any]) -> None:
-    """Write a FeatureCollection to a file, or to the standard output for `-`.
-
-    Raises:
-        BadRequestError: The file cannot be written.
-    """
-    if str(path) == "-":
-        output.print_json(layer)
-        return
-    try:
-        write_atomic(path, json.dumps(layer, ensure_ascii=False).encode(), durable=False)
-    except OSError as error:
-        raise BadRequestError(f"{path} cannot be written: {describe_cause(error)}") from error
-    output.warn(f"pinpoint: {len(layer['features'])} features in {path}")

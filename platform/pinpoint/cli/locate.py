@@ -102,7 +102,7 @@ def locate(  # noqa: PLR0913 - options of a command
             "--explain", help="Also show the changes of rank and the attention of the ranker."
         ),
     ] = False,
-    geojson: GeoJsonOption = None,
+    as_geojson: GeoJsonOption = False,
     keep: Annotated[
         bool,
         typer.Option(
@@ -142,8 +142,8 @@ def locate(  # noqa: PLR0913 - options of a command
     )
     if matches is not None and len(queries) > 1:
         raise BadRequestError("--matches writes one match picture, so it needs one query")
-    if geojson is not None and (session.as_json or explain):
-        raise BadRequestError("--geojson replaces the printed answer; omit --json and --explain")
+    if as_geojson and (session.as_json or explain):
+        raise BadRequestError("--geojson cannot be combined with --json or --explain")
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
@@ -152,12 +152,12 @@ def locate(  # noqa: PLR0913 - options of a command
             "search_space": search_space,
             "verify": verify,
         }
-        answer_parameters = {**parameters, "keep": keep or None, "geojson": geojson is not None}
+        answer_parameters = {**parameters, "keep": keep or None, "geojson": as_geojson}
         answers, failed = _locate_queries(session, client, queries, answer_parameters, explain)
         if matches is not None:
             _write_match_picture(matches, client.match_picture(photos, **parameters, crop=crops))
-    if geojson is not None:
-        answer_layers.write_layer(geojson, answer_layers.merge_answers(answers))
+    if as_geojson:
+        output.print_json(answer_layers.merge_answers(answers))
     elif session.as_json:
         output.print_json({"answers": answers})
     if failed is not None:

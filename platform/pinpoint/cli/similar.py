@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pinpoint.cli import answer_layers, ids, output
+from pinpoint.cli import ids, output
 from pinpoint.cli.answer_layers import GeoJsonOption
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.filter_options import (
@@ -39,7 +39,7 @@ def similar(  # noqa: PLR0913 - options of a command
     per_group: Annotated[
         int, typer.Option("--per-group", min=1, max=20, help="Maximum number of images per group.")
     ] = 3,
-    geojson: GeoJsonOption = None,
+    as_geojson: GeoJsonOption = False,
     source_kind: SourceKindFilterOption = [],  # noqa: B006
     in_source: SourceFilterOption = [],  # noqa: B006
     center: CenterOption = None,
@@ -55,8 +55,8 @@ def similar(  # noqa: PLR0913 - options of a command
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequestError("give either a photo or --image ID")
-    if geojson is not None and session.as_json:
-        raise BadRequestError("--geojson replaces the printed result; omit --json")
+    if as_geojson and session.as_json:
+        raise BadRequestError("--geojson cannot be combined with --json")
     filters = read_filter_options(
         source_kinds=source_kind,
         sources=in_source,
@@ -74,10 +74,8 @@ def similar(  # noqa: PLR0913 - options of a command
             "limit": max_groups,
             "per_group": per_group,
         }
-        result = client.similar(photo, geojson=geojson is not None, **parameters)
-    if geojson is not None:
-        answer_layers.write_layer(geojson, result)
-    elif session.as_json:
+        result = client.similar(photo, geojson=as_geojson, **parameters)
+    if session.as_json or as_geojson:
         output.print_json(result)
     else:
         _print_groups(result["groups"])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment
 from pinpoint.errors import BadRequestError, describe_cause
-from pinpoint.http_headers import GEOJSON_TYPE, JSON_TYPE
 
 Photo = str | Path | bytes
 Id = str | UUID
+
+_JSON: Final = "application/json"
+_GEOJSON: Final = "application/geo+json"
 
 
 class QueryMethods:
@@ -48,7 +50,7 @@ class QueryMethods:
             "/v1/locate",
             form=to_form(parameters),
             files=_read_photos(photo),
-            accept=GEOJSON_TYPE if geojson else JSON_TYPE,
+            accept=_GEOJSON if geojson else _JSON,
         )
         return answer
 
@@ -92,7 +94,7 @@ class QueryMethods:
         """
         form = to_form({**parameters, "image_id": image_id})
         files = None if photo is None else [("photo", _read_photo(photo))]
-        accept = GEOJSON_TYPE if geojson else JSON_TYPE
+        accept = _GEOJSON if geojson else _JSON
         result: Json = self._transport.call(
             "POST", "/v1/similar", form=form, files=files, accept=accept
         )

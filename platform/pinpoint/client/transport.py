@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 
 from pinpoint import errors
-from pinpoint.http_headers import JSON_TYPE, ORGANIZATION_HEADER
+from pinpoint.http_headers import ORGANIZATION_HEADER
 from pinpoint.settings import ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import compute_proof, read_state
@@ -118,7 +118,7 @@ class HttpTransport:
         form: Mapping[str, Any] | None = None,
         files: list[tuple[str, tuple[str, Any]]] | None = None,
         query: Mapping[str, Any] | None = None,
-        accept: str = JSON_TYPE,
+        accept: str = "application/json",
     ) -> Any:
         """Send one request; return the decoded JSON, or None for an empty response."""
         response = self.send(

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
-from pinpoint.api.content_negotiation import AcceptHeader, refer_to_schema, select_media_type
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import match_picture, query_parameters
+from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, ForbiddenError
-from pinpoint.http_headers import GEOJSON_TYPE, JSON_TYPE
 from pinpoint.ports import CatalogWriter, Encoder, Reranker
 from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
@@ -29,7 +28,6 @@ from pinpoint.search.context import QueryPhoto, SearchContext
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
-_PNG: Final = "image/png"
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
 
 _PHOTO_RULE = BodyRule(
@@ -71,8 +69,8 @@ RequestMeters = Annotated[Meters, Depends(get_meters)]
             "`Accept: image/png` it is the match picture: the photo next to the gallery image that "
             "matches best, with lines between the inliers.",
             "content": {
-                GEOJSON_TYPE: {"schema": refer_to_schema(AnswerFeaturesOut)},
-                _PNG: {"schema": {"type": "string", "format": "binary"}},
+                GEOJSON: {"schema": refer_to_schema(AnswerFeaturesOut)},
+                PNG: {"schema": {"type": "string", "format": "binary"}},
             },
         },
         **_PROBLEMS,
@@ -87,11 +85,11 @@ def locate(
     form: PhotoForm,
     request_meters: RequestMeters,
     request: Request,
-    accept: AcceptHeader = [],  # noqa: B006
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> AnswerOut | Response:
     """Locate one photo, or several photos of one place. Only the hashes of photos are stored."""
-    media_type = select_media_type(accept, JSON_TYPE, GEOJSON_TYPE, _PNG)
-    if media_type == _PNG:
+    media_type = choose_media_type(accept, (JSON, GEOJSON, PNG))
+    if media_type == PNG:
         match_picture.require_image_access(caller)
     parameters = forms.form_fields(form, query_parameters.LocateForm)
     retention_days = services.settings.search.kept_query_retention_days
@@ -111,9 +109,9 @@ def locate(
         # In the same transaction as the log: the labels of all images in the response.
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
     request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    if media_type == _PNG:
+    if media_type == PNG:
         png = match_picture.draw_best_match(answer, photos, caller, services)
-        return Response(png, media_type=_PNG)
+        return Response(png, media_type=PNG)
     answer_out = AnswerOut.of(
         answer,
         parameters.top,
@@ -121,7 +119,7 @@ def locate(
         with_matches="matches" in parameters.include,
         kept_query=kept_query,
     )
-    if media_type == GEOJSON_TYPE:
+    if media_type == GEOJSON:
         return _make_layer_response(AnswerFeaturesOut.of(answer_out, _read_base_url(request)))
     return answer_out
 
@@ -166,7 +164,7 @@ def _locate_photos(
         200: {
             "description": "The images. With `Accept: application/geo+json` they are a layer: a "
             "FeatureCollection (RFC 7946).",
-            "content": {GEOJSON_TYPE: {"schema": refer_to_schema(SimilarFeaturesOut)}},
+            "content": {GEOJSON: {"schema": refer_to_schema(SimilarFeaturesOut)}},
         },
         **_PROBLEMS,
     },
@@ -180,10 +178,10 @@ def similar(
     form: PhotoForm,
     request_meters: RequestMeters,
     request: Request,
-    accept: AcceptHeader = [],  # noqa: B006
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> SimilarOut | Response:
     """List the images most similar to a photo or gallery image, by panorama or sequence."""
-    media_type = select_media_type(accept, JSON_TYPE, GEOJSON_TYPE)
+    media_type = choose_media_type(accept, (JSON, GEOJSON))
     parameters = forms.form_fields(form, query_parameters.SimilarForm)
     photos = _read_photos(form, parameters)
     query: QueryPhoto | UUID
@@ -211,13 +209,13 @@ def similar(
         labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("similar", result.timings_ms, point=False)
     similar_out = SimilarOut.of(result, labels)
-    if media_type == GEOJSON_TYPE:
+    if media_type == GEOJSON:
         return _make_layer_response(SimilarFeaturesOut.of(similar_out, _read_base_url(request)))
     return similar_out
 
 
 def _make_layer_response(layer: BaseModel) -> Response:
-    return Response(layer.model_dump_json(), media_type=GEOJSON_TYPE)
+    return Response(layer.model_dump_json(), media_type=GEOJSON)
 
 
 def _read_base_url(request: Request) -> str:
