@@ -295,7 +295,7 @@ def count_rows(path: Path) -> int:
     return int(pyogrio.read_info(path, force_feature_count=True)["features"])
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsonl", "csv"])
+@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsons", "csv"])
 def test_every_export_has_as_many_rows_as_sql(stack, tmp_path, suffix):
     with stack.http() as http:
         for query, condition in ((None, "true"), ({"bbox": ",".join(map(str, BOX))}, IN_BOX)):
@@ -304,7 +304,7 @@ def test_every_export_has_as_many_rows_as_sql(stack, tmp_path, suffix):
             path = tmp_path / f"export-{condition == 'true'}.{suffix}"
             path.write_bytes(response.content)
             assert count_rows(path) == count(stack, condition) > 0
-    if suffix not in ("parquet", "geojsonl"):
+    if suffix not in ("parquet", "geojsons"):
         ogrinfo = require_program("ogrinfo", "gdal-bin")
         text = run_program(ogrinfo, "-ro", "-so", "-al", str(path))
         assert f"Feature Count: {count(stack, IN_BOX)}" in text
