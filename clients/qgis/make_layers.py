@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from qgis.core import (
@@ -32,6 +33,10 @@ from qgis.core import (
     QgsSymbol,
     QgsSymbolLayer,
     QgsVectorLayer,
+    QgsVectorTileBasicRenderer,
+    QgsVectorTileBasicRendererStyle,
+    QgsVectorTileLayer,
+    QgsWkbTypes,
 )
 from qgis.PyQt.QtXml import QDomDocument
 
@@ -42,8 +47,6 @@ PHOTO, STREET, ANSWER = "#d95f02", "#1b6ca8", "#7b1fa2"
 """Colors of both source kinds, and of answers."""
 COUNT_COLORS = {9: "#e5f5e0", 99: "#a1d99b", 999: "#41ab5d", 100_000_000: "#006d2c"}
 """Largest number of images in a cell to its color."""
-RESOLUTIONS = {3: (None, 4_000_000), 5: (4_000_000, 400_000), 7: (400_000, None)}
-"""H3 resolution to the smallest and largest scale, as denominators, that its layer is shown at."""
 
 
 def make_point(color: str, size_mm: float, shape: str = "circle") -> QgsMarkerSymbol:
@@ -146,8 +149,8 @@ def render_answer_regions() -> QgsFeatureRenderer:
 
 STYLES = {
     "images": ("Point", "field=source_kind:string", render_images),
-    "coverage": ("Polygon", "field=images:integer", render_coverage),
-    "gaps": ("Polygon", "field=source_kind:string", render_gaps),
+    "coverage": ("MultiPolygon", "field=images:integer", render_coverage),
+    "gaps": ("MultiPolygon", "field=source_kind:string", render_gaps),
     "queries": ("Point", "field=radius_m:double", render_queries),
     "answer-points": (
         "Point",
@@ -169,37 +172,54 @@ def write_styles() -> None:
             raise RuntimeError(message)
 
 
-def make_source(collection: str, subset: str) -> str:
+def make_source(collection: str) -> str:
     """The source of a layer, as QGIS writes it for OGC API - Features."""
     uri = QgsDataSourceUri()
     uri.setParam("url", SERVER)
     uri.setParam("typename", collection)
     uri.setParam("pagingEnabled", "true")
     uri.setAuthConfigId(AUTHENTICATION_ID)
-    uri.setSql(subset)
     return str(uri.uri(False))
 
 
-def list_layers() -> Iterator[tuple[QgsVectorLayer, str, bool]]:
+def list_layers() -> Iterator[tuple[QgsMapLayer, str, bool]]:
     """Layers in the order of the legend, with their source and whether they are shown at first.
 
     They are layers in memory, because a layer of the server could not be made without it.
     """
-    entries = [("queries", "Kept queries", None), ("images", "Images", None)]
-    entries += [("gaps", "Gaps", resolution) for resolution in RESOLUTIONS]
-    entries += [("coverage", "Coverage", resolution) for resolution in RESOLUTIONS]
-    for collection, title, resolution in entries:
+    titles = {"queries": "Kept queries", "images": "Images", "gaps": "Gaps", "coverage": "Coverage"}
+    for collection, title in titles.items():
         geometry, fields, render = STYLES[collection]
-        subset = "" if resolution is None else f'"resolution" = {resolution}'
         layer = QgsVectorLayer(f"{geometry}?crs=EPSG:4326&{fields}", title, "memory")
         layer.setRenderer(render())
-        if resolution is not None:
-            smallest, largest = RESOLUTIONS[resolution]
-            layer.setName(f"{title}, H3 resolution {resolution}")
-            layer.setScaleBasedVisibility(True)
-            layer.setMinimumScale(smallest or 0)
-            layer.setMaximumScale(largest or 0)
-        yield layer, make_source(collection, subset), collection != "gaps"
+        yield layer, make_source(collection), collection in ("queries", "images")
+    yield make_tile_layer(), "", False
+
+
+def make_tile_layer() -> QgsVectorTileLayer:
+    """Images as vector tiles: cells at low zoom, points at high zoom."""
+    url = f"{SERVER}/collections/images/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}"
+    source = f"type=xyz&url={quote(url, safe=':/')}&zmin=0&zmax=16&authcfg={AUTHENTICATION_ID}"
+    layer = QgsVectorTileLayer(source, "Images (vector tiles)")
+    styles = []
+    least = 1
+    for most, color in COUNT_COLORS.items():
+        style = QgsVectorTileBasicRendererStyle(
+            f"cells to {most}", "images", QgsWkbTypes.PolygonGeometry
+        )
+        style.setFilterExpression(f'"images" >= {least} AND "images" <= {most}')
+        style.setSymbol(make_fill(color, 0.6))
+        styles.append(style)
+        least = most + 1
+    for kind, color in (("photo", PHOTO), ("street", STREET)):
+        style = QgsVectorTileBasicRendererStyle(kind, "images", QgsWkbTypes.PointGeometry)
+        style.setFilterExpression(f"\"source_kind\" = '{kind}'")
+        style.setSymbol(make_point(color, 1.8))
+        styles.append(style)
+    renderer = QgsVectorTileBasicRenderer()
+    renderer.setStyles(styles)
+    layer.setRenderer(renderer)
+    return layer
 
 
 def write_layer_definition() -> None:
@@ -209,7 +229,8 @@ def write_layer_definition() -> None:
     layers, sources = [], {}
     for layer, source, is_shown in list_layers():
         layers.append(layer)
-        sources[layer.id()] = source
+        if source:
+            sources[layer.id()] = source
         group.addLayer(layer).setItemVisibilityChecked(is_shown)
     document = QDomDocument("qgis-layer-definition")
     is_saved, message = QgsLayerDefinition.exportLayerDefinition(
@@ -219,11 +240,13 @@ def write_layer_definition() -> None:
         raise RuntimeError(message)
     definition = ElementTree.fromstring(document.toString(1))
     for node in definition.iter("layer-tree-layer"):
-        node.set("source", sources[node.get("id")])
-        node.set("providerKey", "OAPIF")
+        if node.get("id") in sources:
+            node.set("source", sources[node.get("id")])
+            node.set("providerKey", "OAPIF")
     for element in definition.iter("maplayer"):
-        element.find("datasource").text = sources[element.findtext("id")]
-        element.find("provider").text = "OAPIF"
+        if element.findtext("id") in sources:
+            element.find("datasource").text = sources[element.findtext("id")]
+            element.find("provider").text = "OAPIF"
     ElementTree.indent(definition)
     text = ElementTree.tostring(definition, encoding="unicode")
     target = FOLDER / "pinpoint.qlr"
