@@ -1,14 +1,15 @@
 """Draws the images of `how-to/open-the-gallery-in-qgis.md`: windows of QGIS with a running stack.
 
-QGIS itself runs this file, on a virtual display. It needs the variables `PINPOINT_URL` (of the API),
-`PINPOINT_KEY` and `PINPOINT_ANSWERS` (a file from `pinpoint locate --geojson`):
+QGIS itself runs this file, on a virtual display. It needs the variables `PINPOINT_URL` (of the
+API), `PINPOINT_KEY` and `PINPOINT_ANSWERS` (a file from `pinpoint locate --geojson`):
 
-    xvfb-run -s "-screen 0 1280x800x24" qgis --nologo --noplugins --code docs/hooks/draw_qgis_images.py
+    xvfb-run qgis --nologo --noplugins --code docs/hooks/draw_qgis_images.py
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from qgis.core import (
@@ -30,17 +31,19 @@ from qgis.utils import iface
 ROOT = Path(os.environ.get("PINPOINT_ROOT", ".")).resolve()
 IMAGES, STYLES = ROOT / "docs" / "images", ROOT / "clients" / "qgis"
 SERVER = os.environ["PINPOINT_URL"] + "/ogc"
-WAIT_MS = 20_000
+WAIT_MS = 25_000
 """Time for all pages of a layer."""
-DISPLAYED = QgsRectangle(*map(float, os.environ.get("PINPOINT_BOX", "-11,35,31,61").split(",")))
+DISPLAYED = QgsRectangle(
+    *map(float, os.environ.get("PINPOINT_BOX", "1.0,50.6,8.2,54.0").split(","))
+)
+"""West, south, east and north of the map of the gallery."""
 
 
 def save_window(window: QWidget, name: str) -> None:
-    """Write a window as a PNG with few colors."""
+    """Write a window as a PNG."""
     image = QPixmap(window.grab()).toImage()
-    path = IMAGES / f"{name}.png"
-    # Indexed colors keep the file small.
-    image.convertToFormat(image.Format_Indexed8).save(str(path), "PNG", 0)
+    # The lowest quality is the highest compression, which is lossless.
+    image.convertToFormat(image.Format_RGB888).save(str(IMAGES / f"{name}.png"), "PNG", 0)
 
 
 def store_key() -> str:
@@ -78,8 +81,14 @@ def add_collection(collection: str, title: str, authentication_id: str) -> None:
     QgsProject.instance().addMapLayer(layer)
 
 
-def add_answers() -> QgsVectorLayer:
-    """Add the regions and points of the answers; returns the regions."""
+def expand_legend() -> None:
+    """Show the entries of all layers in the legend."""
+    for node in QgsProject.instance().layerTreeRoot().findLayers():
+        node.setExpanded(True)
+
+
+def add_answers() -> QgsRectangle:
+    """Add the regions and points of the answers; returns the bounds of the smallest regions."""
     path = os.environ["PINPOINT_ANSWERS"]
     regions = QgsVectorLayer(f"{path}|geometrytype=MultiPolygon", "Answers: regions", "ogr")
     points = QgsVectorLayer(f"{path}|geometrytype=Point", "Answers: points", "ogr")
@@ -88,13 +97,17 @@ def add_answers() -> QgsVectorLayer:
             raise RuntimeError(layer.error().message())
         layer.loadNamedStyle(str(STYLES / f"{style}.qml"))
         QgsProject.instance().addMapLayer(layer)
-    return regions
+    # The region of 90 % may have parts on other continents.
+    bounds = QgsRectangle()
+    for feature in regions.getFeatures('"probability" <= 0.5'):
+        bounds.combineExtentWith(feature.geometry().boundingBox())
+    return bounds
 
 
 def draw_connection(authentication_id: str) -> None:
     """Draw the dialog of a new connection, filled in."""
     settings = QgsSettings()
-    settings.setValue("qgis/connections-wfs/pinpoint/url", SERVER)
+    settings.setValue("qgis/connections-wfs/pinpoint/url", "http://127.0.0.1:8080/ogc")
     settings.setValue("qgis/connections-wfs/pinpoint/version", "OGC_API_FEATURES")
     settings.setValue("qgis/connections-wfs/pinpoint/pagingenabled", True)
     settings.setValue("qgis/WFS/pinpoint/authcfg", authentication_id)
@@ -122,23 +135,26 @@ def start() -> None:
     add_background()
     add_collection("coverage", "Coverage", authentication_id)
     add_collection("images", "Images", authentication_id)
-    canvas.setExtent(DISPLAYED)
-    canvas.refresh()
+
+    def display(bounds: QgsRectangle, next_step: Callable[[], None]) -> None:
+        expand_legend()
+        canvas.setExtent(bounds)
+        canvas.refresh()
+        QTimer.singleShot(WAIT_MS, next_step)
 
     def draw_answers() -> None:
         save_window(window, "qgis-gallery")
-        extent = add_answers().extent()
-        extent.scale(1.3)
-        canvas.setExtent(extent)
-        canvas.refresh()
-        QTimer.singleShot(WAIT_MS, finish)
+        bounds = add_answers()
+        bounds.scale(3.0)
+        QTimer.singleShot(2_000, lambda: display(bounds, finish))
 
     def finish() -> None:
         save_window(window, "qgis-answer")
-        QgsProject.instance().setDirty(False)
-        QTimer.singleShot(0, QgsApplication.instance().quit)
+        # QGIS 3.22 does not end cleanly with open layers of a server.
+        os._exit(0)
 
-    QTimer.singleShot(WAIT_MS, draw_answers)
+    # QGIS itself displays the whole first layer, a moment after it was added.
+    QTimer.singleShot(3_000, lambda: display(DISPLAYED, draw_answers))
 
 
 QTimer.singleShot(2_000, start)

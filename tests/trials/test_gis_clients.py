@@ -119,7 +119,7 @@ def test_gdal_without_key_is_refused(stack):
 
 def read_features(stack: GalleryStack, **arguments: Any) -> tuple[Any, ...]:
     return pyogrio.raw.read(
-        f"OAPIF:{stack.url}/ogc",
+        f"OAPIF:{stack.api_url}/ogc",
         layer="images",
         USERPWD=f"pinpoint:{stack.key}",
         PAGE_SIZE=str(PAGE_SIZE),

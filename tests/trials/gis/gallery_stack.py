@@ -51,11 +51,14 @@ class RecordedRequest:
 class GalleryStack:
     """The API with rows, behind the recording proxy."""
 
-    url: str
-    """Base URL of the proxy."""
+    api_url: str
+    """Base URL of the API itself, for clients in this process: GDAL keeps the interpreter's lock,
+    so the proxy could not answer them."""
     key: str
     organization: UUID
     database_url: str
+    url: str = ""
+    """Base URL of the proxy."""
     requests: list[RecordedRequest] = field(default_factory=list)
 
     def scalar(self, statement: str, *values: object) -> Any:
@@ -96,9 +99,9 @@ def run_gallery_stack() -> Iterator[GalleryStack]:
             owner_url = StackPaths(home).owner_url()
             key = _fill_database(owner_url)
             stack = GalleryStack(
-                "", key, gallery.ORGANIZATIONS[0], owner_url.replace("+psycopg", "")
+                status.api_url, key, gallery.ORGANIZATIONS[0], owner_url.replace("+psycopg", "")
             )
-            with _record_requests(status.api_url, stack):
+            with _record_requests(stack):
                 yield stack
         finally:
             lifecycle.stop_stack(settings)
@@ -131,9 +134,9 @@ def _fill_database(owner_url: str) -> str:
 
 
 @contextmanager
-def _record_requests(api_url: str, stack: GalleryStack) -> Iterator[None]:
+def _record_requests(stack: GalleryStack) -> Iterator[None]:
     """Forward requests to the API and record them: the log has no query strings."""
-    upstream = httpx.Client(base_url=api_url, timeout=120)
+    upstream = httpx.Client(base_url=stack.api_url, timeout=120)
 
     class Forwarder(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -42,7 +42,10 @@ def main() -> None:
         "fields": {field.name(): field.typeName() for field in layer.fields()},
         "features": sum(1 for _ in layer.getFeatures(request)) if layer.isValid() else 0,
     }
-    sys.stdout.write(json.dumps(result))
+    sys.stdout.write(f"{json.dumps(result)}\n")
+    sys.stdout.flush()
+    # A layer that is deleted after the application ends the process by a signal.
+    del layer
     application.exitQgis()
 
 
