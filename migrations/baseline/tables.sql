@@ -123,16 +123,25 @@ CREATE INDEX ix_images_source_id_file_name ON images
     (source_id, substring(external_id COLLATE "C", '[^/]*$'), id) WHERE state <> 'deleted';
 CREATE INDEX ix_images_organization_id_captured_at ON images (organization_id, captured_at)
     WHERE captured_at IS NOT NULL;
+CREATE INDEX ix_images_organization_id_camera ON images (organization_id, camera)
+    WHERE camera IS NOT NULL;
+CREATE INDEX ix_images_attributes ON images USING gin (attributes jsonb_path_ops);
 CREATE INDEX ix_images_modified_xid ON images (modified_xid);
 -- A path of 4,096 bytes gives a URI of 12 kB; a b-tree entry is limited to 2.7 kB. A hash index
 -- stores no text, and URIs are only compared for equality.
 CREATE INDEX ix_images_uri ON images USING hash (uri);
 -- Exclusions look images up by these values once per query. Measured with 200,000 images: 120 ms
 -- with a table scan, 1 ms with these indexes.
-CREATE INDEX ix_images_organization_id_creator ON images (organization_id, creator)
+-- With the id, they also give the pages of a filtered layer in their order.
+CREATE INDEX ix_images_organization_id_creator_id ON images (organization_id, creator, id)
     WHERE creator IS NOT NULL;
-CREATE INDEX ix_images_organization_id_sequence ON images (organization_id, sequence)
+CREATE INDEX ix_images_organization_id_sequence_id ON images (organization_id, sequence, id)
     WHERE sequence IS NOT NULL;
+CREATE INDEX ix_images_organization_id_camera_id ON images (organization_id, camera, id)
+    WHERE camera IS NOT NULL;
+CREATE INDEX ix_images_organization_id_source_id_id ON images (organization_id, source_id, id);
+CREATE INDEX ix_images_organization_id_source_kind_id ON images
+    (organization_id, source_kind, id);
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
 CREATE INDEX ix_images_not_indexed ON images (state) WHERE state <> 'indexed';

@@ -6,3 +6,5 @@ from typing import Final
 
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 """Name of an organization, sent with the operator's key."""
+API_KEY_HEADER: Final = "X-API-Key"
+"""Header with an API key, for clients that cannot send `Authorization: Bearer`."""

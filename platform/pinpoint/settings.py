@@ -314,6 +314,15 @@ class ApiSettings(BaseSettings):
         float,
         Field(gt=0, le=300, description="Time limit of one request without its body, seconds."),
     ] = 10.0
+    layer_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=300,
+            description="Time limit of each statement for a layer (`/ogc`), whose filter a caller "
+            "writes, seconds.",
+        ),
+    ] = 5.0
     max_running: Annotated[
         int,
         Field(

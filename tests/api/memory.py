@@ -180,13 +180,11 @@ class Rows:
         self.listed = (query, limit, after)
         images = sorted(
             self.all_images.values(),
-            key=lambda image_: (image_.source, image_.file_name, image_.id),
+            key=lambda image_: (image_.file_name, image_.id),
         )
         if after is not None:
-            start = (after.source, after.file_name, after.image_id)
-            images = [
-                image_ for image_ in images if (image_.source, image_.file_name, image_.id) > start
-            ]
+            start = (after.file_name, after.image_id)
+            images = [image_ for image_ in images if (image_.file_name, image_.id) > start]
         if query.id_prefix is not None:
             images = [image_ for image_ in images if image_.id.hex.startswith(query.id_prefix)]
         return images[:limit]

@@ -15,6 +15,7 @@ from pinpoint.client.transport import to_form
 START, END = "2026-05-01T12:00:00Z", "2026-06-01T00:00:00.5+02:00"
 START_TIME = datetime(2026, 5, 1, 12, tzinfo=UTC)
 AFTER_END = datetime(2026, 5, 31, 22, 0, 0, 500_001, tzinfo=UTC)
+FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 
 
@@ -29,6 +30,14 @@ PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
         (START, START_TIME, START_TIME + timedelta(microseconds=1)),
         (START.lower() + "/..", START_TIME, None),
         ("../9999-12-31T23:59:59.999999Z", None, None),
+        # QGIS sends these years for an open end.
+        (f"0000-01-01T00:00:00Z/{END}", FIRST_TIME, AFTER_END),
+        (f"{START}/9999-12-31T00:00:00Z", START_TIME, datetime(9999, 12, 31, 0, 0, 0, 1, UTC)),
+        (
+            "0000-01-01T00:00:00Z/9999-12-31T00:00:00Z",
+            FIRST_TIME,
+            datetime(9999, 12, 31, 0, 0, 0, 1, UTC),
+        ),
     ],
 )
 def test_parse_interval_with_valid_text_returns_half_open_bounds(text, start, before):
@@ -51,6 +60,7 @@ def test_parse_interval_with_valid_text_returns_half_open_bounds(text, start, be
         ("٢٠٢٦-05-01T12:00:00Z/..", "not a time of RFC 3339"),
         ("2026-02-30T12:00:00Z/..", "is not a time"),
         ("2026-05-01T25:00:00Z/..", "is not a time"),
+        ("0000-02-30T00:00:00Z/..", "is not a time"),
         ("0001-01-01T00:00:00+01:00/..", "outside of the years"),
         ("yesterday", "not a time of RFC 3339"),
     ],

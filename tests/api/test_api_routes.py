@@ -10,6 +10,7 @@ import pytest
 
 from api import memory
 from pinpoint.api.v1.schemas.catalog import ImageUpdateIn
+from pinpoint.records import Point
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 
@@ -58,7 +59,7 @@ def test_locate_with_every_filter_passes_them_to_the_search(api, search_calls):
     assert limits.source_ids == (source.id, source.id)
     assert (limits.circle.center.lat, limits.circle.radius_m) == (48.8, 500.0)
     assert (limits.box.west, limits.box.east) == (170.0, -170.0)
-    assert (limits.polygon[0].lat, limits.polygon[0].lon) == (48.0, 2.0)
+    assert limits.polygons[0].exterior[0] == Point(48.0, 2.0)
     assert limits.captured_after < limits.captured_before
 
 
@@ -229,7 +230,7 @@ def test_image_list_next_links_return_every_image_once(api):
     query, limit, after = rows.listed
     assert (query.source_ids, query.states) == ((source.id,), ("indexed",))
     assert query.file_name == "a*"
-    assert (limit, after.source, after.file_name) == (3, "walk", "a.jpg")
+    assert (limit, after.file_name) == (3, "a.jpg")
     assert images[0]["file_name"] == "a.jpg"
     assert images[0]["nearest_place"]["name"] == "Paris"
     assert 0 < images[0]["nearest_place"]["distance_m"] < 1_000
@@ -246,7 +247,7 @@ def test_image_list_next_links_return_every_image_once(api):
         ({"file_name": "a\x00"}, 422),
         ({"id_prefix": "xyzxyz"}, 422),
         ({"id_prefix": "abc"}, 422),
-        ({"id_prefix": "abc-----"}, 400),
+        ({"id_prefix": "abc-----"}, 422),
         ({"cursor": "nonsense"}, 400),
         ({"cursor": "W10"}, 400),
         ({"cursor": "WyJcdWQ4MDAiLDEsMl0"}, 400),

@@ -239,14 +239,14 @@ def test_client_locate_accepts_filters_as_python_values(api, search_calls):
             b"photo",
             source_kinds=["photo", "street"],
             bbox=(1, 2, 3, 4),
-            polygon={"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4]]]},
+            polygon={"type": "Polygon", "coordinates": [[[1, 2], [3, 2], [3, 4], [1, 2]]]},
             datetime=(datetime(2026, 1, 1, tzinfo=UTC), None),
             top=None,
         )
         client.similar(image_id=uuid4(), include_self=True)
     limits = search_calls[0]["limits"]
     assert (limits.source_kinds, limits.box.north) == (("photo", "street"), 4.0)
-    assert limits.polygon[1].lon == 3.0
+    assert limits.polygons[0].exterior[1].lon == 3.0
     assert limits.captured_after == datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -198,9 +198,9 @@ def test_options_of_the_same_name_have_the_same_type():
     for _, command in LEAVES:
         for option in list_options(command):
             types[option.name].add((value_type(option), option.multiple))
-    # `images list` repeats its filters; the kind of a new source is a single value. Cursors are of
-    # the API, and `calibrate` needs the folder of a bundle.
-    different = {"bundle", "cursor", "source_kind", "state"}
+    # `images list` repeats its filters; the kind of a new source and the values of `images update`
+    # are single. Cursors are of the API, and `calibrate` needs the folder of a bundle.
+    different = {"bundle", "creator", "cursor", "sequence", "source_kind", "state"}
     assert {name for name, kinds in types.items() if len(kinds) > 1} <= different
 
 
@@ -243,7 +243,7 @@ def test_bbox_has_the_order_of_ogc():
         for option in list_options(command)
         if "--bbox" in option.opts
     ]
-    assert len(boxes) == 2
+    assert len(boxes) == 3
     for option in boxes:
         assert option.metavar == "MINLON,MINLAT,MAXLON,MAXLAT"
         assert "minimum longitude, minimum latitude" in option.help

@@ -216,7 +216,7 @@ def test_calibration_applies_to_matching_settings_only(fitted):
     assert "no calibration for the ranker top1" in why(ranker="top1")
     assert "candidates" in why(candidates=12)
     assert "other source kinds" in why(limits=SearchFilter(source_kinds=("street",)))
-    assert "space or time" in why(limits=SearchFilter(polygon=(None, None, None)))
+    assert "space or time" in why(limits=SearchFilter(polygons=(None,)))
 
 
 def test_calibration_file_round_trips_and_invalid_files_are_rejected(fitted, tmp_path):

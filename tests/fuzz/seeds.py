@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from index_gallery import ORG_A, SOURCES, START, gallery
 from media.pictures import PARIS, exif, xmp
-from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, Point
+from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, Point, Polygon
 from pinpoint.store.vectors.rpc import codec
 
 _HOSTILE_NUMBERS = (0, -1, 1, 2**31, 2**53, 2**63, -(2**63), float("nan"), float("inf"), 1e308)
@@ -107,7 +107,12 @@ def requests() -> list[tuple[dict[str, object], list[np.ndarray]]]:
         IndexFilter(organization_id=ORG_A, box=Box(south=-1.0, west=170.0, north=1.0, east=-170.0)),
         IndexFilter(
             organization_id=ORG_A,
-            polygon=(Point(0.0, 0.0), Point(0.0, 9.0), Point(9.0, 9.0)),
+            polygons=(
+                Polygon(
+                    exterior=(Point(0.0, 0.0), Point(0.0, 9.0), Point(9.0, 9.0), Point(0.0, 0.0)),
+                    holes=((Point(1.0, 3.0), Point(1.0, 4.0), Point(2.0, 4.0), Point(1.0, 3.0)),),
+                ),
+            ),
             exclude_groups=("group-1",),
             exclude_circle=Circle(center=Point(1.0, 179.9), radius_m=5_000.0),
         ),

@@ -9,7 +9,7 @@ import pytest
 import shapely
 
 from pinpoint.geo import predicates
-from pinpoint.records import Box, Circle, Point
+from pinpoint.records import Box, Circle, Point, Polygon
 
 EDGES = [(lat, lon) for lat in (-90, -10, 0, 40, 90) for lon in (-180, -179.95, 0, 60, 179.95, 180)]
 
@@ -43,7 +43,7 @@ def on_circle(lon, west, east):
     ],
 )
 def test_in_box_equals_loop(positions, south, west, north, east):
-    inside = predicates.in_box(positions, Box(south=south, west=west, north=north, east=east))
+    inside = predicates.inside_box(positions, Box(south=south, west=west, north=north, east=east))
     expected = [south <= lat <= north and on_circle(lon, west, east) for lat, lon in positions]
     assert inside.tolist() == expected
     assert any(expected)
@@ -60,7 +60,7 @@ def test_in_circle_equals_loop(positions, lat, lon, radius_m):
         h += math.cos(a) * math.cos(b) * math.sin(math.radians(there[1] - lon) / 2) ** 2
         return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(h)))
 
-    inside = predicates.in_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
+    inside = predicates.inside_circle(positions, Circle(center=Point(lat, lon), radius_m=radius_m))
     expected = [away_m(position) <= radius_m for position in positions]
     assert inside.tolist() == expected
     assert any(expected)
@@ -74,11 +74,36 @@ def test_in_circle_equals_loop(positions, lat, lon, radius_m):
         [(-89, -170), (70, 100), (-89, 170)],
     ],
 )
-def test_in_polygon_equals_shapely(positions, corners):
+def test_in_polygons_equals_shapely(positions, corners):
     inner = positions[len(EDGES) :]  # positions on the boundary have no defined result
     area = shapely.Polygon([(lon, lat) for lat, lon in corners])
     expected = shapely.contains_xy(area, inner[:, 1], inner[:, 0])
-    ring = [Point(*corner) for corner in corners]
-    for closed_or_open in (ring, [*ring, ring[0]], ring[::-1]):
-        np.testing.assert_array_equal(predicates.in_polygon(inner, closed_or_open), expected)
+    ring = tuple(Point(*corner) for corner in (*corners, corners[0]))
+    for exterior in (ring, ring[::-1]):
+        polygon = Polygon(exterior=exterior)
+        np.testing.assert_array_equal(predicates.inside_polygons(inner, [polygon]), expected)
     assert 0 < expected.sum() < len(inner)
+
+
+def test_in_polygons_with_holes_equals_shapely(positions):
+    inner = positions[len(EDGES) :]
+    outlines = [
+        ([(-40, -60), (50, -70), (60, 80), (-30, 50)], [[(0, 0), (20, 0), (20, 20), (0, 20)]]),
+        ([(10, 10), (70, 10), (70, 170), (10, 170)], []),  # also covers the hole of the other
+        ([(-80, 100), (-20, 100), (-20, 160)], [[(-40, 110), (-30, 110), (-30, 115)]]),
+    ]
+    expected = np.zeros(len(inner), dtype=bool)
+    polygons = []
+    for exterior, holes in outlines:
+        area = shapely.Polygon(
+            [(lon, lat) for lat, lon in exterior],
+            [[(lon, lat) for lat, lon in hole] for hole in holes],
+        )
+        expected |= shapely.contains_xy(area, inner[:, 1], inner[:, 0])
+        closed = [
+            tuple(Point(*corner) for corner in (*ring, ring[0])) for ring in (exterior, *holes)
+        ]
+        polygons.append(Polygon(exterior=closed[0], holes=tuple(closed[1:])))
+    np.testing.assert_array_equal(predicates.inside_polygons(inner, polygons), expected)
+    assert 0 < expected.sum() < len(inner)
+    assert not predicates.inside_polygons(inner, []).any()

@@ -12,7 +12,7 @@ import pytest
 
 from pinpoint.errors import BadPhotoError, BadRequestError, ConflictError
 from pinpoint.geo.distance import haversine_m
-from pinpoint.records import Box, Circle, CoordinateGallery, Point, SearchFilter
+from pinpoint.records import Box, Circle, CoordinateGallery, Point, Polygon, SearchFilter
 from pinpoint.search import coordinate_pipeline
 from pinpoint.search.context import QueryPhoto
 from pinpoint.settings import SearchSettings
@@ -134,7 +134,7 @@ INSIDE = {
         lambda p: -30 <= p.lat <= 60 and (p.lon >= 150 or p.lon <= -120),
     ),
     "polygon": (
-        {"polygon": (Point(0, 0), Point(0, 60), Point(60, 0))},
+        {"polygons": (Polygon(exterior=(Point(0, 0), Point(0, 60), Point(60, 0), Point(0, 0))),)},
         lambda p: p.lat > 0 and p.lon > 0 and p.lat + p.lon < 60,
     ),
     "circle and box": (

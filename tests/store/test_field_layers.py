@@ -32,6 +32,7 @@ VALUES = {
     "position": POINTS,
     "captured_at": TIMES,
     "heading_deg": st.floats(0, 359),
+    "field_of_view_deg": st.floats(1, 360),
     "altitude_m": NUMBERS,
     "creator": TEXTS,
     "sequence": TEXTS,

@@ -83,7 +83,7 @@ def gallery(owner, database):
 
 
 def list_by_loop(source_rows, image_filter):
-    """Ids ordered by source name, file name and id, from a plain loop."""
+    """Ids ordered by file name and id, from a plain loop."""
     matches = []
     for source, kind, rows in source_rows:
         for id_, external_id, state in rows:
@@ -101,8 +101,8 @@ def list_by_loop(source_rows, image_filter):
                 continue
             if image_filter.id_prefix and not id_.hex.startswith(image_filter.id_prefix):
                 continue
-            matches.append((source.name, name, id_))
-    return [id_ for _, _, id_ in sorted(matches)]
+            matches.append((name, id_))
+    return [id_ for _, id_ in sorted(matches)]
 
 
 def list_by_pages(catalog, image_filter, limit):
@@ -110,7 +110,7 @@ def list_by_pages(catalog, image_filter, limit):
     while page := catalog.list_images(image_filter, limit=limit, after=after):
         listed_ids += page
         last = page[-1]
-        after = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
+        after = ImagePosition(file_name=last.file_name, image_id=last.id)
     return [image.id for image in listed_ids]
 
 
@@ -155,7 +155,7 @@ def test_list_images_concurrent_changes_skip_and_repeat_no_rows(gallery, databas
             break
         listed_ids += [image.id for image in page]
         last = page[-1]
-        after = ImagePosition(source=last.source, file_name=last.file_name, image_id=last.id)
+        after = ImagePosition(file_name=last.file_name, image_id=last.id)
         # The row of the cursor is deleted, and rows before and after it are inserted.
         with owner.begin() as unit:
             unit.connection.execute(
@@ -167,21 +167,3 @@ def test_list_images_concurrent_changes_skip_and_repeat_no_rows(gallery, databas
         page_number += 1
     assert [id_ for id_ in listed_ids if id_ in set(expected)] == expected
     assert len(set(listed_ids)) == len(listed_ids)
-
-
-def test_list_images_of_many_sources_are_ordered(database, owner):
-    org = uuid4()
-    with owner.begin() as unit:
-        unit.connection.execute(
-            text("INSERT INTO organizations (id, name) VALUES (:id, 'many')"), {"id": org}
-        )
-    with database.write(org) as catalog:
-        sources = [catalog.add_source(f"s{number:02}", "photo") for number in range(9)]
-    for source in sources[::2]:
-        insert_images(
-            owner, org, source.id, "photo", [(uuid4(), f"{n}.jpg", "indexed") for n in range(3)]
-        )
-    with database.read(org) as catalog:
-        page = catalog.list_images(ImageFilter(), limit=1_000)
-        assert list_by_pages(catalog, ImageFilter(), 2) == [image.id for image in page]
-    assert [image.source for image in page] == [s.name for s in sources[::2] for _ in range(3)]

@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 
 from index_gallery import ORG_A, SOURCES, START, gallery
 from pinpoint import errors
-from pinpoint.records import Box, Circle, Hit, IndexFilter, IndexQuery, Point
+from pinpoint.records import Box, Circle, Hit, IndexFilter, IndexQuery, Point, Polygon
 from pinpoint.store.vectors.rpc import codec
 
 points_strategy = st.builds(Point, st.floats(-90, 90), st.floats(-180, 180))
 times_strategy = st.datetimes(timezones=st.just(UTC), min_value=datetime(1826, 1, 1))
 ids_strategy = st.uuids()
+rings_strategy = st.lists(points_strategy, max_size=5).map(tuple)
+polygons_strategy = st.builds(
+    Polygon, exterior=rings_strategy, holes=st.lists(rings_strategy, max_size=2).map(tuple)
+)
 filters_strategy = st.builds(
     IndexFilter,
     organization_id=ids_strategy,
@@ -27,7 +31,7 @@ filters_strategy = st.builds(
     circle=st.none() | st.builds(Circle, center=points_strategy, radius_m=st.floats(0, 1e7)),
     box=st.none()
     | st.builds(Box, **{edge: st.floats(-90, 90) for edge in ("south", "west", "north", "east")}),
-    polygon=st.lists(points_strategy, max_size=5).map(tuple),
+    polygons=st.lists(polygons_strategy, max_size=3).map(tuple),
     captured_after=st.none() | times_strategy,
     captured_before=st.none() | times_strategy,
     exclude_ids=st.lists(ids_strategy, max_size=3).map(tuple),

@@ -16,7 +16,7 @@ from pinpoint.errors import (
     IndexUnavailableError,
     ModelMismatchError,
 )
-from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, IndexSpec, Point
+from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, IndexSpec, Point, Polygon
 
 __all__ = ["filled", "index"]
 EVERYTHING = IndexFilter(organization_id=ORG_A)
@@ -168,6 +168,8 @@ def test_invalid_calls_raise_and_change_nothing(filled):
     point = gallery(2)[1]
     vector = point.vectors["image"]
     query = IndexQuery(channel="image", vector=vector, filter=EVERYTHING, limit=1)
+    flat = Polygon(exterior=(Point(0, 0), Point(1, 1), Point(0, 0)))
+    unclosed = Polygon(exterior=(Point(0, 0), Point(1, 1), Point(0, 2)))
     naive = IndexFilter(organization_id=ORG_A, captured_after=START.replace(tzinfo=None))
     for error, call in (
         (BadBundleError, lambda: filled.upsert([replace(point, vectors={"image": vector[:5]})])),
@@ -193,7 +195,11 @@ def test_invalid_calls_raise_and_change_nothing(filled):
         ),
         (
             BadRequestError,
-            lambda: filled.count(replace(EVERYTHING, polygon=(Point(0, 0), Point(1, 1)))),
+            lambda: filled.count(replace(EVERYTHING, polygons=(flat,))),
+        ),
+        (
+            BadRequestError,
+            lambda: filled.count(replace(EVERYTHING, polygons=(unclosed,))),
         ),
     ):
         with pytest.raises(error):

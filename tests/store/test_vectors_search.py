@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 
 from index_fixtures import EDGES, filled, index
 from index_gallery import DIMS, ORG_A, ORG_B, SOURCES, SPEC, START, gallery, identity
-from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, Point
+from pinpoint.records import Box, Circle, IndexFilter, IndexQuery, Point, Polygon, Ring
 
 __all__ = ["filled", "index"]
 EVERYTHING = IndexFilter(organization_id=ORG_A)
@@ -33,13 +34,20 @@ def great_circle_m(a: Point, b: Point) -> float:
     return 2 * 6_371_008.8 * math.asin(min(1.0, math.sqrt(h)))
 
 
-def in_ring(point: Point, ring: list[Point]) -> bool:
+def in_ring(point: Point, ring: Ring) -> bool:
     inside = False
-    for a, b in zip(ring, ring[1:] + ring[:1], strict=True):
+    for a, b in itertools.pairwise(ring):
         if (a.lat > point.lat) != (b.lat > point.lat):
             crossing = a.lon + (point.lat - a.lat) / (b.lat - a.lat) * (b.lon - a.lon)
             inside ^= point.lon < crossing
     return inside
+
+
+def in_polygons(point: Point, polygons: tuple[Polygon, ...]) -> bool:
+    return any(
+        in_ring(point, polygon.exterior) and not any(in_ring(point, hole) for hole in polygon.holes)
+        for polygon in polygons
+    )
 
 
 def matches(p, where: IndexFilter) -> bool:
@@ -52,7 +60,7 @@ def matches(p, where: IndexFilter) -> bool:
         and (circle_ is None or great_circle_m(p.point, circle_.center) <= circle_.radius_m)
         and (box is None or box.south <= p.point.lat <= box.north)
         and (box is None or in_longitude_range(p.point.lon, box.west, box.east))
-        and (not where.polygon or in_ring(p.point, list(where.polygon)))
+        and (not where.polygons or in_polygons(p.point, where.polygons))
         and (where.captured_after is None or (t is not None and t >= where.captured_after))
         and (where.captured_before is None or (t is not None and t < where.captured_before))
         and p.id not in where.exclude_ids
@@ -72,6 +80,14 @@ def circle(lat, lon, radius_m):
     return {"circle": Circle(center=Point(lat, lon), radius_m=radius_m)}
 
 
+def ring(*corners):
+    return tuple(Point(lat, lon) for lat, lon in (*corners, corners[0]))
+
+
+AREA = Polygon(
+    exterior=ring((-40, -60), (50, -70), (60, 80), (-30, 50)),
+    holes=(ring((0, 0), (30, 0), (30, 40), (0, 40)), ring((-20, -40), (-10, -40), (-15, -10))),
+)
 SHAPES = {
     "organization": {},
     "kind": {"source_kinds": ("street",)},
@@ -112,9 +128,19 @@ SHAPES = {
     "south pole": circle(-90, -120, 1_000_000),
     "half the world": circle(0, 0, 10_000_000),
     "whole world": circle(10, 10, 21_000_000),
-    "polygon": {"polygon": (Point(-40, -60), Point(50, -70), Point(60, 80), Point(-30, 50))},
+    "polygon": {"polygons": (Polygon(exterior=AREA.exterior),)},
+    "polygon with holes": {"polygons": (AREA,)},
+    "polygon in the hole of another": {
+        "polygons": (AREA, Polygon(exterior=ring((5, 5), (25, 5), (25, 35))))
+    },
+    "polygons on both sides of the antimeridian": {
+        "polygons": (
+            Polygon(exterior=ring((-60, 120), (60, 120), (60, 180), (-60, 180))),
+            Polygon(exterior=ring((-60, -180), (60, -180), (60, -120), (-60, -120))),
+        )
+    },
     "polygon at the edges": {
-        "polygon": (Point(-10, 100), Point(-10, 180), Point(90, 180), Point(90, 100))
+        "polygons": (Polygon(exterior=ring((-10, 100), (-10, 180), (90, 180), (90, 100))),)
     },
     "all at once": {"source_kinds": ("photo",), "captured_after": START, **box(-60, 100, 80, -100)},
 }
@@ -128,7 +154,7 @@ def test_search_every_filter_equals_plain_loop(filled):
             where = IndexFilter(organization_id=organization, **shape)
             expected_ids = {p.id for p in points if matches(p, where)}
             # Points on the edge of a ring may be inside or outside.
-            boundary_ids = {p.id for p in points[: len(EDGES)]} if shape.get("polygon") else set()
+            boundary_ids = {p.id for p in points[: len(EDGES)]} if shape.get("polygons") else set()
             vector = points[0].vectors["image"]
             query = IndexQuery(channel="image", vector=vector, filter=where, limit=400, exact=True)
             hit_ids = {hit.id for hit in filled.search([query])[0]}

@@ -53,6 +53,8 @@ FOREIGN: dict[tuple[str, str], Any] = {
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
     ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
+    ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
     ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
 }
@@ -61,6 +63,7 @@ WITHOUT_ID = {
     ("GET", "/v1/queries"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
+    ("POST", "/v1/neighbors"),
     ("GET", "/"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
@@ -170,6 +173,10 @@ def iterate_reads(tenant, photo):
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/v1/images?looks_at_lat=48.85&looks_at_lon=2.35&looks_at_distance_m=50000",
+            "/v1/coverage?resolution=7",
+            "/v1/coverage?resolution=3&source_kind=photo",
+            "/v1/gaps?resolution=5",
             "/",
             "/health/live",
             "/health/ready",
@@ -184,6 +191,9 @@ def iterate_reads(tenant, photo):
             yield "image", http.get(f"/v1/images/{image}")
             yield "neighbors", http.get(f"/v1/images/{image}/neighbors?radius_m=50000&limit=200")
             yield "similar", http.post("/v1/similar", data={"image_id": str(image), "limit": 200})
+        points = [{"lat": 48.85, "lon": 2.3511}, {"lat": 0, "lon": 0}]
+        nearby = {"points": points, "radius_m": 50_000, "limit_per_kind": 100}
+        yield "neighbors of points", http.post("/v1/neighbors", json=nearby)
         yield "locate", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "similar", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
         http.headers["Accept"] = "application/geo+json"

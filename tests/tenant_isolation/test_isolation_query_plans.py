@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import random
-from uuid import UUID, uuid4
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
+from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from pinpoint.records import SOURCE_KINDS, Candidate, Point
-from pinpoint.store.catalog import image_listing, neighbors
+from pinpoint.records import (
+    SOURCE_KINDS,
+    Box,
+    Candidate,
+    Circle,
+    ImageFilter,
+    ImagePosition,
+    Point,
+)
+from pinpoint.store.catalog import neighbors
+from pinpoint.store.catalog.image_listing import PLAN_SETTINGS, select_image_page
 from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 
 
@@ -99,45 +110,75 @@ def test_evidence_statement_as_api_role_uses_the_spatial_index(
     assert max(node["Actual Rows"] for node in walked) <= 10
 
 
-@pytest.mark.parametrize("pattern", [None, "19*", "1999"])
+def explain_page(as_api, org, image_filter, *, limit=50, after=None):
+    """Plan nodes of a page of images, with the statement that the list sends."""
+    statement = select_image_page(org, image_filter, limit=limit, after=after)
+    with as_api.begin(org, read_only=True) as unit:
+        unit.connection.execute(PLAN_SETTINGS)
+        compiled = statement.compile(unit.connection, compile_kwargs={"render_postcompile": True})
+        output = unit.connection.exec_driver_sql(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {compiled}",
+            {
+                name: Jsonb(value) if isinstance(value, dict) else value
+                for name, value in compiled.construct_params(extracted_parameters=None).items()
+            },
+        ).scalar_one()
+    (plan,) = json.loads(output) if isinstance(output, str) else output
+    return [node for node in nodes(plan["Plan"]) if node.get("Relation Name") != "sources"]
+
+
+@pytest.mark.parametrize(
+    ("image_filter", "index"),
+    [
+        (ImageFilter(), "ix_images_organization_id_file_name"),
+        (ImageFilter(states=("indexed",)), "ix_images_organization_id_file_name"),
+        (ImageFilter(file_name="19*"), "ix_images_organization_id_file_name"),
+        (ImageFilter(file_name="1999"), "ix_images_organization_id_file_name"),
+    ],
+)
 def test_image_page_statement_reads_no_more_rows_than_its_limit(
-    as_api, large_organization, pattern
+    as_api, large_organization, image_filter, index
 ):
-    with as_api.begin(large_organization, read_only=True) as unit:
-        sources = list(unit.connection.execute(text("SELECT id FROM sources")).scalars())
-    values = {
-        "organization_id": large_organization,
-        "source_ids": sources,
-        "after_names": ["1500", ""],
-        "after_ids": [uuid4(), UUID(int=0)],
-        "states": list(image_listing.STATES),
-        "limit": 50,
-        **image_listing._name_parameters(pattern),
-    }
-    plan = explain_nodes(as_api, large_organization, image_listing.PAGE, values)
-    assert "Seq Scan" not in {node["Node Type"] for node in plan if "Relation Name" in node}
-    walked = [node for node in plan if node.get("Index Name") == "ix_images_listing"]
-    assert walked
-    # Index order per source and state: the scan stops after one page.
-    assert max(node["Actual Rows"] for node in walked) <= 50
-    assert not {"Sort"} & {node["Node Type"] for node in plan[2:] if node["Actual Rows"] > 300}
+    after = ImagePosition(file_name="1500", image_id=uuid4())
+    plan = explain_page(as_api, large_organization, image_filter, after=after)
+    (scan,) = [node for node in plan if node.get("Relation Name") == "images"]
+    # Index order: the scan stops after one page.
+    assert scan["Index Name"] == index
+    assert 0 < scan["Actual Rows"] <= 50
+    assert not {"Sort", "Seq Scan"} & {node["Node Type"] for node in plan}
 
 
-def test_id_prefix_statement_is_a_range_scan_of_an_id_index(as_api, large_organization):
-    low, high = image_listing.id_range("abcdef")
-    values = {
-        "organization_id": large_organization,
-        "low": low,
-        "high": high,
-        "states": list(image_listing.STATES),
-        "patterns": ["%"],
-        "limit": 10,
-    }
-    plan = explain_nodes(as_api, large_organization, image_listing.BY_PREFIX, values)
-    # Either holds ids in their order.
-    (used,) = [node for node in plan if "Index Name" in node]
-    assert used["Index Name"] in ("pk_images", "uq_images_organization_id_id")
-    assert "id >=" in used["Index Cond"]
+@pytest.mark.parametrize(
+    ("image_filter", "indexes"),
+    [
+        # Either holds ids in their order.
+        (ImageFilter(id_prefix="abcdef"), {"pk_images", "uq_images_organization_id_id"}),
+        (
+            ImageFilter(box=Box(south=48.8, west=2.2, north=48.801, east=2.201)),
+            {"ix_images_geom"},
+        ),
+        (
+            ImageFilter(circle=Circle(center=Point(48.85, 2.3), radius_m=50)),
+            {"ix_images_geom"},
+        ),
+        (ImageFilter(creators=("nobody",)), {"ix_images_organization_id_creator"}),
+        (ImageFilter(sequences=("none",)), {"ix_images_organization_id_sequence"}),
+        (ImageFilter(states=("failed",)), {"ix_images_not_indexed"}),
+        (
+            ImageFilter(captured_after=datetime(2026, 1, 1, tzinfo=UTC)),
+            {"ix_images_organization_id_captured_at"},
+        ),
+        (ImageFilter(attributes=(("weather", "rain"),)), {"ix_images_attributes"}),
+    ],
+)
+def test_image_page_statement_with_selective_filter_uses_its_index(
+    as_api, large_organization, image_filter, indexes
+):
+    plan = explain_page(as_api, large_organization, image_filter)
+    used = {node["Index Name"] for node in plan if "Index Name" in node}
+    assert used <= indexes
+    assert used
+    assert "Seq Scan" not in {node["Node Type"] for node in plan}
 
 
 def test_neighbors_statement_as_api_role_uses_the_spatial_index(as_api, large_organization):

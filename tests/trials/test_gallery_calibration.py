@@ -167,6 +167,8 @@ def test_report_of_real_streets_names_what_it_holds_for():
         assert batch["indexed"] == 204
         run = stack.home / "gallery-run"
         report = stack.command("calibrate", "--from-gallery", "--out", run)["report"]
+        lifecycle.stop_stack(stack.settings)
+        stack.command("up")  # a running stack keeps the calibration that it loaded
         photo = next(iter(sorted(folder.glob("*.jpg"))))
         answer = stack.command("locate", photo)
     show_report(report)

@@ -31,7 +31,7 @@ _NOT_SETTINGS = {"PINPOINT_HOME", "PINPOINT_SERVER", "PINPOINT_KEY", "PINPOINT_O
 @app.command("list")
 def list_settings(
     context: typer.Context,
-    include_defaults: Annotated[
+    show_all: Annotated[
         bool, typer.Option("--all", help="Include settings that have their default.")
     ] = False,
     as_json: JsonOption = False,
@@ -43,7 +43,7 @@ def list_settings(
     if session.as_json:
         output.print_json({"file": str(path), "settings": [_as_dict(entry) for entry in values]})
         return
-    selected = [entry for entry in values if include_defaults or entry.origin != "default"]
+    selected = [entry for entry in values if show_all or entry.origin != "default"]
     if selected:
         rows = [
             (entry.setting.name, settings_file.mask_value(entry.setting, entry.value), entry.origin)

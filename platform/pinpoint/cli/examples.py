@@ -64,6 +64,20 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "queries": ("pinpoint queries list",),
     "queries list": ("pinpoint queries list", "pinpoint queries list --json"),
     "queries delete": (f"pinpoint queries delete {_QUERY}",),
+    "neighbors": (
+        "pinpoint neighbors --point 48.8584,2.2945 --neighbor-radius 500",
+        "pinpoint neighbors --points stations.csv --per-kind 3 --json",
+    ),
+    "coverage": (
+        "pinpoint coverage --resolution 4",
+        "pinpoint coverage --resolution 3 --png coverage.png",
+        "pinpoint coverage --bbox 2.2,48.8,2.5,48.9 --resolution 7 --geojson",
+    ),
+    "gaps": (
+        "pinpoint gaps --missing-kind street --min-images 100",
+        "pinpoint gaps --resolution 6 --geojson",
+    ),
+    "images looking-at": ("pinpoint images looking-at 48.8584,2.2945 --distance 500",),
     "evaluate": (
         "pinpoint evaluate synthetic --images planet --concurrency 2",
         "pinpoint evaluate custom --images test-photos --labels test-photos/labels.csv "
@@ -122,7 +136,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         f"pinpoint images update {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
     ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
-    "images list": ("pinpoint images list --in-source trips --state failed",),
+    "images list": (
+        "pinpoint images list --in-source trips --state failed",
+        "pinpoint images list --area district.gpkg --geojson --all > district.geojson",
+    ),
     "index info": ("pinpoint index info",),
     "index rebuild": ("pinpoint index rebuild", "pinpoint index rebuild --no-wait"),
     "index reconcile": ("pinpoint index reconcile --dry-run", "pinpoint index reconcile"),

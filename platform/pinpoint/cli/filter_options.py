@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from pinpoint.cli import ids
-from pinpoint.cli.option_values import check_kinds, parse_numbers
+from pinpoint.cli.area_files import read_area
+from pinpoint.cli.option_values import check_exists, check_kinds, parse_numbers
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 
@@ -59,6 +61,49 @@ DatetimeOption = Annotated[
         "3339 or `..` for an open end.",
     ),
 ]
+AreaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--area",
+        metavar="FILE",
+        help="Use only images inside the polygons of this file: GeoJSON, or another vector format "
+        "such as GeoPackage or Shapefile.",
+    ),
+]
+CreatorFilterOption = Annotated[
+    list[str],
+    typer.Option("--creator", help="Use only images of this creator; may be repeated."),
+]
+SequenceFilterOption = Annotated[
+    list[str],
+    typer.Option("--sequence", help="Use only images of this sequence; may be repeated."),
+]
+CameraFilterOption = Annotated[
+    list[str],
+    typer.Option("--camera", help="Use only images of this camera; may be repeated."),
+]
+AttributeFilterOption = Annotated[
+    list[str],
+    typer.Option(
+        "--attribute",
+        metavar="NAME=VALUE",
+        help="Use only images with this value of an attribute; may be repeated: all must be equal.",
+    ),
+]
+StateFilterOption = Annotated[
+    list[str],
+    typer.Option(
+        "--state",
+        help="Use only images in this state: `pending`, `indexed` or `failed`; may be repeated.",
+    ),
+]
+FileNameFilterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--file-name",
+        help="Use only images with this file name; quote the wildcards `*` and `?`.",
+    ),
+]
 
 _OPEN_ENDS: Final = ("..", "")
 _INTERVAL_FORMAT: Final = (
@@ -68,7 +113,7 @@ _INTERVAL_FORMAT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterOptions:
-    """Checked values of the filter options of `locate` and `similar`.
+    """Checked values of the filter options that all commands share.
 
     Args:
         source_kinds: Source kinds; empty for all.
@@ -76,6 +121,7 @@ class FilterOptions:
         center: Latitude and longitude in degrees.
         radius_m: Radius around `center`; given if `center` is given.
         bbox: Minimum longitude, minimum latitude, maximum longitude, maximum latitude in degrees.
+        area: File with polygons.
         interval: Time or closed interval of OGC APIs.
     """
 
@@ -84,18 +130,34 @@ class FilterOptions:
     center: tuple[float, float] | None
     radius_m: float | None
     bbox: str | None
+    area: Path | None
     interval: str | None
 
     def to_parameters(self, client: Client) -> dict[str, Any]:
-        """Convert to request parameters; `client` completes ids of sources.
+        """Convert to request parameters of a query; `client` completes ids of sources.
 
         Raises:
-            BadRequestError: The first digits of an id match several sources.
+            BadRequestError: The first digits of an id match several sources, or the file of the
+                area cannot be read.
         """
-        parameters: dict[str, Any] = {
+        return {
             "source_kinds": self.source_kinds,
             "sources": [ids.find_source(client, source) for source in self.sources],
+            **self._to_spatiotemporal_parameters(),
+        }
+
+    def to_image_parameters(self, client: Client) -> dict[str, Any]:
+        """Convert to request parameters of a list or export; as `to_parameters`."""
+        return {
+            "source_kind": self.source_kinds,
+            "source": [ids.find_source(client, source) for source in self.sources],
+            **self._to_spatiotemporal_parameters(),
+        }
+
+    def _to_spatiotemporal_parameters(self) -> dict[str, Any]:
+        parameters: dict[str, Any] = {
             "bbox": self.bbox,
+            "polygon": None if self.area is None else read_area(self.area),
             "datetime": self.interval,
         }
         if self.center is not None:
@@ -111,6 +173,7 @@ def read_filter_options(
     center: str | None,
     radius_m: float | None,
     bbox: str | None,
+    area: Path | None,
     interval: str | None,
 ) -> FilterOptions:
     """Check the filter options before a request is sent.
@@ -127,6 +190,8 @@ def read_filter_options(
         point = (lat, lon)
     if bbox is not None:
         parse_numbers("--bbox", bbox, "MINLON,MINLAT,MAXLON,MAXLAT")
+    if area is not None:
+        check_exists(area)
     if interval is not None:
         _check_interval(interval)
     return FilterOptions(
@@ -135,6 +200,7 @@ def read_filter_options(
         center=point,
         radius_m=radius_m,
         bbox=bbox,
+        area=area,
         interval=interval,
     )
 

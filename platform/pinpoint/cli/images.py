@@ -1,14 +1,12 @@
-"""`pinpoint images`: list, show, update and delete images of the gallery."""
+"""`pinpoint images`: show, update and delete images of the gallery."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlsplit
 
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.filter_options import SourceFilterOption, SourceKindFilterOption
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import MANUAL_FIELDS
@@ -18,74 +16,6 @@ app = typer.Typer(help="List, show, update and delete images of the gallery.", n
 ImageIdArgument = Annotated[
     str, typer.Argument(help="Id of the image, or at least its first six hex digits.")
 ]
-
-
-@app.command("list")
-def list_images(  # noqa: PLR0913 - options of a command
-    context: typer.Context,
-    in_source: SourceFilterOption = [],  # noqa: B006
-    source_kind: SourceKindFilterOption = [],  # noqa: B006
-    file_name: Annotated[
-        str | None,
-        typer.Option(
-            "--file-name",
-            help="Show only images with this file name; quote the wildcards `*` and `?`.",
-        ),
-    ] = None,
-    state: Annotated[
-        list[str],
-        typer.Option(
-            "--state",
-            help="Show only images in this state: `pending`, `indexed` or `failed`; may be "
-            "repeated.",
-        ),
-    ] = [],  # noqa: B006
-    page_size: Annotated[
-        int, typer.Option("--page-size", min=1, max=1000, help="Number of images per page.")
-    ] = 50,
-    cursor: Annotated[
-        str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
-    ] = None,
-    server: ServerOption = None,
-    key: KeyOption = None,
-    org: OrganizationOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List images, ordered by source, file name and id."""
-    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    with session.client() as client:
-        page = client.images(
-            source=[ids.find_source(client, name) for name in in_source],
-            source_kind=source_kind,
-            file_name=file_name,
-            state=state,
-            limit=page_size,
-            cursor=cursor,
-        )
-    if session.as_json:
-        output.print_json(page)
-    else:
-        _print_page(page)
-
-
-def _print_page(page: dict[str, Any]) -> None:
-    rows = [
-        (
-            image["file_name"],
-            image["source"],
-            output.format_place(image["nearest_place"]),
-            f"{image['lat']:.5f}, {image['lon']:.5f}",
-            str(image["captured_at"] or "")[:16].replace("T", " ") or None,
-            image["state"],
-            image["id"],
-        )
-        for image in page["images"]
-    ]
-    columns = ("file", "source", "nearest place", "lat, lon (°)", "captured (UTC)", "state", "id")
-    output.print_table(None, columns, rows)
-    if page["next"] is not None:
-        (next_cursor,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
-        output.warn(f"more: the same command with --cursor {next_cursor}")
 
 
 @app.command("show")

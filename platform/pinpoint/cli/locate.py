@@ -15,6 +15,7 @@ from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
 from pinpoint.cli.filter_options import (
+    AreaOption,
     BboxOption,
     CenterOption,
     DatetimeOption,
@@ -116,6 +117,7 @@ def locate(  # noqa: PLR0913 - options of a command
     center: CenterOption = None,
     radius: RadiusOption = None,
     bbox: BboxOption = None,
+    area: AreaOption = None,
     datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -130,6 +132,7 @@ def locate(  # noqa: PLR0913 - options of a command
         center=center,
         radius_m=radius,
         bbox=bbox,
+        area=area,
         interval=datetime,
     )
     check_kinds("--query-kind", [query_kind])

@@ -21,14 +21,19 @@ from pinpoint.cli import (
     bundles_activate,
     calibrate,
     config,
+    coverage,
     evaluate,
     examples,
+    gaps,
     images,
+    images_list,
     index,
     ingest,
     key,
     keys,
     locate,
+    looking_at,
+    neighbors,
     orgs,
     output,
     queries,
@@ -60,11 +65,16 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
+images.app.add_typer(images_list.app)
+images.app.add_typer(looking_at.app)
 app.add_typer(images.app, name="images")
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)
 app.add_typer(queries.app, name="queries")
+app.add_typer(neighbors.app)
+app.add_typer(coverage.app)
+app.add_typer(gaps.app)
 app.add_typer(index.app, name="index")
 bundles.app.add_typer(bundles_activate.app)
 app.add_typer(bundles.app, name="bundles")

@@ -14,7 +14,15 @@ from uuid import UUID
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -160,10 +168,29 @@ class _PlainProgress(Progress):
             return
         self._last_line_at[task_id] = now
         rate, remaining_s = task.speed, task.time_remaining
-        parts = [f"{task.description}: {task.completed:.0f} of {task.total or 0:.0f}"]
+        total = "" if task.total is None else f" of {task.total:.0f}"
+        parts = [f"{task.description}: {task.completed:.0f}{total}"]
         parts += [] if rate is None else [f"{rate:.1f} a second"]
         parts += [] if remaining_s is None else [f"about {remaining_s / 60:.0f} min left"]
         warn(", ".join(parts))
+
+
+def open_counter(description: str) -> tuple[Progress, Any]:
+    """Create a counter on stderr for a task of unknown length, and its task.
+
+    It prints lines if stderr is not a terminal, and nothing if stdout is one, where the results
+    themselves show the progress.
+    """
+    if not Console(stderr=True).is_terminal or Console().is_terminal:
+        plain_progress = _PlainProgress()
+        return plain_progress, plain_progress.add_task(description, total=None)
+    counter = Progress(
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,.0f}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    return counter, counter.add_task(description, total=None)
 
 
 def open_progress_bar(description: str) -> tuple[Progress, Any]:

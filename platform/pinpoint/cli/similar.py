@@ -11,6 +11,7 @@ from pinpoint.cli import ids, output
 from pinpoint.cli.answer_layers import GeoJsonOption
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.filter_options import (
+    AreaOption,
     BboxOption,
     CenterOption,
     DatetimeOption,
@@ -45,6 +46,7 @@ def similar(  # noqa: PLR0913 - options of a command
     center: CenterOption = None,
     radius: RadiusOption = None,
     bbox: BboxOption = None,
+    area: AreaOption = None,
     datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -63,6 +65,7 @@ def similar(  # noqa: PLR0913 - options of a command
         center=center,
         radius_m=radius,
         bbox=bbox,
+        area=area,
         interval=datetime,
     )
     crops = read_crops(crop, 0 if photo is None else 1)

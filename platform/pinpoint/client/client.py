@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
+
 from pinpoint.client import folders
 from pinpoint.client.queries import Id, QueryMethods
-from pinpoint.client.transport import HttpTransport, Json, to_text
+from pinpoint.client.spatial_questions import SpatialQuestions
+from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
 from pinpoint.client.transport import to_path_segment as _to_path_segment
 from pinpoint.records import ReadOptions
 
 
-class Client(QueryMethods):
+class Client(QueryMethods, SpatialQuestions):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod
@@ -241,18 +244,38 @@ class Client(QueryMethods):
     # --- images ------------------------------------------------------------------------------
 
     def images(self, **filters: Any) -> Json:
-        """List a page of images by source name, file name and id: `{"images": [...], "next": …}`.
+        """List a page of images by file name and id: `{"images": [...], "next": …}`.
 
         Args:
-            filters: `source` and `source_kind` (one or a list), `file_name` (`*` matches any
-                text, `?` one character), `state`, `id_prefix`, `limit`, `cursor`. Alternatively
-                `next` alone: the unchanged link of the previous page.
+            filters: `source`, `source_kind`, `creator`, `sequence`, `camera` and `state` (one or a
+                list), `attribute` (`NAME=VALUE`, one or a list), `file_name` (`*` matches any text,
+                `?` one character), `id_prefix`; `lat`, `lon`, `radius_m`, `bbox`, `polygon` and
+                `datetime` as in `locate`; `limit`, `cursor`. Alternatively `next` alone: the
+                unchanged link of the previous page.
         """
         link = filters.pop("next", None)
-        if link is not None:
-            filters = parse_qs(urlsplit(str(link)).query)
-        page: Json = self._transport.call("GET", "/v1/images", query=filters)
+        query = to_form(filters) if link is None else parse_qs(urlsplit(str(link)).query)
+        page: Json = self._transport.call("GET", "/v1/images", query=query)
         return page
+
+    def image_pages(
+        self, media_type: str = "application/json", **filters: Any
+    ) -> Iterator[httpx.Response]:
+        """Request all pages of images, one after the other.
+
+        Args:
+            media_type: `application/json`, `application/geo+json` or `text/csv`.
+            filters: As `images`; `cursor` selects the first page.
+        """
+        path, query = "/v1/images", to_form(filters)
+        while True:
+            response = self._transport.send(
+                "GET", path, params=query, headers={"Accept": media_type}
+            )
+            yield response
+            if "next" not in response.links:
+                return
+            query = parse_qs(urlsplit(response.links["next"]["url"]).query)
 
     def image(self, image_id: Id) -> Json:
         """Return one image."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from pinpoint.client.photos import Photo, read_photos
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment
-from pinpoint.errors import BadRequestError, describe_cause
 
-Photo = str | Path | bytes
 Id = str | UUID
 
 _JSON: Final = "application/json"
@@ -35,7 +33,8 @@ class QueryMethods:
             parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
                 a list with one value for each of several photos), `query_kind`, `source_kinds`,
                 `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
-                maximum longitude and latitude), `polygon` (GeoJSON), `datetime` (text as
+                maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
+                or FeatureCollection, text or dict), `datetime` (text as
                 `start/end`, or a pair of times with None as an open end; both ends are included),
                 `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
                 instead of the gallery), `verify` (number of candidates that are compared by local
@@ -49,7 +48,7 @@ class QueryMethods:
             "POST",
             "/v1/locate",
             form=to_form(parameters),
-            files=_read_photos(photo),
+            files=read_photos(photo),
             accept=_GEOJSON if geojson else _JSON,
         )
         return answer
@@ -69,7 +68,7 @@ class QueryMethods:
             "POST",
             "/v1/locate",
             data=to_form(parameters),
-            files=_read_photos(photo),
+            files=read_photos(photo),
             headers={"Accept": "image/png"},
         )
         return response.content
@@ -93,7 +92,7 @@ class QueryMethods:
                 `exclude_group`.
         """
         form = to_form({**parameters, "image_id": image_id})
-        files = None if photo is None else [("photo", _read_photo(photo))]
+        files = None if photo is None else read_photos(photo)
         accept = _GEOJSON if geojson else _JSON
         result: Json = self._transport.call(
             "POST", "/v1/similar", form=form, files=files, accept=accept
@@ -114,22 +113,3 @@ class QueryMethods:
     def delete_kept_query(self, query_id: Id) -> None:
         """Delete a kept query before it expires."""
         self._transport.call("DELETE", f"/v1/queries/{to_path_segment(query_id)}")
-
-
-def _read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
-    photos = [photo] if isinstance(photo, str | Path | bytes) else photo
-    return [("photo", _read_photo(entry)) for entry in photos]
-
-
-def _read_photo(photo: Photo) -> tuple[str, bytes]:
-    if isinstance(photo, bytes):
-        return "photo", photo
-    path = Path(photo)
-    try:
-        return path.name, path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadRequestError(f"there is no file or folder {path}", reason="unreadable") from error
-    except OSError as error:
-        raise BadRequestError(
-            f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
-        ) from error

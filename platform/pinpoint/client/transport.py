@@ -154,6 +154,11 @@ class HttpTransport:
         except httpx.HTTPError as error:
             raise self._connection_error(error) from error
         except httpx.InvalidURL as error:
+            if "too long" in str(error):
+                raise errors.BadRequestError(
+                    "the filters are too long for a URL: simplify the outline of the area, or use "
+                    "its bbox"
+                ) from error
             raise _invalid_server_error(self.server) from error
         if response.is_error:
             raise error_from_response(response)

@@ -14,7 +14,7 @@ import shapely
 from h3.api import basic_int as h3
 from numpy.typing import NDArray
 
-from pinpoint.geo.points import LatLonArray
+from pinpoint.geo.points import EARTH_RADIUS_M, LatLonArray
 from pinpoint.records import Point, Polygon, Ring
 
 RESOLUTIONS: Final = (5, 7, 9)
@@ -72,7 +72,8 @@ def cell_diameter_deg(resolution: int) -> float:
     It includes positions that lie outside the cell but whose cell of resolution 7 has it as parent.
     """
     # The longest edges exceed the mean by less than a third, and a diameter is two edges.
-    return float(np.degrees(4.0 * h3.average_hexagon_edge_length(resolution, "rads")))
+    edge_m = h3.average_hexagon_edge_length(resolution, "m")
+    return float(np.degrees(4.0 * edge_m / EARTH_RADIUS_M))
 
 
 def cell_polygons(cell: str) -> tuple[Polygon, ...]:

@@ -7,11 +7,41 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
-from pinpoint.records import CellFilter, CoverageCell, Point, PointNeighbor, SourceKind
+from pinpoint.records import (
+    CellFilter,
+    CoverageCell,
+    Feature,
+    FeaturePage,
+    FeatureQuery,
+    LayerExtent,
+    Point,
+    PointNeighbor,
+    SourceKind,
+)
 
 
 class GalleryReader(Protocol):
     """Rows of one organization's layers; rows of other organizations cannot be reached."""
+
+    def features(self, layer_name: str, query: FeatureQuery) -> FeaturePage:
+        """A page of the features of a layer, ordered by id."""
+        ...
+
+    def feature(self, layer_name: str, feature_id: str) -> Feature | None:
+        """One feature of a layer; None if there is none with this id."""
+        ...
+
+    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of a layer (Mapbox Vector Tile 2.1).
+
+        Raises:
+            NotFoundError: The layer has no tiles.
+        """
+        ...
+
+    def layer_extent(self, layer_name: str) -> LayerExtent:
+        """Bounds of a layer that contain all of its features."""
+        ...
 
     def neighbors(
         self,
@@ -50,6 +80,8 @@ class GalleryReader(Protocol):
 class Gallery(Protocol):
     """Opens gallery readers."""
 
-    def read(self, organization_id: UUID) -> AbstractContextManager[GalleryReader]:
-        """A read-only transaction in one organization."""
+    def read(
+        self, organization_id: UUID, *, timeout_s: float | None = None
+    ) -> AbstractContextManager[GalleryReader]:
+        """A read-only transaction in one organization; `timeout_s` limits each statement."""
         ...

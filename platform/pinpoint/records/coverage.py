@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from pinpoint.records.image_filter import Polygon
-from pinpoint.records.index import Box
+from pinpoint.records.areas import Box, Polygon
 from pinpoint.records.primitives import Point, SourceKind
 
 COVERAGE_RESOLUTIONS: Final = (3, 4, 5, 6, 7)

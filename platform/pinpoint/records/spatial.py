@@ -41,16 +41,17 @@ class LooksAt:
     without a heading never do, nor those at the point itself.
 
     Raises:
-        ValueError: The distance is not positive, or the tolerance is not in [0, 180].
+        ValueError: The distances are not in order, or the tolerance is not in [0, 180].
     """
 
     point: Point
     distance_m: float
     """Maximum geodesic distance."""
     tolerance_deg: float
+    min_distance_m: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.distance_m > 0:
-            raise ValueError(f"the distance {self.distance_m} m is not positive")
+        if not 0 <= self.min_distance_m <= self.distance_m:
+            raise ValueError(f"no distance is from {self.min_distance_m} m to {self.distance_m} m")
         if not 0 <= self.tolerance_deg <= 180:
             raise ValueError(f"the tolerance {self.tolerance_deg}° is not in [0, 180]")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.points import LatLonArray
-from pinpoint.geo.predicates import Mask, in_box, in_circle, in_polygons
+from pinpoint.geo.predicates import Mask, inside_box, inside_circle, inside_polygons
 from pinpoint.records import (
     SCORE_DIGITS,
     CoordinateGallery,
@@ -104,9 +104,9 @@ def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordi
 def _is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
     inside = np.ones(len(positions), dtype=np.bool_)
     if search_filter.circle is not None:
-        inside &= in_circle(positions, search_filter.circle)
+        inside &= inside_circle(positions, search_filter.circle)
     if search_filter.box is not None:
-        inside &= in_box(positions, search_filter.box)
+        inside &= inside_box(positions, search_filter.box)
     if search_filter.polygons:
-        inside &= in_polygons(positions, search_filter.polygons)
+        inside &= inside_polygons(positions, search_filter.polygons)
     return inside

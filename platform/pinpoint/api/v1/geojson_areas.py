@@ -44,8 +44,13 @@ def parse_polygons(text: str) -> tuple[Polygon, ...]:
         area = _AREA.validate_python(document)
     except ValidationError as error:
         (first, *_) = error.errors(include_url=False, include_context=False, include_input=False)
-        path = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path}: {first['msg']}" if path else first["msg"]) from error
+        if first["type"] not in ("value_error", "too_short"):
+            raise ValueError(
+                "an area is a GeoJSON Polygon, MultiPolygon, or a Feature or FeatureCollection "
+                "with these geometries"
+            ) from error
+        path = ".".join(str(part) for part in first["loc"] if not isinstance(part, str))
+        raise ValueError(f"{path}: {first['msg'].removeprefix('Value error, ')}") from error
     coordinates = _list_coordinates(area)
     if sum(len(ring) for rings in coordinates for ring in rings) > MAX_AREA_POSITIONS:
         raise ValueError(

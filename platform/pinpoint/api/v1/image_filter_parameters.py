@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from pinpoint.api.v1.schemas.catalog import IndexedText, Text
 from pinpoint.api.v1.spatiotemporal_parameters import SpatiotemporalParameters
 from pinpoint.ports import CatalogReader
-from pinpoint.records import ImageFilter, SourceKind
+from pinpoint.records import ImageFilter, LooksAt, Point, SourceKind
 
 _MIN_ID_DIGITS: Final = 6
 _MAX_VALUES: Final = 100
@@ -96,11 +96,50 @@ class ImageFilterParameters(SpatiotemporalParameters):
         "character. A leading `*` requires a scan of all images.",
         examples=["IMG_20*.jpg"],
     )
+    looks_at_lat: float | None = Field(
+        default=None,
+        ge=-90,
+        le=90,
+        description="Only images that look at a point, with this latitude: the bearing of the "
+        "point is within half of the field of view plus a tolerance of the heading. Images of "
+        "360° always match; other images without a heading never do. Needs `looks_at_lon`.",
+        examples=[48.8584],
+    )
+    looks_at_lon: float | None = Field(default=None, ge=-180, le=180, examples=[2.2945])
+    looks_at_distance_m: float = Field(
+        default=50.0,
+        gt=0,
+        le=50_000,
+        description="Maximum geodesic distance of images that look at the point.",
+    )
+    looks_at_tolerance_deg: float = Field(
+        default=30.0,
+        ge=0,
+        le=180,
+        description="Tolerance of the direction to the point, degrees.",
+    )
     id_prefix: IdPrefix | None = Field(
         default=None,
         description="Only images whose id has this prefix; at least 6 hex digits, dashes allowed.",
         examples=["6a7997"],
     )
+
+    @model_validator(mode="after")
+    def _check_looks_at(self) -> Self:
+        if (self.looks_at_lat is None) != (self.looks_at_lon is None):
+            raise ValueError("looks_at_lat and looks_at_lon must be given together")
+        return self
+
+    @property
+    def looks_at(self) -> LooksAt | None:
+        """The condition of the parameters `looks_at_…`; None without a point."""
+        if self.looks_at_lat is None or self.looks_at_lon is None:
+            return None
+        return LooksAt(
+            point=Point(self.looks_at_lat, self.looks_at_lon),
+            distance_m=self.looks_at_distance_m,
+            tolerance_deg=self.looks_at_tolerance_deg,
+        )
 
 
 def to_image_filter(parameters: ImageFilterParameters, catalog: CatalogReader) -> ImageFilter:
@@ -119,6 +158,7 @@ def to_image_filter(parameters: ImageFilterParameters, catalog: CatalogReader) -
         box=parameters.bbox,
         polygons=parameters.polygon or (),
         circle=parameters.circle,
+        looks_at=parameters.looks_at,
         captured_after=None if interval is None else interval.start,
         captured_before=None if interval is None else interval.before,
         creators=tuple(parameters.creator),

@@ -59,8 +59,11 @@ def _parse_box_field(value: Any) -> Any:
 
 
 def _parse_area_field(value: Any) -> Any:
+    if isinstance(value, list) and len(value) == 1:
+        # FastAPI reads a parameter whose type is a sequence as a list.
+        (value,) = value
     if not isinstance(value, str):
-        return value
+        raise ValueError("only one area is possible; a FeatureCollection holds several polygons")
     if len(value) > MAX_AREA_CHARACTERS:
         raise ValueError(f"an area has at most {MAX_AREA_CHARACTERS:,} characters")
     return parse_polygons(value)

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pinpoint.media.checks import RejectedFileError, check_position
-from pinpoint.media.field_of_view import check_field_of_view
 from pinpoint.media.files import check_file_name, is_below
 from pinpoint.media.manifests.columns import TIME_OF_DAY
 from pinpoint.media.manifests.manifest_times import join_date_and_time, read_time
@@ -21,6 +20,7 @@ from pinpoint.media.manifests.values import (
     read_altitude,
     read_attribute,
     read_coordinate,
+    read_field_of_view,
     read_name,
     read_number,
     read_text,
@@ -173,9 +173,7 @@ def _read_override(row: RawRow, zone: str | None) -> MetadataOverride:
         lon=lon,
         captured_at=None if capture_time is None else capture_time.moment,
         heading_deg=wrap_heading(heading),
-        field_of_view_deg=check_field_of_view(
-            read_number(cells.get("field_of_view_deg"), "field_of_view_deg", decimal_comma=comma)
-        ),
+        field_of_view_deg=read_field_of_view(cells.get("field_of_view_deg"), decimal_comma=comma),
         altitude_m=read_altitude(cells.get("altitude_m"), decimal_comma=comma),
         creator=read_text(cells.get("creator"), "creator"),
         sequence=read_text(cells.get("sequence"), "sequence"),

@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 
 from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.field_of_view import check_field_of_view
 from pinpoint.media.metadata.raw_metadata import (
     Scalar,
     clean_metadata_text,
@@ -27,6 +28,7 @@ MISSING: Final = frozenset(
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _ALTITUDE = re.compile(r"(.*?)\s*m(?:\s+(above|below) sea level)?", re.ASCII | re.IGNORECASE)
+_FIELD_OF_VIEW = re.compile(r"(.*?)\s*(?:deg|°)(?:\s*\(.*\))?", re.ASCII | re.IGNORECASE)
 _PART = r"\d+(?:[.,]\d+)?"
 _DEGREES = re.compile(
     rf"(?P<before>[a-z]*)\s*(?P<sign>[+-]?)\s*(?P<deg>{_PART})\s*(?:°|º|deg(?:rees)?|d|:)?"
@@ -88,6 +90,20 @@ def read_altitude(value: object, *, decimal_comma: bool = False) -> float | None
         sign = -1.0 if (match[2] or "").casefold() == "below" else 1.0
     number = read_number(value, "altitude_m", decimal_comma=decimal_comma)
     return None if number is None else sign * number
+
+
+def read_field_of_view(value: object, *, decimal_comma: bool = False) -> float | None:
+    """Horizontal degrees in (0, 360]; also in the format of exiftool: `65.5 deg (0.38 m)`.
+
+    Returns:
+        None for other numbers: 0 often means unknown.
+
+    Raises:
+        RejectedFileError: `bad_row`.
+    """
+    if isinstance(value, str) and (match := _FIELD_OF_VIEW.fullmatch(value.strip())):
+        value = match[1]
+    return check_field_of_view(read_number(value, "field_of_view_deg", decimal_comma=decimal_comma))
 
 
 def read_coordinate(value: object, reference: object, axis: str) -> float | None:

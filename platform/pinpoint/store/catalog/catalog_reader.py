@@ -237,6 +237,7 @@ class Reader(GallerySampleReader):
         statement = image_listing.select_image_page(
             self._organization_id, image_filter, limit=limit, after=after
         )
+        self._connection.execute(image_listing.PLAN_SETTINGS)
         return [to_image(row) for row in self._connection.execute(statement)]
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:

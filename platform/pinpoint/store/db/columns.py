@@ -61,10 +61,14 @@ GROUP_COLUMNS: Final = ("creator", "sequence", "sha256")
 
 
 def group_index(column: str) -> Index:
-    """Index of an organization's images by one value of a column."""
+    """Index of an organization's images by one value of a column.
+
+    The id gives the pages of a filtered layer in their order.
+    """
+    columns = (column,) if column == "sha256" else (column, "id")
     return Index(
-        f"ix_images_organization_id_{column}",
+        f"ix_images_organization_id_{'_'.join(columns)}",
         "organization_id",
-        column,
+        *columns,
         postgresql_where=text(f"{column} IS NOT NULL"),
     )

@@ -157,6 +157,7 @@ class Transactions:
         read_only: bool = False,
         role: str | None = None,
         schema: str | None = None,
+        timeout_s: float | None = None,
     ) -> Iterator[UnitOfWork]:
         """Open a transaction. Without an error it is committed, and its jobs are sent.
 
@@ -165,6 +166,8 @@ class Transactions:
             read_only: Whether PostgreSQL refuses writes.
             role: Role of this transaction; None keeps that of the login.
             schema: Schema of unqualified names; None keeps that of the engine.
+            timeout_s: Time limit of each statement; None keeps that of the engine. That of the
+                request applies in any case.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
@@ -172,7 +175,9 @@ class Transactions:
         with self._attempt(), _translate_errors(), self.engine.connect() as connection:
             if read_only:
                 connection.execute(text("SET TRANSACTION READ ONLY"))
-            _set_session_values(connection, organization_id, role=role, schema=schema)
+            _set_session_values(
+                connection, organization_id, role=role, schema=schema, timeout_s=timeout_s
+            )
             unit = UnitOfWork(connection, organization_id)
             yield unit
             connection.commit()
@@ -222,17 +227,24 @@ def refuse_database() -> DatabaseUnavailableError:
 
 
 def _set_session_values(
-    connection: Connection, organization_id: UUID | None, *, role: str | None, schema: str | None
+    connection: Connection,
+    organization_id: UUID | None,
+    *,
+    role: str | None,
+    schema: str | None,
+    timeout_s: float | None,
 ) -> None:
     """Set organization, role, schema and time limit of this transaction, in one round trip."""
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
     if role is not None:
         values["role"] = role
+        # Filters of layers differ: a plan for all values of a parameter may be slow for each.
+        values["plan_cache_mode"] = "force_custom_plan"
     if schema is not None:
         values["search_path"] = f"{schema},public"
-    if deadline.current_deadline() is not None:
+    if timeout_s is not None or deadline.current_deadline() is not None:
         # The client stops waiting by itself; this also stops the statement on the server.
-        limit_ms = max(1, round(deadline.limit_timeout_s(120.0) * 1_000))
+        limit_ms = max(1, round(deadline.limit_timeout_s(timeout_s or 120.0) * 1_000))
         values["statement_timeout"] = str(limit_ms)
     if values:
         calls = ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(values))

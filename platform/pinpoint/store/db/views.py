@@ -12,6 +12,7 @@ from geoalchemy2 import Geography, Geometry
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -121,3 +122,21 @@ cell_counts = Table(
     schema=LAYERS_SCHEMA,
 )
 """Images by H3 cell and source."""
+
+layer_queries = Table(
+    "queries",
+    _metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("created_at", DateTime(timezone=True)),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("lat", Double),
+    Column("lon", Double),
+    Column("radius_m", Double),
+    Column("probability", Double),
+    Column("calibrated", Boolean),
+    Column("abstention_reason", Text),
+    Column("bundle", Text),
+    Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
+    schema=LAYERS_SCHEMA,
+)
+"""Kept queries that have not expired."""

@@ -8,10 +8,22 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from pinpoint.records import CellFilter, CoverageCell, Point, PointNeighbor, SourceKind
+from pinpoint.errors import NotFoundError
+from pinpoint.records import (
+    FEATURE_LAYERS,
+    CellFilter,
+    CoverageCell,
+    Feature,
+    FeaturePage,
+    FeatureQuery,
+    LayerExtent,
+    Point,
+    PointNeighbor,
+    SourceKind,
+)
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
-from pinpoint.store.gallery import coverage_cells, point_neighbors
+from pinpoint.store.gallery import cell_features, coverage_cells, feature_pages, point_neighbors
 
 
 class LayerReader:
@@ -19,6 +31,30 @@ class LayerReader:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def features(self, layer_name: str, query: FeatureQuery) -> FeaturePage:
+        """A page of the features of a layer."""
+        layer = FEATURE_LAYERS[layer_name]
+        if layer.is_gridded:
+            return cell_features.read_cell_features(self._connection, layer, query)
+        return feature_pages.read_rows(self._connection, layer, query)
+
+    def feature(self, layer_name: str, feature_id: str) -> Feature | None:
+        """One feature of a layer; None if there is none with this id."""
+        page = self.features(layer_name, FeatureQuery(limit=1, ids=(feature_id,)))
+        return page.features[0] if page.features else None
+
+    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of a layer.
+
+        Raises:
+            NotFoundError: The layer has no tiles.
+        """
+        raise NotFoundError(f"the layer {layer_name} has no tiles")
+
+    def layer_extent(self, layer_name: str) -> LayerExtent:
+        """Bounds of a layer."""
+        return feature_pages.read_extent(self._connection, FEATURE_LAYERS[layer_name])
 
     def neighbors(
         self,
@@ -57,9 +93,15 @@ class GalleryDatabase:
         self._transactions = transactions
 
     @contextmanager
-    def read(self, organization_id: UUID) -> Iterator[LayerReader]:
+    def read(
+        self, organization_id: UUID, *, timeout_s: float | None = None
+    ) -> Iterator[LayerReader]:
         """A read-only transaction with the views of one organization, and no other rights."""
         with self._transactions.begin(
-            organization_id, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
+            organization_id,
+            read_only=True,
+            role=READER_ROLE,
+            schema=LAYERS_SCHEMA,
+            timeout_s=timeout_s,
         ) as unit:
             yield LayerReader(unit.connection)

@@ -11,9 +11,10 @@ from typing import Any, Final
 from uuid import UUID
 
 import shapely
-from sqlalchemy import ARRAY, ColumnCollection, ColumnElement, Text, and_, cast, func, or_
+from sqlalchemy import ARRAY, ColumnCollection, ColumnElement, Text, and_, case, cast, func, or_
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pinpoint.geo.predicates import circle_bounds
 from pinpoint.records import Box, Circle, ImageFilter, Polygon
 from pinpoint.store.db.rows import geography, is_any_of
 from pinpoint.store.gallery.looks_at import looks_at_point
@@ -72,9 +73,9 @@ def _area_conditions(columns: _Columns, image_filter: ImageFilter) -> Iterator[C
     if image_filter.box is not None:
         yield in_box(columns, image_filter.box)
     if image_filter.polygons:
-        yield in_polygons(columns, image_filter.polygons)
+        yield _in_polygons(columns, image_filter.polygons)
     if image_filter.circle is not None:
-        yield in_circle(columns, image_filter.circle)
+        yield _in_circle(columns, image_filter.circle)
     if image_filter.looks_at is not None:
         yield looks_at_point(columns, image_filter.looks_at)
 
@@ -93,21 +94,36 @@ def lon_ranges(box: Box) -> list[tuple[float, float]]:
 
 def in_box(columns: _Columns, box: Box) -> ColumnElement[bool]:
     """Within the box, its edges included; 180 and -180 are one meridian."""
-    parts = []
-    for west, east in lon_ranges(box):
-        # `&&` uses the index, but compares the index's 32-bit bounds; the numbers are exact.
-        envelope = func.ST_MakeEnvelope(west, box.south, east, box.north, _SRID)
-        parts.append(
-            and_(
-                columns.geom.op("&&")(envelope),
-                columns.lon.between(west, east),
-                columns.lat.between(box.south, box.north),
-            )
+    # `&&` uses the index, but compares the index's 32-bit bounds; the numbers are exact.
+    exact = or_(
+        *(
+            and_(columns.lon.between(west, east), columns.lat.between(box.south, box.north))
+            for west, east in lon_ranges(box)
         )
-    return or_(*parts)
+    )
+    return and_(_overlaps(columns, box), _without_estimate(exact))
 
 
-def in_polygons(columns: _Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
+def _overlaps(columns: _Columns, box: Box) -> ColumnElement[bool]:
+    """Within the box or closer to it than the resolution of the index's 32-bit bounds."""
+    return or_(
+        *(
+            columns.geom.op("&&")(func.ST_MakeEnvelope(west, box.south, east, box.north, _SRID))
+            for west, east in lon_ranges(box)
+        )
+    )
+
+
+def _without_estimate(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The same condition, without effect on the planner's estimate of the number of rows.
+
+    PostgreSQL has statistics of positions, but none of their numbers and distances: it would take
+    few matches for granted and sort all of them for each page.
+    """
+    return case((condition, True), else_=False)
+
+
+def _in_polygons(columns: _Columns, polygons: Sequence[Polygon]) -> ColumnElement[bool]:
     """Inside at least one polygon, edges included; planar, in degrees."""
     shape = to_multipolygon(polygons)
     return func.ST_Intersects(columns.geom, func.ST_GeomFromWKB(shape.wkb, _SRID))
@@ -126,10 +142,11 @@ def to_multipolygon(polygons: Sequence[Polygon]) -> shapely.MultiPolygon:
     )
 
 
-def in_circle(columns: _Columns, circle: Circle) -> ColumnElement[bool]:
+def _in_circle(columns: _Columns, circle: Circle) -> ColumnElement[bool]:
     """Within the radius on the sphere, which is the distance of the index's circles."""
     center = func.ST_GeogFromText(geography(circle.center))
-    return func.ST_DWithin(columns.geog, center, circle.radius_m, False)
+    exact = func.ST_DWithin(columns.geog, center, circle.radius_m, False)
+    return and_(_overlaps(columns, circle_bounds(circle)), _without_estimate(exact))
 
 
 def id_range(prefix: str) -> tuple[UUID, UUID]:
@@ -162,7 +179,7 @@ def _to_like_pattern(pattern: str) -> str:
 
 
 def _value_spellings(text: str) -> list[str | float | bool]:
-    """JSON values that a text may stand for: itself, and the number or Boolean that it spells."""
+    """JSON values that equal a text: itself, and the number or Boolean that it spells."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

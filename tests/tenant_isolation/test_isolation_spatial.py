@@ -1,0 +1,117 @@
+"""Spatial questions over HTTP: answers, formats and errors, with rows of one organization only."""
+
+from __future__ import annotations
+
+import pytest
+import shapely
+from shapely.geometry import shape
+
+BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
+LIVE = "FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
+GEOJSON = {"Accept": "application/geo+json"}
+
+
+def read_pages(http, path, parameters):
+    """Cells of all pages of one cell."""
+    cells = []
+    link = build_url(path, {**parameters, "limit": 1})
+    while link is not None:
+        answer = http.get(link)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        cells += page["cells"]
+        link = page["next"]
+        assert ("link" in answer.headers) == (link is not None)
+    return cells
+
+
+def build_url(path, parameters):
+    return path + "?" + "&".join(f"{name}={value}" for name, value in parameters.items())
+
+
+@BOTH
+@pytest.mark.parametrize("resolution", [3, 7])
+def test_coverage_route_counts_the_images_of_the_caller(tenant_pair, tenant_name, resolution):
+    requester, _ = tenant_pair.pair(tenant_name)
+    (num_images,) = requester.column(f"SELECT count(*) {LIVE}")
+    with requester.http() as http:
+        page = http.get("/v1/coverage", params={"resolution": resolution}).json()
+        assert page["next"] is None
+        assert sum(cell["images"] for cell in page["cells"]) == num_images
+        assert read_pages(http, "/v1/coverage", {"resolution": resolution}) == page["cells"]
+        layer = http.get("/v1/coverage", params={"resolution": resolution}, headers=GEOJSON)
+    assert layer.headers["content-type"] == "application/geo+json"
+    features = layer.json()["features"]
+    assert [feature["id"] for feature in features] == [cell["cell"] for cell in page["cells"]]
+    for feature, cell in zip(features, page["cells"], strict=True):
+        properties = feature["properties"]
+        counts = {count["source_kind"]: count["images"] for count in cell["counts"]}
+        assert counts.get("photo", 0) == properties["photo_images"]
+        assert counts.get("street", 0) == properties["street_images"]
+        boundary = shape(feature["geometry"])
+        assert boundary.is_valid
+        assert boundary.exterior.is_ccw
+        # A coarse cell counts its cells of resolution 7, of which some parts are outside of it.
+        assert boundary.buffer(1e-6).intersects(shapely.Point(cell["lon"], cell["lat"]))
+
+
+@BOTH
+def test_gaps_route_lists_cells_of_one_kind(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    with requester.http() as http:
+        cells = http.get("/v1/coverage", params={"resolution": 6}).json()["cells"]
+        for missing_kind, present in (("street", "photo"), ("photo", "street")):
+            parameters = {"resolution": 6, "missing_kind": missing_kind}
+            gaps = http.get("/v1/gaps", params=parameters).json()["cells"]
+            assert gaps == [
+                cell
+                for cell in cells
+                if [count["source_kind"] for count in cell["counts"]] == [present]
+            ]
+
+
+@BOTH
+def test_neighbors_route_returns_one_line_per_point(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    rows = requester.column(
+        f"SELECT ST_Y(geom)::text || ',' || ST_X(geom)::text {LIVE} AND state = 'indexed'"
+    )
+    points = [dict(zip(("lat", "lon"), map(float, row.split(",")), strict=True)) for row in rows]
+    body = {"points": points, "radius_m": 100, "limit_per_kind": 3}
+    with requester.http() as http:
+        answer = http.post("/v1/neighbors", json=body)
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert len(answer.text.splitlines()) == len(points) + 2
+    assert [(result["lat"], result["lon"]) for result in results] == [
+        (point["lat"], point["lon"]) for point in points
+    ]
+    for result in results:
+        assert result["neighbors"][0]["distance_m"] == 0
+        assert not {neighbor["id"] for neighbor in result["neighbors"]} & other.ids()
+
+
+def test_spatial_routes_invalid_parameters_return_422(tenant_pair):
+    bodies = [
+        {"points": []},
+        {"points": [{"lat": 91, "lon": 0}]},
+        {"points": [{"lat": 0, "lon": 0}], "limit_per_kind": 0},
+        {"points": [{"lat": 0, "lon": 0}] * 9_000, "limit_per_kind": 100},
+        {"points": [{"lat": 0, "lon": 0}], "unknown": 1},
+    ]
+    queries = [
+        "/v1/coverage?resolution=8",
+        "/v1/coverage?cursor=80",
+        "/v1/coverage?bbox=200,0,1,1",
+        "/v1/gaps?missing_kind=drone",
+        "/v1/gaps?source_kind=photo",
+        "/v1/images?looks_at_lat=1",
+        "/v1/images?looks_at_lat=1&looks_at_lon=1&looks_at_tolerance_deg=181",
+    ]
+    with tenant_pair.alder.http() as http:
+        for body in bodies:
+            assert http.post("/v1/neighbors", json=body).status_code == 422, str(body)[:100]
+        for path in queries:
+            assert http.get(path).status_code == 422, path
+        # Hex digits, but no cell.
+        assert http.get("/v1/coverage?cursor=8ffffffffffffff").status_code == 400
