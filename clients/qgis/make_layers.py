@@ -178,6 +178,7 @@ def make_source(collection: str) -> str:
     uri.setParam("url", SERVER)
     uri.setParam("typename", collection)
     uri.setParam("pagingEnabled", "true")
+    uri.setParam("restrictToRequestBBOX", "1")
     uri.setAuthConfigId(AUTHENTICATION_ID)
     return str(uri.uri(False))
 

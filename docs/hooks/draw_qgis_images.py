@@ -73,6 +73,7 @@ def add_collection(collection: str, title: str, authentication_id: str) -> None:
     uri.setParam("url", SERVER)
     uri.setParam("typename", collection)
     uri.setParam("pagingEnabled", "true")
+    uri.setParam("restrictToRequestBBOX", "1")
     uri.setAuthConfigId(authentication_id)
     layer = QgsVectorLayer(uri.uri(False), title, "OAPIF")
     if not layer.isValid():

@@ -30,6 +30,9 @@ def main() -> None:
     uri.setParam("typename", collection)
     uri.setUsername(user)
     uri.setPassword(password)
+    if rectangle:
+        # "Only request features overlapping the view extent", as the dialog sets it.
+        uri.setParam("restrictToRequestBBOX", "1")
     layer = QgsVectorLayer(uri.uri(False), collection, "OAPIF")
     request = QgsFeatureRequest()
     if rectangle:
