@@ -9,7 +9,7 @@ import pytest
 from ogc.test_conf_features_core import CRS84, ITEMS, follow, links
 
 REL = "http://www.opengis.net/def/rel/ogc/1.0"
-COLLECTIONS = ("images", "coverage", "gaps")
+COLLECTIONS = ("images", "coverage", "gaps", "queries")
 QGIS_NEEDS = (
     "ogcapi-features-3/1.0/conf/filter",
     "ogcapi-features-3/1.0/conf/features-filter",
@@ -122,7 +122,13 @@ def test_conf_schemas_describe_every_property(layer_api, schema, collection):
     }
     features = layer_api.get(f"/collections/{collection}/items").json()["features"]
     assert features
-    types = {"string": str, "number": int | float, "integer": int, "object": dict}
+    types = {
+        "string": str,
+        "number": int | float,
+        "integer": int,
+        "boolean": bool,
+        "object": dict,
+    }
     for feature in features:
         assert set(feature["properties"]) == set(properties) - {"id", "geometry"}
         for name, value in feature["properties"].items():
@@ -140,6 +146,8 @@ def test_conf_core_roles_features(schema, collection):
     expected = {"id": "id", "primary-geometry": "geometry"}
     if collection == "images":
         expected["primary-instant"] = "captured_at"
+    elif collection == "queries":
+        expected["primary-instant"] = "created_at"
     else:
         expected["primary-interval-start"] = "first_captured_at"
         expected["primary-interval-end"] = "last_captured_at"

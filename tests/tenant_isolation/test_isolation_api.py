@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -244,6 +245,46 @@ def test_image_list_has_the_images_of_its_organization_only(tenant_pair, tenant_
     assert names.status_code == 404
     assert behind.status_code == 200
     assert {image["id"] for image in behind.json()["images"]} <= set(listed_ids)
+
+
+IMAGE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WORLD = {
+    "type": "Polygon",
+    "coordinates": [
+        [[-180, -90], [0, -90], [180, -90], [180, 90], [0, 90], [-180, 90], [-180, -90]]
+    ],
+}
+
+
+@BOTH
+@pytest.mark.parametrize("media_type", ["application/json", "application/geo+json", "text/csv"])
+def test_image_list_with_filters_has_no_image_of_the_other_organization(
+    tenant_pair, tenant_name, media_type
+):
+    """Both have images of the same files, so each filter matches images of both."""
+    requester, other = tenant_pair.pair(tenant_name)
+    _, name = other.column(
+        "SELECT external_id FROM images WHERE organization_id = :org ORDER BY 1 LIMIT 2"
+    )
+    with requester.http() as http:
+        for filters in (
+            {"bbox": "-180,-90,180,90"},
+            {"polygon": json.dumps(WORLD)},
+            {"lat": 48.85, "lon": 2.35, "radius_m": 20_000},
+            {"datetime": "0000-01-01T00:00:00Z/.."},
+            {"state": ["indexed", "failed", "pending"]},
+            {"source_kind": "street"},
+            {"file_name": f"{name.rpartition('/')[2][:2]}*"},
+            {"creator": "nobody", "sequence": "none", "camera": "none", "attribute": "a=b"},
+        ):
+            page = http.get(
+                "/v1/images", params={"limit": 1000, **filters}, headers={"Accept": media_type}
+            )
+            assert page.status_code == 200, page.text
+            assert not tenant_pair.leaks(page.text + str(page.headers), other), filters
+            ids = requester.ids() & set(IMAGE_ID.findall(page.text))
+            # No image has a time or a creator.
+            assert bool(ids) == (not {"creator", "datetime"} & set(filters)), filters
 
 
 @BOTH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,13 +13,12 @@ import httpx
 
 from pinpoint.client import folders
 from pinpoint.client.queries import Id, QueryMethods
-from pinpoint.client.spatial_questions import SpatialQuestions
-from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
-from pinpoint.client.transport import to_path_segment as _to_path_segment
+from pinpoint.client.spatial_queries import SpatialQueries
+from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
 
-class Client(QueryMethods, SpatialQuestions):
+class Client(QueryMethods, SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod
@@ -87,7 +86,7 @@ class Client(QueryMethods, SpatialQuestions):
 
     def source(self, name_or_id: Id) -> Json:
         """Return one source."""
-        row: Json = self._transport.call("GET", f"/v1/sources/{_to_path_segment(name_or_id)}")
+        row: Json = self._transport.call("GET", f"/v1/sources/{to_path_segment(name_or_id)}")
         return row
 
     def add_source(
@@ -113,7 +112,7 @@ class Client(QueryMethods, SpatialQuestions):
     def erase_source(self, name_or_id: Id) -> int:
         """Erase a source with its images; return the number of images."""
         return int(
-            self._transport.call("DELETE", f"/v1/sources/{_to_path_segment(name_or_id)}")["images"]
+            self._transport.call("DELETE", f"/v1/sources/{to_path_segment(name_or_id)}")["images"]
         )
 
     # --- batches -----------------------------------------------------------------------------
@@ -146,20 +145,18 @@ class Client(QueryMethods, SpatialQuestions):
             else None
         )
         added: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
+            "POST", f"/v1/batches/{to_path_segment(batch_id)}/images", form=form, files=contents
         )
         return added
 
     def close_batch(self, batch_id: Id) -> Json:
         """Close a batch: it accepts no more files."""
-        batch: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/close"
-        )
+        batch: Json = self._transport.call("POST", f"/v1/batches/{to_path_segment(batch_id)}/close")
         return batch
 
     def batch(self, batch_id: Id) -> Json:
         """Return the status of a batch."""
-        batch: Json = self._transport.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
+        batch: Json = self._transport.call("GET", f"/v1/batches/{to_path_segment(batch_id)}")
         return batch
 
     def batches(
@@ -180,14 +177,14 @@ class Client(QueryMethods, SpatialQuestions):
         """List a page of a batch's files: `{"items": [...], "next": position | None}`."""
         query = {"status": status, "after": after, "limit": limit}
         page: Json = self._transport.call(
-            "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query
+            "GET", f"/v1/batches/{to_path_segment(batch_id)}/items", query=query
         )
         return page
 
     def retry(self, batch_id: Id) -> int:
         """Queue each failed or canceled file once more; return their number."""
         return int(
-            self._transport.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/retry")[
+            self._transport.call("POST", f"/v1/batches/{to_path_segment(batch_id)}/retry")[
                 "retried"
             ]
         )
@@ -195,7 +192,7 @@ class Client(QueryMethods, SpatialQuestions):
     def cancel(self, batch_id: Id) -> Json:
         """Close a batch and cancel files that no worker has started: `{canceled, batch}`."""
         canceled: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel"
+            "POST", f"/v1/batches/{to_path_segment(batch_id)}/cancel"
         )
         return canceled
 
@@ -279,7 +276,7 @@ class Client(QueryMethods, SpatialQuestions):
 
     def image(self, image_id: Id) -> Json:
         """Return one image."""
-        image: Json = self._transport.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
+        image: Json = self._transport.call("GET", f"/v1/images/{to_path_segment(image_id)}")
         return image
 
     def update(self, image_id: Id, **fields: Any) -> Json:
@@ -290,32 +287,17 @@ class Client(QueryMethods, SpatialQuestions):
         """
         body = json.loads(json.dumps(fields, default=to_text))
         image: Json = self._transport.call(
-            "PATCH", f"/v1/images/{_to_path_segment(image_id)}", body=body
+            "PATCH", f"/v1/images/{to_path_segment(image_id)}", body=body
         )
         return image
 
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
-        self._transport.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")
+        self._transport.call("DELETE", f"/v1/images/{to_path_segment(image_id)}")
 
     def thumbnail(self, image_id: Id) -> bytes:
         """Return a small JPEG of an image."""
-        return self._transport.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
-
-    def neighbors(
-        self,
-        image_id: Id,
-        *,
-        radius_m: float = 250.0,
-        source_kinds: Sequence[str] = (),
-        limit: int = 20,
-    ) -> list[Json]:
-        """List images near an image with `distance_m`, nearest first."""
-        query = {"radius_m": radius_m, "source_kind": list(source_kinds) or None, "limit": limit}
-        neighbors: list[Json] = self._transport.call(
-            "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbors", query=query
-        )["neighbors"]
-        return neighbors
+        return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/thumbnail")
 
     # --- health ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import httpx
 
@@ -278,11 +279,11 @@ def to_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def to_path_segment(identity: object) -> str:
-    """Convert a name or id to a segment of a path.
+def to_path_segment(identity: str | UUID) -> str:
+    """Convert a name or id to a part of a path.
 
     Raises:
-        BadRequestError: The text would change the path.
+        BadRequestError: It would change the path.
     """
     text = str(identity)
     if not text or "/" in text or text in (".", ".."):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
@@ -39,8 +39,8 @@ class GalleryReader(Protocol):
         """
         ...
 
-    def layer_extent(self, layer_name: str) -> LayerExtent:
-        """Bounds of a layer that contain all of its features."""
+    def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
+        """Bounds of layers by name; each contains all features of its layer."""
         ...
 
     def neighbors(

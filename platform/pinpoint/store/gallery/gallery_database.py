@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -52,9 +52,17 @@ class LayerReader:
         """
         raise NotFoundError(f"the layer {layer_name} has no tiles")
 
-    def layer_extent(self, layer_name: str) -> LayerExtent:
-        """Bounds of a layer."""
-        return feature_pages.read_extent(self._connection, FEATURE_LAYERS[layer_name])
+    def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
+        """Bounds of layers by name; images and cells have the same ones."""
+        counted = None
+        extents = {}
+        for name in layer_names:
+            if name == "queries" or counted is None:
+                extents[name] = feature_pages.read_extent(self._connection, FEATURE_LAYERS[name])
+                counted = counted if name == "queries" else extents[name]
+            else:
+                extents[name] = counted
+        return extents
 
     def neighbors(
         self,
@@ -77,7 +85,7 @@ class LayerReader:
         self, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
     ) -> list[CoverageCell]:
         """A page of cells with images, ordered by id."""
-        return coverage_cells.read_cells(
+        return coverage_cells.read_coverage_cells(
             self._connection, cell_filter, limit=limit, after_cell=after_cell
         )
 
