@@ -57,9 +57,26 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}/file"): [
+        ("image", lambda one, photo: {}),
+        ("image", lambda one, photo: {"params": {"width": 100}}),
+        ("image", lambda one, photo: {"headers": {"Range": "bytes=0-9"}}),
+        ("image", lambda one, photo: {"headers": {"If-None-Match": "*"}}),
+    ],
     ("GET", "/v1/images/{image_id}/neighbors"): [
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
+    ("GET", "/api/collections/{collection_id}"): [("collection", lambda one, photo: {})],
+    ("GET", "/api/collections/{collection_id}/items"): [
+        ("collection", lambda one, photo: {}),
+        ("collection", lambda one, photo: {"params": {"limit": 1}}),
+    ],
+    # The item is in the table of `test_items_of_the_other_organization_are_not_found`, too.
+    ("GET", "/api/collections/{collection_id}/items/{item_id}"): [
+        ("collection", lambda one, photo: {}),
+    ],
+    ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
+    ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
@@ -68,6 +85,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
     ("POST", "/v1/images/metadata"),
+    ("GET", "/v1/queries"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -76,6 +94,13 @@ WITHOUT_ID = {
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/sign-in"),
+    ("GET", "/api"),
+    ("GET", "/api/conformance"),
+    ("GET", "/api/configuration"),
+    ("GET", "/api/collections"),
+    ("GET", "/api/search"),
+    ("GET", "/api/map/style.json"),
+    ("GET", "/api/map/{z}/{x}/{y}.mvt"),
 }
 
 
@@ -109,7 +134,15 @@ def iterate_responses(tenant_pair, requester, id_, sort):
                 if id_sort != sort:
                     continue
                 url = path.replace("{suffix}", "csv")
-                for name in ("batch_id", "image_id", "source_id"):
+                names = (
+                    "batch_id",
+                    "image_id",
+                    "source_id",
+                    "query_id",
+                    "collection_id",
+                    "item_id",
+                )
+                for name in names:
                     url = url.replace(f"{{{name}}}", id_)
                 yield (
                     (method, path),
@@ -129,7 +162,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image"])
+@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query"])
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):
@@ -138,7 +171,7 @@ def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     blobs = set(tenant_pair.harness.folder.joinpath("blobs").rglob("*"))
     foreign = list(iterate_responses(tenant_pair, requester, other.shared[sort], sort))
     unknown = list(iterate_responses(tenant_pair, requester, str(uuid4()), sort))
-    assert len(foreign) >= 2
+    assert foreign
     for (route, theirs), (_, none) in zip(foreign, unknown, strict=True):
         assert theirs == none, route
         assert theirs[0] == 404, route
@@ -156,6 +189,7 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
     harmless = [
         ("GET", "/v1/images/{image}"),
         ("GET", "/v1/images/{image}/thumbnail"),
+        ("GET", "/v1/images/{image}/file"),
         ("GET", "/v1/images/{image}/neighbors"),
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),
@@ -163,6 +197,10 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/images?source={source}"),
         ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
+        ("GET", "/api/collections/{collection}"),
+        ("GET", "/api/collections/{collection}/items"),
+        ("GET", "/api/collections/{collection}/items/{image}"),
+        ("GET", "/api/collections/{collection}/thumb.jpg"),
     ]
     with requester.http() as http:
         for method, path in harmless:
@@ -177,6 +215,7 @@ def iterate_reads(tenant, photo):
     with tenant.http() as http:
         for path in (
             "/v1/sources",
+            "/v1/queries",
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
@@ -189,8 +228,17 @@ def iterate_reads(tenant, photo):
             "/",
             "/health/live",
             "/health/ready",
+            "/api",
+            "/api/configuration",
+            "/api/collections?limit=1000",
+            "/api/search?limit=1000",
+            "/api/search?limit=1000&bbox=-180,-90,180,90",
+            "/api/search?limit=1000&place_position=2.3511,48.85&place_distance=1000"
+            "&place_fov_tolerance=180",
         ):
             yield path, http.get(path)
+        for collection in http.get("/api/collections?limit=1000").json()["collections"]:
+            yield "items", http.get(f"/api/collections/{collection['id']}/items?limit=1000")
         batches = http.get("/v1/batches?limit=500").json()["batches"]
         for batch in batches:
             for path in (f"/v1/batches/{batch['id']}", f"/v1/batches/{batch['id']}/items"):
@@ -205,11 +253,14 @@ def iterate_reads(tenant, photo):
         yield "neighbors of points", http.post("/v1/neighbors", json=nearby)
         yield "locate", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "similar", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
+        http.headers["Accept"] = "application/geo+json"
+        yield "layer", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
+        yield "layer", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
 
 
 def strip_volatile(answer):
     """Text of an answer without the values that differ from call to call."""
-    if not answer.headers["content-type"].startswith("application/json"):
+    if answer.headers["content-type"] not in ("application/json", "application/geo+json"):
         return answer.text
     body = answer.json()
     body.pop("timings_ms", None)
@@ -367,6 +418,37 @@ def test_image_list_with_id_prefix_of_other_organization_is_empty(
 
 
 @BOTH
+def test_items_of_the_other_organization_are_not_found(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    unknown = str(uuid4())
+    with requester.http() as http:
+        item = "/api/collections/{collection}/items/{image}"
+        theirs = http.get(item.format(**other.shared))
+        mixed = http.get(item.format(**{**requester.shared, "image": other.shared["image"]}))
+        missing = http.get(item.format(**{**requester.shared, "image": unknown}))
+        searches = [
+            http.get("/api/search", params={name: value, "limit": 1000}).json()
+            for name, value in (
+                ("ids", other.shared["image"]),
+                ("ids", unknown),
+                ("collections", other.shared["collection"]),
+                ("collections", unknown),
+            )
+        ]
+        cursor = http.get(
+            "/api/search", params={"cursor": other.shared["image"], "limit": 1000}
+        ).json()
+    assert theirs.status_code == 404
+    assert comparable_response(mixed, other.shared["image"]) == comparable_response(
+        missing, unknown
+    )
+    assert [search["features"] for search in searches] == [[]] * 4
+    assert searches[0] == searches[1]
+    # An id of the other organization is only a position in the own order.
+    assert not tenant_pair.leaks(json.dumps(cursor).replace(other.shared["image"], ""), other)
+
+
+@BOTH
 def test_locate_does_not_search_the_gallery_of_the_other_organization(tenant_pair, tenant_name):
     """The other organization finds the image, so a leak would be visible."""
     requester, other = tenant_pair.pair(tenant_name)
@@ -388,6 +470,15 @@ def test_responses_are_unchanged_after_ingest_of_the_other_organization(tenant_p
     tenant_pair.grow(other, first=100)
     after = [(what, strip_volatile(answer)) for what, answer in iterate_reads(requester, photo)]
     assert after == before
+
+
+@BOTH
+def test_kept_queries_are_those_of_the_organization(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    with requester.http() as http:
+        listed = http.get("/v1/queries").json()
+    assert [row["id"] for row in listed["queries"]] == [requester.shared["query"]]
+    assert listed["next"] is None
 
 
 def test_item_positions_count_within_their_batch(tenant_pair):

@@ -44,6 +44,7 @@ from pinpoint.records.catalog import (
     ImageLabel,
     ImagePosition,
     ImageUpdate,
+    KeptQuery,
     NewItem,
     Organization,
     Source,
@@ -123,6 +124,12 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
+from pinpoint.records.image_collections import (
+    CollectionItem,
+    ImageCollection,
+    ItemPosition,
+    ItemReference,
+)
 from pinpoint.records.image_filter import ImageFilter
 from pinpoint.records.index import (
     SCORE_DIGITS,
@@ -146,6 +153,7 @@ from pinpoint.records.ingest import (
 )
 from pinpoint.records.metadata import (
     FACE_FIELD_OF_VIEW_DEG,
+    PANORAMA_TOP_ATTRIBUTE,
     TIME_SOURCES,
     CaptureMetadata,
     DecodedImage,
@@ -201,6 +209,11 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "PANORAMA_TOP_ATTRIBUTE",
+    "ItemReference",
+    "ItemPosition",
+    "ImageCollection",
+    "CollectionItem",
     "COVERAGE_RESOLUTIONS",
     "FACE_FIELD_OF_VIEW_DEG",
     "LooksAt",
@@ -220,6 +233,7 @@ __all__ = [
     "MANUAL_FIELDS",
     "MIN_CROP_PX",
     "FieldName",
+    "KeptQuery",
     "Layer",
     "LayerName",
     "Layers",
