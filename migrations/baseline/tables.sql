@@ -298,8 +298,10 @@ CREATE TABLE audit_log (
     key_id uuid,
     operation text NOT NULL,
     photo_sha256 bytea,
-    bundle text NOT NULL,
+    bundle text,
     index_build text,
+    num_rows bigint,
+    image_filter jsonb,
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_audit_log PRIMARY KEY (id),
     CONSTRAINT fk_audit_log_organization_id FOREIGN KEY (organization_id)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
+import pyogrio
 import pytest
+from pyarrow import parquet
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
@@ -34,6 +38,10 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
     ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
     ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/exports/images.{suffix}"): [
+        ("source", lambda one, photo: {"params": {"source": one}}),
+        ("source", lambda one, photo: {"params": {"source": one, "state": "failed"}}),
+    ],
     ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/batches/{batch_id}/items"): [
         ("batch", lambda one, photo: {}),
@@ -59,6 +67,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
 }
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
+    ("POST", "/v1/images/metadata"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -99,7 +108,7 @@ def iterate_responses(tenant_pair, requester, id_, sort):
             for id_sort, request in calls:
                 if id_sort != sort:
                     continue
-                url = path
+                url = path.replace("{suffix}", "csv")
                 for name in ("batch_id", "image_id", "source_id"):
                     url = url.replace(f"{{{name}}}", id_)
                 yield (
@@ -152,6 +161,7 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
         ("GET", "/v1/images?source={source}"),
+        ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
     ]
     with requester.http() as http:
@@ -170,6 +180,8 @@ def iterate_reads(tenant, photo):
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/v1/exports/images.csv",
+            "/v1/exports/images.geojsons?source_kind=street",
             "/v1/images?looks_at_lat=48.85&looks_at_lon=2.35&looks_at_distance_m=50000",
             "/v1/coverage?resolution=7",
             "/v1/coverage?resolution=3&source_kind=photo",
@@ -202,6 +214,31 @@ def strip_volatile(answer):
     body = answer.json()
     body.pop("timings_ms", None)
     return json.dumps(body, sort_keys=True)
+
+
+@BOTH
+def test_update_images_of_other_organization_are_as_unknown(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    # Names of sources and files are not unique across organizations, but these exist once.
+    own_names = set(requester.column("SELECT external_id FROM images WHERE organization_id = :org"))
+    names = other.column(
+        "SELECT i.external_id FROM images i JOIN sources s ON s.id = i.source_id"
+        " WHERE i.organization_id = :org ORDER BY 1"
+    )
+    (source, *_) = other.column("SELECT name FROM sources WHERE organization_id = :org ORDER BY 1")
+    keys = [
+        {"id": other.shared["image"]},
+        *({"source": source, "external_id": name} for name in names if name not in own_names),
+        {"id": str(uuid4())},
+    ]
+    before = other.fingerprint()
+    with requester.http() as http:
+        answer = http.post("/v1/images/metadata", json={"rows": [k | CORRECTION for k in keys]})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert all(result == results[-1] for result in results)
+    assert results[-1]["error_code"] == "not_found"
+    assert other.fingerprint() == before
 
 
 @BOTH
@@ -238,6 +275,78 @@ def test_image_list_has_the_images_of_its_organization_only(tenant_pair, tenant_
     assert names.status_code == 404
     assert behind.status_code == 200
     assert {image["id"] for image in behind.json()["images"]} <= set(listed_ids)
+
+
+IMAGE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WORLD = {
+    "type": "Polygon",
+    "coordinates": [
+        [[-180, -90], [0, -90], [180, -90], [180, 90], [0, 90], [-180, 90], [-180, -90]]
+    ],
+}
+
+
+@BOTH
+@pytest.mark.parametrize("media_type", ["application/json", "application/geo+json", "text/csv"])
+def test_image_list_with_filters_has_no_image_of_the_other_organization(
+    tenant_pair, tenant_name, media_type
+):
+    """Both have images of the same files, so each filter matches images of both."""
+    requester, other = tenant_pair.pair(tenant_name)
+    _, name = other.column(
+        "SELECT external_id FROM images WHERE organization_id = :org ORDER BY 1 LIMIT 2"
+    )
+    with requester.http() as http:
+        for filters in (
+            {"bbox": "-180,-90,180,90"},
+            {"polygon": json.dumps(WORLD)},
+            {"lat": 48.85, "lon": 2.35, "radius_m": 20_000},
+            {"datetime": "0000-01-01T00:00:00Z/.."},
+            {"state": ["indexed", "failed", "pending"]},
+            {"source_kind": "street"},
+            {"file_name": f"{name.rpartition('/')[2][:2]}*"},
+            {"creator": "nobody", "sequence": "none", "camera": "none", "attribute": "a=b"},
+        ):
+            page = http.get(
+                "/v1/images", params={"limit": 1000, **filters}, headers={"Accept": media_type}
+            )
+            assert page.status_code == 200, page.text
+            assert not tenant_pair.leaks(page.text + str(page.headers), other), filters
+            ids = requester.ids() & set(IMAGE_ID.findall(page.text))
+            # No image has a time or a creator.
+            assert bool(ids) == (not {"creator", "datetime"} & set(filters)), filters
+
+
+@BOTH
+@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsons", "csv"])
+def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name, suffix, tmp_path):
+    requester, other = tenant_pair.pair(tenant_name)
+    expected = requester.column(
+        "SELECT id FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
+    )
+    with requester.http() as http:
+        answer = http.get(f"/v1/exports/images.{suffix}")
+        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name}-only*")
+    assert answer.status_code == theirs.status_code == 200
+    assert answer.headers["X-Pinpoint-Rows"] == str(len(expected))
+    assert theirs.headers["X-Pinpoint-Rows"] == "0"
+    path = tmp_path / f"images.{suffix}"
+    path.write_bytes(answer.content)
+    table = parquet.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
+    assert sorted(table["id"].to_pylist()) == sorted(map(str, expected))
+    assert not tenant_pair.leaks(str(table.drop_columns("attributes").to_pylist()), other)
+
+
+@BOTH
+def test_export_of_embeddings_has_those_of_its_organization_only(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    rows = "SELECT image_id FROM embeddings WHERE organization_id = :org AND channel = 'image'"
+    with requester.http() as http:
+        answer = http.get("/v1/exports/images.parquet?embeddings=image")
+    assert answer.status_code == 200, answer.text
+    table = parquet.read_table(io.BytesIO(answer.content), columns=["id", "embedding"])
+    images = table.filter(table["embedding"].is_valid())["id"].to_pylist()
+    assert sorted(images) == sorted(map(str, requester.column(rows)))
 
 
 @BOTH

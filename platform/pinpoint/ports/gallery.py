@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 from uuid import UUID
@@ -10,6 +10,8 @@ from uuid import UUID
 from pinpoint.records import (
     CellFilter,
     CoverageCell,
+    ExportRequest,
+    ExportRows,
     Feature,
     FeaturePage,
     FeatureQuery,
@@ -43,8 +45,8 @@ class GalleryReader(Protocol):
         """A vector tile of the Panoramax map."""
         ...
 
-    def layer_extent(self, layer_name: str) -> LayerExtent:
-        """Bounds of a layer that contain all of its features."""
+    def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
+        """Bounds of layers by name; each contains all features of its layer."""
         ...
 
     def neighbors(
@@ -88,4 +90,19 @@ class Gallery(Protocol):
         self, organization_id: UUID, *, timeout_s: float | None = None
     ) -> AbstractContextManager[GalleryReader]:
         """A read-only transaction in one organization; `timeout_s` limits each statement."""
+        ...
+
+    def export(
+        self, organization_id: UUID, request: ExportRequest, limit_s: float
+    ) -> AbstractContextManager[ExportRows]:
+        """A read-only transaction with the rows of an export, all of one state of the gallery.
+
+        Args:
+            organization_id: Organization of the rows.
+            request: Rows and columns.
+            limit_s: Time limit of reading all rows, seconds.
+
+        Raises:
+            BadRequestError: No image has an embedding of the requested channel.
+        """
         ...

@@ -51,11 +51,24 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.corrections import (
+    CORRECTION_STATUSES,
+    CorrectionResult,
+    CorrectionStatus,
+    ImageCorrection,
+)
 from pinpoint.records.coverage import (
     COVERAGE_RESOLUTIONS,
     CellCount,
     CellFilter,
     CoverageCell,
+)
+from pinpoint.records.export import (
+    EMBEDDING_TYPES,
+    EmbeddingColumn,
+    EmbeddingType,
+    ExportRequest,
+    ExportRows,
 )
 from pinpoint.records.feature_filter import (
     AllOf,
@@ -195,6 +208,11 @@ __all__ = [
     "CellCount",
     "CellFilter",
     "CoverageCell",
+    "EMBEDDING_TYPES",
+    "EmbeddingColumn",
+    "EmbeddingType",
+    "ExportRequest",
+    "ExportRows",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",
@@ -247,6 +265,10 @@ __all__ = [
     "CitedCopy",
     "ClaimedItem",
     "Contract",
+    "CORRECTION_STATUSES",
+    "CorrectionResult",
+    "CorrectionStatus",
+    "ImageCorrection",
     "Drift",
     "Embedded",
     "Evidence",

@@ -81,7 +81,7 @@ class FeatureRoutes(OGCFeaturesFactory):
         ) -> ORJSONResponse:
             """List the collections."""
             with open_gallery(services, caller) as gallery:
-                extents = {name: gallery.layer_extent(name) for name in COLLECTIONS}
+                extents = gallery.layer_extents(COLLECTIONS)
             page = model.Collections(
                 links=[self._make_link(request, "self", "collections", "This document")],
                 timeStamp=_format_now(),
@@ -101,7 +101,7 @@ class FeatureRoutes(OGCFeaturesFactory):
         ) -> ORJSONResponse:
             """Describe a collection."""
             with open_gallery(services, caller) as gallery:
-                extent = gallery.layer_extent(layer_of.layer.name)
+                (extent,) = gallery.layer_extents([layer_of.id]).values()
             return _to_json(self._describe_collection(request, layer_of, extent))
 
     def _describe_collection(

@@ -365,8 +365,12 @@ audit_log = Table(
     Column("operation", Text, nullable=False),
     # A hash of the photo, never the photo.
     Column("photo_sha256", LargeBinary),
-    Column("bundle", Text, nullable=False),
+    # Bundle and index build of a query.
+    Column("bundle", Text),
     Column("index_build", Text),
+    # Rows that were sent, and parameters, of an export.
+    Column("num_rows", BigInteger),
+    Column("image_filter", JSONB),
     timestamp_column("created_at", stamped=True),
     Index("ix_audit_log_organization_id_created_at", "organization_id", "created_at"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from pinpoint.records import (
     FEATURE_LAYERS,
     CellFilter,
     CoverageCell,
+    ExportRequest,
+    ExportRows,
     Feature,
     FeaturePage,
     FeatureQuery,
@@ -24,7 +26,13 @@ from pinpoint.records import (
 )
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
-from pinpoint.store.gallery import cell_features, coverage_cells, feature_pages, point_neighbors
+from pinpoint.store.gallery import (
+    cell_features,
+    coverage_cells,
+    export_rows,
+    feature_pages,
+    point_neighbors,
+)
 from pinpoint.store.gallery.cell_tiles import build_coverage_tile
 from pinpoint.store.gallery.image_tiles import build_image_tile
 from pinpoint.store.gallery.panoramax_tiles import build_map_tile
@@ -70,9 +78,17 @@ class LayerReader:
         """
         return build_map_tile(self._connection, zoom, x, y)
 
-    def layer_extent(self, layer_name: str) -> LayerExtent:
-        """Bounds of a layer."""
-        return feature_pages.read_extent(self._connection, FEATURE_LAYERS[layer_name])
+    def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
+        """Bounds of layers by name; images and cells have the same ones."""
+        counted = None
+        extents = {}
+        for name in layer_names:
+            if name == "queries" or counted is None:
+                extents[name] = feature_pages.read_extent(self._connection, FEATURE_LAYERS[name])
+                counted = counted if name == "queries" else extents[name]
+            else:
+                extents[name] = counted
+        return extents
 
     def neighbors(
         self,
@@ -95,7 +111,7 @@ class LayerReader:
         self, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
     ) -> list[CoverageCell]:
         """A page of cells with images, ordered by id."""
-        return coverage_cells.read_cells(
+        return coverage_cells.read_coverage_cells(
             self._connection, cell_filter, limit=limit, after_cell=after_cell
         )
 
@@ -123,3 +139,26 @@ class GalleryDatabase:
             timeout_s=timeout_s,
         ) as unit:
             yield LayerReader(unit.connection)
+
+    @contextmanager
+    def export(
+        self, organization_id: UUID, request: ExportRequest, limit_s: float
+    ) -> Iterator[ExportRows]:
+        """A read-only transaction with the rows of an export, all of one state of the gallery.
+
+        It keeps the role of the API: the views of the reader's role hide paths and embeddings.
+
+        Args:
+            organization_id: Organization of the rows.
+            request: Rows and columns.
+            limit_s: Time limit of reading all rows, seconds.
+
+        Raises:
+            BadRequestError: No image has an embedding of the requested channel.
+        """
+        # One statement reads the whole export, at the speed of the client.
+        with (
+            self._transactions.begin(organization_id, snapshot=True, timeout_s=limit_s) as unit,
+            export_rows.open_export(unit.connection, request) as rows,
+        ):
+            yield rows
