@@ -252,8 +252,16 @@ def test_operator_key_as_basic_password_works_on_loopback_only(api):
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer", "Basic YTpi", "Bearer unknown", "Bearer é", "Basic !", "Basic YQ==", "Basic YTo=",
-     "Digest username=a"],
+    [
+        "Bearer",
+        "Basic YTpi",
+        "Bearer unknown",
+        "Bearer é",
+        "Basic !",
+        "Basic YQ==",
+        "Basic YTo=",
+        "Digest username=a",
+    ],
 )
 def test_request_with_invalid_credentials_returns_401(api, header):
     with api.http() as http:

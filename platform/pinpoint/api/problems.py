@@ -7,7 +7,6 @@ Each body is `application/problem+json` with `type`, `title`, `status`, `detail`
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 

@@ -14,9 +14,9 @@ from tipg.resources.enums import MediaType
 from tipg.resources.response import GeoJSONResponse, ORJSONResponse, SchemaJSONResponse
 
 from pinpoint.api.dependencies import AppServices, ReadCaller
-from pinpoint.api.ogc.gallery_access import open_gallery
 from pinpoint.api.ogc import item_parameters, layer_schemas
 from pinpoint.api.ogc.conformance import CONFORMANCE_CLASSES
+from pinpoint.api.ogc.gallery_access import open_gallery
 from pinpoint.api.ogc.layer_collections import COLLECTIONS, LayerCollection, find_collection
 from pinpoint.api.ogc.openapi_document import build_openapi_document
 from pinpoint.api.problems import shorten

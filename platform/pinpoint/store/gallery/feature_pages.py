@@ -43,12 +43,8 @@ from pinpoint.store.gallery.image_conditions import lon_ranges
 _Bounds = tuple[float, float, float, float]
 """West, south, east, north, degrees."""
 LAYER_TABLES: Final[Mapping[str, Table]] = {"images": layer_images, "queries": layer_queries}
-_PLANNER_SETTINGS: Final = select(
-    # A page reads few rows of an index. Workers take longer to start: 100 ms on a busy machine.
-    func.set_config("max_parallel_workers_per_gather", "0", True),
-    # The best index depends on the values; a plan for any values sorted all rows of a large box.
-    func.set_config("plan_cache_mode", "force_custom_plan", True),
-)
+_SINGLE_PROCESS: Final = select(func.set_config("max_parallel_workers_per_gather", "0", True))
+"""A page reads few rows of an index. Workers take longer to start: 100 ms on a busy machine."""
 _COUNTED_PROPERTIES: Final = frozenset({"source", "source_id", "source_kind"})
 
 
@@ -60,7 +56,7 @@ def read_rows(connection: Connection, layer: FeatureLayer, query: FeatureQuery) 
         layer: A layer of `LAYER_TABLES`.
         query: Conditions and position of the page.
     """
-    connection.execute(_PLANNER_SETTINGS)
+    connection.execute(_SINGLE_PROCESS)
     table = LAYER_TABLES[layer.name]
     names = [entry.name for entry in layer.properties]
     columns = [table.c.id, table.c.lon, table.c.lat, *(table.c[name] for name in names)]
