@@ -69,7 +69,9 @@ TITLES: Final[dict[str, str]] = {
     "stack_error": "The embedded stack has a problem",
     "invalid_request": "The request does not match the documented schema",
     "method_not_allowed": "The path does not support this method",
+    "not_acceptable": "The path returns none of the accepted media types",
     "unsupported_media_type": "The body has the wrong content type",
+    "range_not_satisfiable": "The file has no byte of the requested range",
     "request_timeout": "The request arrived too slowly",
     "internal": "Internal error",
 }
@@ -79,6 +81,7 @@ _KIND_BY_STATUS: Final[dict[int, str]] = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    406: "not_acceptable",
     408: "request_timeout",
     413: "too_large",
     415: "unsupported_media_type",
