@@ -13,7 +13,7 @@ from pinpoint.api.ogc.cql2_parser import parse_filter
 from pinpoint.api.ogc.layer_collections import TILE_LAYERS
 from pinpoint.api.ogc.routes import router
 from pinpoint.errors import BadRequestError
-from pinpoint.records import IMAGE_LAYER
+from pinpoint.records.feature_layers import IMAGE_LAYER
 
 BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
 COLLECTIONS = ("images", "coverage", "gaps", "queries")

@@ -25,16 +25,16 @@ from pinpoint.geo.cells import cell_diameter_deg
 from pinpoint.records import (
     COVERAGE_RESOLUTIONS,
     DEFAULT_RESOLUTION,
-    IMAGE_LAYER,
     Box,
-    Comparison,
     Feature,
     FeatureLayer,
     FeaturePage,
     FeatureQuery,
     LayerExtent,
+    PropertyComparison,
     PropertyName,
 )
+from pinpoint.records.feature_layers import IMAGE_LAYER
 from pinpoint.store.db.rows import is_any_of
 from pinpoint.store.db.views import cell_counts, layer_images, layer_queries
 from pinpoint.store.gallery.cql2_conditions import build_condition
@@ -48,7 +48,9 @@ _SINGLE_PROCESS: Final = select(func.set_config("max_parallel_workers_per_gather
 _COUNTED_PROPERTIES: Final = frozenset({"source", "source_id", "source_kind"})
 
 
-def read_rows(connection: Connection, layer: FeatureLayer, query: FeatureQuery) -> FeaturePage:
+def read_row_features(
+    connection: Connection, layer: FeatureLayer, query: FeatureQuery
+) -> FeaturePage:
     """Read one page of features that are rows, ordered by id.
 
     Args:
@@ -117,7 +119,9 @@ def _count_images(connection: Connection, query: FeatureQuery) -> int | None:
     conditions = [columns.resolution == COVERAGE_RESOLUTIONS[0]]
     for entry in query.filters:
         match entry:
-            case Comparison(PropertyName(name, False), "=", value) if name in _COUNTED_PROPERTIES:
+            case PropertyComparison(PropertyName(name, False), "=", value) if (
+                name in _COUNTED_PROPERTIES
+            ):
                 conditions.append(columns[name] == value)
             case _:
                 return None
