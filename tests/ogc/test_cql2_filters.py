@@ -32,8 +32,10 @@ SHAPES = (
     "BBOX(-180, -90, 180, 90)",
     "GEOMETRYCOLLECTION(POINT(2.2 0), LINESTRING(2 -10, 3 30))",
 )
-SPATIAL = ("S_INTERSECTS", "S_DISJOINT", "S_EQUALS", "S_TOUCHES", "S_WITHIN", "S_OVERLAPS")
-SPATIAL += ("S_CROSSES", "S_CONTAINS")
+SPATIAL = (
+    *("S_INTERSECTS", "S_DISJOINT", "S_EQUALS", "S_TOUCHES"),
+    *("S_WITHIN", "S_OVERLAPS", "S_CROSSES", "S_CONTAINS"),
+)
 PREDICATES = (
     "source_kind = 'photo'",
     "creator = 'Ann'",

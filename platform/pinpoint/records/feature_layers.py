@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from pinpoint.records.areas import Box
 from pinpoint.records.feature_filter import FeatureFilter
-from pinpoint.records.index import Box
 
 FeatureLayerName = Literal["images", "coverage", "gaps", "queries"]
 DEFAULT_RESOLUTION: Final = 5

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NoReturn
 from uuid import UUID
 
@@ -243,8 +243,10 @@ class _TreeReader:
     ) -> FeatureFilter:
         """Compare a time with a day in UTC: it equals the day if it is within it."""
         start = self._read_value(name, {"timestamp": f"{node['date']}T00:00:00Z"})
+        if not isinstance(start, datetime):
+            _reject_filter(f"`{name.name}` is no time, so it cannot be compared with a date")
         try:
-            before = start + _ONE_DAY  # type: ignore[operator]
+            before = start + _ONE_DAY
         except OverflowError:
             _reject_filter(f"{shorten(str(node['date']), 20)!r} is the last day of the calendar")
         if operator == "=":

@@ -159,7 +159,7 @@ def parse_uuid(text: str) -> UUID | None:
 
 
 def _to_feature(names: Sequence[str], row: Row[Any]) -> Feature:
-    feature_id, lon, lat, *values = row
+    feature_id, lon, lat, *values = tuple(row)
     return Feature(
         id=str(feature_id),
         geometry={"type": "Point", "coordinates": [lon, lat]},
@@ -194,8 +194,12 @@ def _read_bounds(
     """Bounds of all rows, larger by a margin in degrees of arc."""
     south, west, start, north, east, end = connection.execute(
         select(
-            *(func.min(column) for column in (columns.lat, columns.lon, times[0])),
-            *(func.max(column) for column in (columns.lat, columns.lon, times[1])),
+            func.min(columns.lat),
+            func.min(columns.lon),
+            func.min(times[0]),
+            func.max(columns.lat),
+            func.max(columns.lon),
+            func.max(times[1]),
         ).where(condition)
     ).one()
     if south is None:
