@@ -76,7 +76,6 @@ _POSITION: Final = re.compile(rf"(?<=[(,])\s*{_NUMBER}(?:\s+{_NUMBER}){{0,3}}\s*
 """A position of WKT, or a value in a list."""
 _OPERATOR: Final = re.compile(r"[=<>+\-*/%^|]+|\b(?:and|or|not|like|in|between|div|is)\b", re.I)
 _ONE_DAY: Final = timedelta(days=1)
-_RESOLUTION: Final = timedelta(microseconds=1)
 
 
 def parse_filter(text: str, language: FilterLanguage, layer: FeatureLayer) -> FeatureFilter:
