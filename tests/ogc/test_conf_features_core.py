@@ -210,7 +210,7 @@ def test_conf_core_fc_links(layer_api):
     assert query == {"limit": "3", "creator": "Ann", "bbox": "-180,-90,180,90"}
 
 
-def test_conf_core_fc_numberMatched(layer_api):
+def test_conf_core_fc_number_matched(layer_api):
     images = layer_api.alder.images.values()
     photos = sum(image["source_kind"] == "photo" for image in images)
     assert layer_api.get(ITEMS, limit=2).json()["numberMatched"] == len(images)

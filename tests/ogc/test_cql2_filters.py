@@ -9,7 +9,12 @@ import pytest
 import shapely
 
 from ogc.conftest import START
-from pinpoint.api.ogc.cql2_parser import MAX_DEPTH, MAX_LIST_LENGTH, MAX_NODES, parse_filter
+from pinpoint.api.ogc.cql2_parser import (
+    MAX_FILTER_DEPTH,
+    MAX_FILTER_OPERATORS,
+    MAX_FILTER_VALUES,
+    parse_filter,
+)
 from pinpoint.errors import BadRequestError
 from pinpoint.records import FEATURE_LAYERS, FeatureQuery
 from pinpoint.store.gallery.feature_matching import evaluate_filter
@@ -27,8 +32,10 @@ SHAPES = (
     "BBOX(-180, -90, 180, 90)",
     "GEOMETRYCOLLECTION(POINT(2.2 0), LINESTRING(2 -10, 3 30))",
 )
-SPATIAL = ("S_INTERSECTS", "S_DISJOINT", "S_EQUALS", "S_TOUCHES", "S_WITHIN", "S_OVERLAPS")
-SPATIAL += ("S_CROSSES", "S_CONTAINS")
+SPATIAL = (
+    *("S_INTERSECTS", "S_DISJOINT", "S_EQUALS", "S_TOUCHES"),
+    *("S_WITHIN", "S_OVERLAPS", "S_CROSSES", "S_CONTAINS"),
+)
 PREDICATES = (
     "source_kind = 'photo'",
     "creator = 'Ann'",
@@ -160,14 +167,14 @@ def test_filter_with_bbox_and_datetime_is_a_conjunction(layer_api):
         ("S_INTERSECTS(geometry, POLYGON((0 0, 1 1, 1 0, 0 1, 0 0)))", "not valid"),
         ("S_INTERSECTS(geometry, BBOX(1, 2))", "filter"),
         ("creator =", "cql2-text"),
-        ("(" * (MAX_DEPTH + 1) + "TRUE" + ")" * (MAX_DEPTH + 1), "levels"),
-        ("NOT " * (MAX_NODES + 1) + "TRUE", "operators"),
+        ("(" * (MAX_FILTER_DEPTH + 1) + "TRUE" + ")" * (MAX_FILTER_DEPTH + 1), "levels"),
+        ("NOT " * (MAX_FILTER_OPERATORS + 1) + "TRUE", "operators"),
         # A chain of this length exhausts the stack of the parser.
         ("creator" + "=creator" * 20_000, "characters"),
         ("a" + "=a" * 20_000, "operators"),
         ("1" + "-1" * 20_000, "operators"),
         ("a in (" + "-1," * 6_000 + "1-1)", "filter"),
-        ("size_bytes IN (" + ",".join(["1"] * (MAX_LIST_LENGTH + 1)) + ")", "IN"),
+        ("size_bytes IN (" + ",".join(["1"] * (MAX_FILTER_VALUES + 1)) + ")", "IN"),
         ("S_INTERSECTS(geometry, MULTIPOINT(" + ",".join(["1 2"] * 2_001) + "))", "positions"),
     ],
 )

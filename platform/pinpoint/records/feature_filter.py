@@ -35,7 +35,7 @@ class PropertyName:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PropertyComparison:
     """`property operator value`."""
 
     property: PropertyName
@@ -115,7 +115,7 @@ class Constant:
 
 
 FeatureFilter = (
-    Comparison
+    PropertyComparison
     | Between
     | IsAnyOf
     | IsLike

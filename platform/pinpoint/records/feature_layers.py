@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from pinpoint.records.areas import Box
 from pinpoint.records.feature_filter import FeatureFilter
-from pinpoint.records.index import Box
 
 FeatureLayerName = Literal["images", "coverage", "gaps", "queries"]
 DEFAULT_RESOLUTION: Final = 5
@@ -123,7 +123,7 @@ IMAGE_LAYER: Final = FeatureLayer(
         LayerProperty("altitude_m", "number", "Altitude.", unit="m"),
         LayerProperty("camera", "text", "Manufacturer and model of the camera."),
         LayerProperty("creator", "text", "Person or organization that took the image."),
-        LayerProperty("sequence", "text", "Id of the drive or walk that the image belongs to."),
+        LayerProperty("sequence", "text", "Id of the sequence that the image belongs to."),
         LayerProperty("license", "text", "License of the image, or else of its source."),
         LayerProperty("attribution", "text", "Text to credit with the image."),
         LayerProperty(

@@ -10,7 +10,7 @@ import shapely
 from geojson_pydantic.geometries import parse_geometry_obj
 from pydantic import ValidationError
 
-MAX_POSITIONS: Final = 2_000
+MAX_FILTER_POSITIONS: Final = 2_000
 
 
 class GeometryParser:
@@ -77,8 +77,10 @@ class GeometryParser:
         if isinstance(node, list):
             if node and not isinstance(node[0], list | dict):
                 self._num_positions += 1
-                if self._num_positions > MAX_POSITIONS:
-                    self._reject(f"its geometries have more than {MAX_POSITIONS:,} positions")
+                if self._num_positions > MAX_FILTER_POSITIONS:
+                    self._reject(
+                        f"its geometries have more than {MAX_FILTER_POSITIONS:,} positions"
+                    )
             return [self._copy_geometry(item, depth + 1) for item in node]
         return self._read_number(node)
 

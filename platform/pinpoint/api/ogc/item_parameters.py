@@ -22,17 +22,17 @@ from pinpoint.records import (
     COVERAGE_RESOLUTIONS,
     DEFAULT_RESOLUTION,
     Box,
-    Comparison,
     FeatureFilter,
     FeatureLayer,
     FeatureQuery,
     FilterValue,
     LayerProperty,
+    PropertyComparison,
     PropertyName,
 )
 
-DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 10_000
+DEFAULT_PAGE_FEATURES: Final = 100
+MAX_PAGE_FEATURES: Final = 10_000
 MAX_IDS: Final = 1_000
 CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 LICENSE_PROPERTIES: Final = ("license", "attribution")
@@ -116,11 +116,11 @@ def select_properties(parameters: QueryParams, layer: FeatureLayer) -> frozenset
 
 def _parse_limit(text: str | None) -> int:
     if text is None:
-        return DEFAULT_LIMIT
+        return DEFAULT_PAGE_FEATURES
     if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < 1:
-        raise BadRequestError(f"limit must be an integer from 1 to {MAX_LIMIT:,}")
+        raise BadRequestError(f"limit must be an integer from 1 to {MAX_PAGE_FEATURES:,}")
     # A larger value is no error (17-069r4, requirement 21).
-    return min(int(text), MAX_LIMIT)
+    return min(int(text), MAX_PAGE_FEATURES)
 
 
 def _parse_resolution(text: str | None) -> int:
@@ -176,7 +176,9 @@ def _parse_datetime(text: str | None) -> TimeInterval:
 def _parse_equalities(parameters: QueryParams, layer: FeatureLayer) -> list[FeatureFilter]:
     """Convert parameters named like a property."""
     return [
-        Comparison(PropertyName(entry.name), "=", _parse_value(entry, parameters[entry.name]))
+        PropertyComparison(
+            PropertyName(entry.name), "=", _parse_value(entry, parameters[entry.name])
+        )
         for entry in list_parameters(layer)
         if entry.name in parameters
     ]

@@ -1,4 +1,4 @@
-"""The route class of `/ogc`: parameter checks, OGC status codes and cache headers for each route."""
+"""The route class of `/ogc`: parameter checks, OGC status codes and cache headers."""
 
 from __future__ import annotations
 

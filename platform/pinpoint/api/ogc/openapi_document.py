@@ -29,8 +29,8 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "schema": {
             "type": "integer",
             "minimum": 1,
-            "maximum": item_parameters.MAX_LIMIT,
-            "default": item_parameters.DEFAULT_LIMIT,
+            "maximum": item_parameters.MAX_PAGE_FEATURES,
+            "default": item_parameters.DEFAULT_PAGE_FEATURES,
         },
     },
     "bbox": {
@@ -240,34 +240,38 @@ def _describe_collection_paths(collection: LayerCollection) -> dict[str, Any]:
         ),
     }
     if collection.has_tiles:
-        tiles, matrix_set = f"{path}/tiles", f"{path}/tiles/{{tileMatrixSetId}}"
-        paths |= {
-            tiles: _describe_path(
-                f"{name}.getTileSets", f"{layer.title}: tile sets", _JSON, "Tiles"
-            ),
-            matrix_set: _describe_path(
-                f"{name}.getTileSet",
-                f"{layer.title}: tile set",
-                _JSON,
-                "Tiles",
-                ["tileMatrixSetId"],
-            ),
-            f"{matrix_set}/tilejson.json": _describe_path(
-                f"{name}.getTileJson",
-                f"{layer.title}: TileJSON",
-                _JSON,
-                "Tiles",
-                ["tileMatrixSetId"],
-            ),
-            f"{matrix_set}/{{z}}/{{x}}/{{y}}": _describe_path(
-                f"{name}.getTile",
-                f"{layer.title}: vector tile",
-                _TILE,
-                "Tiles",
-                ["tileMatrixSetId", "z", "x", "y"],
-            ),
-        }
+        paths |= _describe_tile_paths(collection)
     return paths
+
+
+def _describe_tile_paths(collection: LayerCollection) -> dict[str, Any]:
+    layer = collection.layer
+    path, name = f"/collections/{layer.name}", layer.name
+    tiles, matrix_set = f"{path}/tiles", f"{path}/tiles/{{tileMatrixSetId}}"
+    return {
+        tiles: _describe_path(f"{name}.getTileSets", f"{layer.title}: tile sets", _JSON, "Tiles"),
+        matrix_set: _describe_path(
+            f"{name}.getTileSet",
+            f"{layer.title}: tile set",
+            _JSON,
+            "Tiles",
+            ["tileMatrixSetId"],
+        ),
+        f"{matrix_set}/tilejson.json": _describe_path(
+            f"{name}.getTileJson",
+            f"{layer.title}: TileJSON",
+            _JSON,
+            "Tiles",
+            ["tileMatrixSetId"],
+        ),
+        f"{matrix_set}/{{z}}/{{x}}/{{y}}": _describe_path(
+            f"{name}.getTile",
+            f"{layer.title}: vector tile",
+            _TILE,
+            "Tiles",
+            ["tileMatrixSetId", "z", "x", "y"],
+        ),
+    }
 
 
 def _describe_path(

@@ -27,7 +27,7 @@ def _build_router() -> APIRouter:
     TileRoutes(router=router)
     for route in list(router.routes):
         if isinstance(route, APIRoute):
-            route.methods.add("HEAD")
+            route.methods = {*(route.methods or ()), "HEAD"}
             router.routes.append(_make_options_route(route.path))
     return router
 

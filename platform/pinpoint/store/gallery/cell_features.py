@@ -46,7 +46,7 @@ def read_cell_features(
     """
     features: list[Feature] = []
     for feature, shape in _iterate_features(connection, layer, query):
-        if _matches(feature, shape, query):
+        if _matches_query(feature, shape, query):
             features.append(feature)
             if len(features) > query.limit:
                 break
@@ -130,7 +130,7 @@ def _split_id(feature_id: str) -> tuple[str, SourceKind | None] | None:
     return cell, next((known for known in SOURCE_KINDS if known == kind), None)
 
 
-def _matches(feature: Feature, shape: Any, query: FeatureQuery) -> bool:
+def _matches_query(feature: Feature, shape: Any, query: FeatureQuery) -> bool:
     first = feature.properties["first_captured_at"]
     last = feature.properties["last_captured_at"]
     if query.time_start is not None and (last is None or last < query.time_start):

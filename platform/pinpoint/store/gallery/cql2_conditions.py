@@ -24,7 +24,6 @@ from pinpoint.records import (
     AllOf,
     AnyOf,
     Between,
-    Comparison,
     Constant,
     FeatureFilter,
     FilterValue,
@@ -32,12 +31,13 @@ from pinpoint.records import (
     IsLike,
     IsNull,
     Negation,
+    PropertyComparison,
     PropertyName,
     SpatialOperator,
     SpatialRelation,
 )
 
-Columns = ColumnCollection[str, Any]
+_Columns = ColumnCollection[str, Any]
 _SRID: Final = 4326
 _FUNCTIONS: Final[Mapping[SpatialOperator, Any]] = {
     "s_intersects": func.ST_Intersects,
@@ -52,11 +52,11 @@ _FUNCTIONS: Final[Mapping[SpatialOperator, Any]] = {
 """The only functions of a filter, besides `lower`."""
 
 
-def build_condition(columns: Columns, feature_filter: FeatureFilter) -> ColumnElement[bool]:
+def build_condition(columns: _Columns, feature_filter: FeatureFilter) -> ColumnElement[bool]:
     """Build the condition of a filter; unknown values are null, as in SQL.
 
     Args:
-        columns: Columns of the layer; each property of the filter is the name of one.
+        columns: _Columns of the layer; each property of the filter is the name of one.
         feature_filter: The filter.
     """
     match feature_filter:
@@ -80,30 +80,30 @@ def build_condition(columns: Columns, feature_filter: FeatureFilter) -> ColumnEl
 
 
 def _build_predicate(
-    columns: Columns, predicate: Comparison | Between | IsAnyOf | IsLike | IsNull
+    columns: _Columns, predicate: PropertyComparison | Between | IsAnyOf | IsLike | IsNull
 ) -> ColumnElement[bool]:
     target = _to_operand(columns, predicate.property)
     match predicate:
-        case Comparison(name, operator, value):
-            return target.bool_op(operator)(_bind(name, value))
+        case PropertyComparison(name, operator, value):
+            return target.bool_op(operator)(_bind_value(name, value))
         case Between(name, low, high):
-            return target.between(_bind(name, low), _bind(name, high))
+            return target.between(_bind_value(name, low), _bind_value(name, high))
         case IsAnyOf(name, values):
-            return target.in_([_bind(name, value) for value in values])
+            return target.in_([_bind_value(name, value) for value in values])
         case IsLike(name, pattern):
-            return target.like(_bind(name, pattern))
+            return target.like(_bind_value(name, pattern))
         case IsNull():
             return target.is_(None)
         case _:
             assert_never(predicate)
 
 
-def _to_operand(columns: Columns, name: PropertyName) -> ColumnElement[Any]:
+def _to_operand(columns: _Columns, name: PropertyName) -> ColumnElement[Any]:
     column = columns[name.name]
     return func.lower(column) if name.ignores_case else column
 
 
-def _bind(name: PropertyName, value: FilterValue) -> ColumnElement[Any]:
+def _bind_value(name: PropertyName, value: FilterValue) -> ColumnElement[Any]:
     """Bind a value with the type that it has in Python."""
     bound = literal(value, _get_type(value))
     return func.lower(bound) if name.ignores_case else bound

@@ -13,7 +13,6 @@ from pinpoint.records import (
     AllOf,
     AnyOf,
     Between,
-    Comparison,
     ComparisonOperator,
     Constant,
     FeatureFilter,
@@ -21,6 +20,7 @@ from pinpoint.records import (
     IsLike,
     IsNull,
     Negation,
+    PropertyComparison,
     PropertyName,
     SpatialOperator,
     SpatialRelation,
@@ -60,12 +60,12 @@ def evaluate_filter(
         case Constant(value):
             return value
         case AllOf(operands):
-            return _combine(evaluate_filter(part, properties, shape) for part in operands)
+            return _combine_values(evaluate_filter(part, properties, shape) for part in operands)
         case AnyOf(operands):
             parts = (evaluate_filter(part, properties, shape) for part in operands)
-            return _negate(_combine(map(_negate, parts)))
+            return _negate_value(_combine_values(map(_negate_value, parts)))
         case Negation(operand):
-            return _negate(evaluate_filter(operand, properties, shape))
+            return _negate_value(evaluate_filter(operand, properties, shape))
         case SpatialRelation(name, wkb, is_inverted):
             first, second = shape, shapely.from_wkb(wkb)
             if is_inverted:
@@ -76,7 +76,8 @@ def evaluate_filter(
 
 
 def _evaluate_predicate(
-    predicate: Comparison | Between | IsAnyOf | IsLike | IsNull, properties: Mapping[str, Any]
+    predicate: PropertyComparison | Between | IsAnyOf | IsLike | IsNull,
+    properties: Mapping[str, Any],
 ) -> bool | None:
     name = predicate.property
     value = _fold_case(name, properties[name.name])
@@ -85,7 +86,7 @@ def _evaluate_predicate(
     if value is None:
         return None
     match predicate:
-        case Comparison(_, symbol, other):
+        case PropertyComparison(_, symbol, other):
             return _COMPARISONS[symbol](value, _fold_case(name, other))
         case Between(_, low, high):
             return bool(_fold_case(name, low) <= value <= _fold_case(name, high))
@@ -108,11 +109,11 @@ def _compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL)
 
 
-def _negate(value: bool | None) -> bool | None:
+def _negate_value(value: bool | None) -> bool | None:
     return None if value is None else not value
 
 
-def _combine(values: Iterable[bool | None]) -> bool | None:
+def _combine_values(values: Iterable[bool | None]) -> bool | None:
     """Conjunction: false if one is false, else unknown if one is unknown."""
     collected = list(values)
     if False in collected:

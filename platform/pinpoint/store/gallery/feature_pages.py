@@ -25,16 +25,16 @@ from pinpoint.geo.cells import cell_diameter_deg
 from pinpoint.records import (
     COVERAGE_RESOLUTIONS,
     DEFAULT_RESOLUTION,
-    IMAGE_LAYER,
     Box,
-    Comparison,
     Feature,
     FeatureLayer,
     FeaturePage,
     FeatureQuery,
     LayerExtent,
+    PropertyComparison,
     PropertyName,
 )
+from pinpoint.records.feature_layers import IMAGE_LAYER
 from pinpoint.store.db.rows import is_any_of
 from pinpoint.store.db.views import cell_counts, layer_images, layer_queries
 from pinpoint.store.gallery.cql2_conditions import build_condition
@@ -43,16 +43,14 @@ from pinpoint.store.gallery.image_conditions import lon_ranges
 _Bounds = tuple[float, float, float, float]
 """West, south, east, north, degrees."""
 LAYER_TABLES: Final[Mapping[str, Table]] = {"images": layer_images, "queries": layer_queries}
-_PLANNER_SETTINGS: Final = select(
-    # A page reads few rows of an index. Workers take longer to start: 100 ms on a busy machine.
-    func.set_config("max_parallel_workers_per_gather", "0", True),
-    # The best index depends on the values; a plan for any values sorted all rows of a large box.
-    func.set_config("plan_cache_mode", "force_custom_plan", True),
-)
+_SINGLE_PROCESS: Final = select(func.set_config("max_parallel_workers_per_gather", "0", True))
+"""A page reads few rows of an index. Workers take longer to start: 100 ms on a busy machine."""
 _COUNTED_PROPERTIES: Final = frozenset({"source", "source_id", "source_kind"})
 
 
-def read_rows(connection: Connection, layer: FeatureLayer, query: FeatureQuery) -> FeaturePage:
+def read_row_features(
+    connection: Connection, layer: FeatureLayer, query: FeatureQuery
+) -> FeaturePage:
     """Read one page of features that are rows, ordered by id.
 
     Args:
@@ -60,7 +58,7 @@ def read_rows(connection: Connection, layer: FeatureLayer, query: FeatureQuery) 
         layer: A layer of `LAYER_TABLES`.
         query: Conditions and position of the page.
     """
-    connection.execute(_PLANNER_SETTINGS)
+    connection.execute(_SINGLE_PROCESS)
     table = LAYER_TABLES[layer.name]
     names = [entry.name for entry in layer.properties]
     columns = [table.c.id, table.c.lon, table.c.lat, *(table.c[name] for name in names)]
@@ -121,7 +119,9 @@ def _count_images(connection: Connection, query: FeatureQuery) -> int | None:
     conditions = [columns.resolution == COVERAGE_RESOLUTIONS[0]]
     for entry in query.filters:
         match entry:
-            case Comparison(PropertyName(name, False), "=", value) if name in _COUNTED_PROPERTIES:
+            case PropertyComparison(PropertyName(name, False), "=", value) if (
+                name in _COUNTED_PROPERTIES
+            ):
                 conditions.append(columns[name] == value)
             case _:
                 return None
@@ -159,7 +159,7 @@ def parse_uuid(text: str) -> UUID | None:
 
 
 def _to_feature(names: Sequence[str], row: Row[Any]) -> Feature:
-    feature_id, lon, lat, *values = row
+    feature_id, lon, lat, *values = tuple(row)
     return Feature(
         id=str(feature_id),
         geometry={"type": "Point", "coordinates": [lon, lat]},
@@ -194,8 +194,12 @@ def _read_bounds(
     """Bounds of all rows, larger by a margin in degrees of arc."""
     south, west, start, north, east, end = connection.execute(
         select(
-            *(func.min(column) for column in (columns.lat, columns.lon, times[0])),
-            *(func.max(column) for column in (columns.lat, columns.lon, times[1])),
+            func.min(columns.lat),
+            func.min(columns.lon),
+            func.min(times[0]),
+            func.max(columns.lat),
+            func.max(columns.lon),
+            func.max(times[1]),
         ).where(condition)
     ).one()
     if south is None:

@@ -101,7 +101,7 @@ class LayerReader:
         layer = FEATURE_LAYERS[layer_name]
         if layer.is_gridded:
             return cell_features.read_cell_features(self._connection, layer, query)
-        return feature_pages.read_rows(self._connection, layer, query)
+        return feature_pages.read_row_features(self._connection, layer, query)
 
     def feature(self, layer_name: str, feature_id: str) -> Feature | None:
         """One feature of a layer; None if there is none with this id."""
