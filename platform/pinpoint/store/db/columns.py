@@ -56,6 +56,17 @@ def spatial_index(kind: SourceKind) -> Index:
     )
 
 
+def planar_index(kind: SourceKind) -> Index:
+    """Index in degrees for the neighbors of points, with the organization as leading column."""
+    return Index(
+        f"ix_images_planar_{kind}",
+        "organization_id",
+        "geom",
+        postgresql_using="gist",
+        postgresql_where=text(f"source_kind = '{kind}' AND state = 'indexed'"),
+    )
+
+
 GROUP_COLUMNS: Final = ("creator", "sequence", "sha256")
 """Columns of `images` with equal values for images that belong together."""
 
