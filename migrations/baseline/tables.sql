@@ -122,6 +122,11 @@ CREATE INDEX ix_images_near_photo ON images USING gist (organization_id, geog)
     WHERE source_kind = 'photo' AND state = 'indexed';
 CREATE INDEX ix_images_near_street ON images USING gist (organization_id, geog)
     WHERE source_kind = 'street' AND state = 'indexed';
+-- Neighbors of points; half of the pages of the indexes of geographies are read.
+CREATE INDEX ix_images_planar_photo ON images USING gist (organization_id, geom)
+    WHERE source_kind = 'photo' AND state = 'indexed';
+CREATE INDEX ix_images_planar_street ON images USING gist (organization_id, geom)
+    WHERE source_kind = 'street' AND state = 'indexed';
 CREATE INDEX ix_images_cell_r7_source_id ON images (cell_r7, source_id);
 CREATE INDEX ix_images_source_id_external_id ON images (source_id, external_id);
 CREATE INDEX ix_images_source_id_sha256 ON images (source_id, sha256);

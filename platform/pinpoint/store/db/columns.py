@@ -64,6 +64,18 @@ overlay(overlay(md5(source_id::text || CASE
     PLACING '3' FROM 13) PLACING 'a' FROM 17)::uuid"""
 """Expression of `images.collection_id`: layout of a UUID of version 3 (RFC 9562)."""
 
+
+def planar_index(kind: SourceKind) -> Index:
+    """Index in degrees for the neighbors of points, with the organization as leading column."""
+    return Index(
+        f"ix_images_planar_{kind}",
+        "organization_id",
+        "geom",
+        postgresql_using="gist",
+        postgresql_where=text(f"source_kind = '{kind}' AND state = 'indexed'"),
+    )
+
+
 GROUP_COLUMNS: Final = ("creator", "sequence", "sha256")
 """Columns of `images` with equal values for images that belong together."""
 

@@ -39,6 +39,7 @@ from pinpoint.store.db.columns import (
     GROUP_COLUMNS,
     group_index,
     organization_fk,
+    planar_index,
     spatial_index,
     tenant_fk,
     timestamp_column,
@@ -171,6 +172,7 @@ images = Table(
     Index("ix_images_geog", "geog", postgresql_using="gist"),
     *(spatial_index(kind) for kind in SOURCE_KINDS),
     Index("ix_images_organization_id_geom", "organization_id", "geom", postgresql_using="gist"),
+    *(planar_index(kind) for kind in SOURCE_KINDS),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
     *(
