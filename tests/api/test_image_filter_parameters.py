@@ -97,10 +97,10 @@ def test_parse_polygons_limits_the_positions_of_all_rings():
 def test_area_of_a_query_has_fewer_positions_than_that_of_a_list():
     ring = [[i / 1_000, i % 2] for i in range(999)]
     longest, longer = area([*ring, ring[0]]), area([*ring, [2, 2], ring[0]])
-    assert SearchFilterParameters(polygon=longest).polygon
+    assert SearchFilterParameters.model_validate({"polygon": longest}).polygon
     assert ImageFilterParameters(polygon=longer).polygon
     with pytest.raises(ValidationError, match="1,000 positions"):
-        SearchFilterParameters(polygon=longer)
+        SearchFilterParameters.model_validate({"polygon": longer})
 
 
 def test_image_filter_parameters_convert_to_the_filter_record():

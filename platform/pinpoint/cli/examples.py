@@ -132,7 +132,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "images delete": (f"pinpoint images delete {_IMAGE}",),
     "images list": (
         "pinpoint images list --in-source trips --state failed",
-        "pinpoint images list --area district.gpkg --geojson --all > district.geojson",
+        "pinpoint images list --area district.gpkg --geojson --all",
     ),
     "index info": ("pinpoint index info",),
     "index rebuild": ("pinpoint index rebuild", "pinpoint index rebuild --no-wait"),
