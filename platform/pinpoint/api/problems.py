@@ -7,7 +7,6 @@ Each body is `application/problem+json` with `type`, `title`, `status`, `detail`
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -71,6 +70,7 @@ TITLES: Final[dict[str, str]] = {
     "invalid_request": "The request does not match the documented schema",
     "method_not_allowed": "The path does not support this method",
     "unsupported_media_type": "The body has the wrong content type",
+    "range_not_satisfiable": "The file has no byte of the requested range",
     "request_timeout": "The request arrived too slowly",
     "internal": "Internal error",
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from pinpoint.records import (
@@ -12,9 +12,11 @@ from pinpoint.records import (
     BatchItem,
     Candidate,
     Circle,
+    CorrectionResult,
     Evidence,
     GallerySample,
     Image,
+    ImageCorrection,
     ImageFilter,
     ImageLabel,
     ImagePosition,
@@ -227,6 +229,14 @@ class CatalogWriter(CatalogReader, Protocol):
         """
         ...
 
+    def update_images(self, corrections: Sequence[ImageCorrection]) -> list[CorrectionResult]:
+        """Apply corrections in their order; each has a result, and a rejected one changes nothing.
+
+        Raises:
+            BadRequestError: There are too many for one transaction.
+        """
+        ...
+
     def delete_image(self, image_id: UUID) -> None:
         """Mark an image as deleted; a worker removes index point, blob and row."""
         ...
@@ -243,6 +253,18 @@ class CatalogWriter(CatalogReader, Protocol):
         """Write the audit log of one query: hashes of photos, never the photos.
 
         A query with several photos has one row for each of them; one without a photo has one row.
+        """
+        ...
+
+    def log_export(
+        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
+    ) -> None:
+        """Write the audit log of one export.
+
+        Args:
+            key_id: API key of the caller; None for the operator.
+            num_rows: Number of rows that were sent.
+            image_filter: Format and filter as JSON values.
         """
         ...
 

@@ -14,9 +14,9 @@ from tipg.resources.enums import MediaType
 from tipg.resources.response import GeoJSONResponse, ORJSONResponse, SchemaJSONResponse
 
 from pinpoint.api.dependencies import AppServices, ReadCaller
-from pinpoint.api.ogc.gallery_access import open_gallery
 from pinpoint.api.ogc import item_parameters, layer_schemas
 from pinpoint.api.ogc.conformance import CONFORMANCE_CLASSES
+from pinpoint.api.ogc.gallery_access import open_gallery
 from pinpoint.api.ogc.layer_collections import COLLECTIONS, LayerCollection, find_collection
 from pinpoint.api.ogc.openapi_document import build_openapi_document
 from pinpoint.api.problems import shorten
@@ -81,7 +81,7 @@ class FeatureRoutes(OGCFeaturesFactory):
         ) -> ORJSONResponse:
             """List the collections."""
             with open_gallery(services, caller) as gallery:
-                extents = {name: gallery.layer_extent(name) for name in COLLECTIONS}
+                extents = gallery.layer_extents(COLLECTIONS)
             page = model.Collections(
                 links=[self._make_link(request, "self", "collections", "This document")],
                 timeStamp=_format_now(),
@@ -101,7 +101,7 @@ class FeatureRoutes(OGCFeaturesFactory):
         ) -> ORJSONResponse:
             """Describe a collection."""
             with open_gallery(services, caller) as gallery:
-                extent = gallery.layer_extent(layer_of.layer.name)
+                (extent,) = gallery.layer_extents([layer_of.id]).values()
             return _to_json(self._describe_collection(request, layer_of, extent))
 
     def _describe_collection(

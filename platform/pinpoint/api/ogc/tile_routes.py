@@ -74,7 +74,7 @@ class TileRoutes(OGCTilesFactory):
 
     def _tile_routes(self) -> None:
         @self.router.get("/collections/{collectionId}/tiles/{tileMatrixSetId}/{z}/{x}/{y}")
-        def collection_get_tile(  # noqa: PLR0913 - one parameter for each part of the path
+        def collection_get_tile(
             collection: TiledCollection,
             tile_matrix_set: TileMatrixSetName,
             z: Zoom,

@@ -26,7 +26,7 @@ from pinpoint.records import (
     FeatureQuery,
     SourceKind,
 )
-from pinpoint.store.gallery.coverage_cells import read_cells
+from pinpoint.store.gallery.coverage_cells import read_coverage_cells
 from pinpoint.store.gallery.feature_matching import evaluate_filter
 from pinpoint.store.gallery.image_conditions import to_multipolygon
 
@@ -84,7 +84,7 @@ def _iterate_kind(
     )
     limit = max(query.limit + 1, _CELLS_PER_READ) if may_differ else query.limit + 1
     while True:
-        cells = read_cells(connection, cell_filter, limit=limit, after_cell=after_cell)
+        cells = read_coverage_cells(connection, cell_filter, limit=limit, after_cell=after_cell)
         for cell in cells:
             yield _to_feature(cell, kind)
         if len(cells) < limit:
@@ -106,7 +106,7 @@ def _find_feature(
     # The point within a cell is in no other one.
     point = shapely.point_on_surface(to_multipolygon(cell_polygons(cell)))
     box = Box(south=point.y, west=point.x, north=point.y, east=point.x)
-    for entry in read_cells(connection, _make_filter(resolution, kind, box), limit=10):
+    for entry in read_coverage_cells(connection, _make_filter(resolution, kind, box), limit=10):
         if entry.cell == cell:
             yield _to_feature(entry, kind)
 
