@@ -141,6 +141,7 @@ def route_summary(route: dict[str, Any]) -> str:
 _ONLY_HTTP = {
     "invalid_request": 422,
     "method_not_allowed": 405,
+    "not_acceptable": 406,
     "unsupported_media_type": 415,
     "request_timeout": 408,
     "internal": 500,

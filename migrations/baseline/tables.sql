@@ -312,6 +312,27 @@ CREATE TABLE audit_log (
 
 CREATE INDEX ix_audit_log_organization_id_created_at ON audit_log (organization_id, created_at);
 
+CREATE TABLE kept_queries (
+    id uuid NOT NULL,
+    organization_id uuid NOT NULL,
+    created_at timestamptz DEFAULT now() NOT NULL,
+    expires_at timestamptz NOT NULL,
+    geom public.geometry(Point, 4326) NOT NULL,
+    radius_m double precision,
+    probability double precision,
+    calibrated boolean NOT NULL,
+    abstention_reason text,
+    bundle text NOT NULL,
+    CONSTRAINT pk_kept_queries PRIMARY KEY (id),
+    CONSTRAINT fk_kept_queries_organization_id FOREIGN KEY (organization_id)
+        REFERENCES organizations (id)
+);
+
+CREATE INDEX ix_kept_queries_organization_id_created_at
+    ON kept_queries (organization_id, created_at);
+CREATE INDEX ix_kept_queries_expires_at ON kept_queries (expires_at);
+CREATE INDEX ix_kept_queries_geom ON kept_queries USING gist (geom);
+
 CREATE TABLE installation (
     id uuid NOT NULL,
     only_row boolean DEFAULT true NOT NULL,

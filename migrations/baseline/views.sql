@@ -78,3 +78,11 @@ SELECT cell_id, to_hex(cell_id) AS cell, resolution, min(source_kind) AS source_
  GROUP BY cell_id, resolution
 HAVING min(source_kind) = max(source_kind);
 GRANT SELECT ON layers.cell_counts, layers.coverage, layers.gaps TO pinpoint_reader;
+
+-- Answers that callers asked to keep; an expired one disappears at once.
+CREATE VIEW layers.queries AS
+SELECT id, created_at, expires_at, public.ST_Y(geom) AS lat, public.ST_X(geom) AS lon, radius_m,
+       probability, calibrated, abstention_reason, bundle, geom
+  FROM tenant.kept_queries
+ WHERE expires_at > now();
+GRANT SELECT ON layers.queries TO pinpoint_reader;

@@ -189,6 +189,15 @@ class SearchSettings(BaseSettings):
             "local features (geometric verification); 0 disables it.",
         ),
     ] = 8
+    kept_query_retention_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=36_500,
+            description="Retention of the answers that callers ask to keep by `keep=true`, days; 0 "
+            "keeps none.",
+        ),
+    ] = 0.0
     optimize_for_radius_km: Annotated[
         float | None,
         Field(

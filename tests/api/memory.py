@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -28,6 +28,7 @@ from pinpoint.records import (
     Image,
     ImageLabel,
     IndexInfo,
+    KeptQuery,
     Point,
     RankedCandidate,
     SimilarGroup,
@@ -89,6 +90,7 @@ class Rows:
         self.all_images: dict[UUID, Image] = {}
         self.all_batches: dict[UUID, dict] = {}
         self.audit: list[dict] = []
+        self.all_kept: list[KeptQuery] = []
 
     def _get(self, table, key, what):
         if key not in table:
@@ -193,7 +195,13 @@ class Rows:
 
     def image_labels(self, ids):
         return {
-            id_: ImageLabel(file_name=image_.file_name, source=image_.source, point=image_.point)
+            id_: ImageLabel(
+                file_name=image_.file_name,
+                source=image_.source,
+                license=image_.license,
+                attribution=image_.attribution,
+                point=image_.point,
+            )
             for id_, image_ in self.all_images.items()
             if id_ in ids
         }
@@ -259,6 +267,27 @@ class Rows:
 
     def log_export(self, **fields):
         self.audit.append({"operation": "export", **fields})
+
+    def keep_query(self, answer, retention_days):
+        self.all_kept.append(
+            KeptQuery(
+                id=uuid4(), created_at=NOW, expires_at=NOW + timedelta(days=retention_days),
+                point=answer.point, radius_m=answer.outer_disc.radius_m,
+                probability=answer.outer_disc.probability, calibrated=answer.calibrated,
+                abstention_reason=None, bundle=answer.bundle,
+            )
+        )  # fmt: skip
+        return self.all_kept[-1]
+
+    def kept_queries(self, *, limit, before=None):
+        rows = sorted(self.all_kept, key=lambda row: (row.created_at, row.id), reverse=True)
+        return [row for row in rows if before is None or (row.created_at, row.id) < before][:limit]
+
+    def delete_kept_query(self, query_id):
+        remaining = [row for row in self.all_kept if row.id != query_id]
+        if len(remaining) == len(self.all_kept):
+            raise NotFoundError(f"no kept query {query_id}")
+        self.all_kept = remaining
 
 
 class Database:

@@ -29,10 +29,12 @@ from pinpoint.api.v1 import (
     image_files,
     image_metadata,
     images,
+    kept_queries,
     locate,
     sources,
     spatial,
 )
+from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.http_headers import API_KEY_HEADER
@@ -53,6 +55,7 @@ ROUTE_MODULES: Final = (
     image_files,
     sources,
     spatial,
+    kept_queries,
     layers,
     routes,
     map_tiles,
@@ -60,6 +63,8 @@ ROUTE_MODULES: Final = (
     sign_in,
     metrics,
 )
+RESPONSE_MODELS: Final = (problems.Problem, AnswerFeaturesOut, SimilarFeaturesOut)
+"""Models of responses whose media type is not `application/json`; FastAPI lists only those."""
 _SPARE_THREADS: Final = 24
 _KEY_SCHEMES: Final = {
     "HTTPBearer": {
@@ -173,10 +178,7 @@ def _describe_common_responses(app: FastAPI) -> None:
         document = generated()
         schemas = document["components"]["schemas"]
         document["components"].setdefault("securitySchemes", {}).update(_KEY_SCHEMES)
-        if "Problem" not in schemas:
-            schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
+        _add_response_models(schemas)
         for methods in document["paths"].values():
             for operation in methods.values():
                 if "security" in operation:
@@ -194,3 +196,14 @@ def _describe_common_responses(app: FastAPI) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_response_models(schemas: dict[str, Any]) -> None:
+    """Add `RESPONSE_MODELS`, and the models in them, to the schemas of an OpenAPI document."""
+    for model in RESPONSE_MODELS:
+        schema = model.model_json_schema(
+            ref_template="#/components/schemas/{model}", mode="serialization"
+        )
+        for name, definition in schema.pop("$defs", {}).items():
+            schemas.setdefault(name, definition)
+        schemas[model.__name__] = schema

@@ -39,6 +39,7 @@ from pinpoint.cli import (
     neighbors,
     orgs,
     output,
+    queries,
     similar,
     sources,
     stack,
@@ -76,6 +77,7 @@ app.add_typer(export.app)
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)
+app.add_typer(queries.app, name="queries")
 app.add_typer(neighbors.app)
 app.add_typer(coverage.app)
 app.add_typer(gaps.app)

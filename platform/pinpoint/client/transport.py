@@ -25,7 +25,12 @@ Json = dict[str, Any]
 
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 _PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
-_BAD_REQUEST_KINDS: Final = ("invalid_request", "method_not_allowed", "unsupported_media_type")
+_BAD_REQUEST_KINDS: Final = (
+    "invalid_request",
+    "method_not_allowed",
+    "not_acceptable",
+    "unsupported_media_type",
+)
 
 
 class HttpTransport:
@@ -115,10 +120,17 @@ class HttpTransport:
         form: Mapping[str, Any] | None = None,
         files: list[tuple[str, tuple[str, Any]]] | None = None,
         query: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
     ) -> Any:
         """Send one request; return the decoded JSON, or None for an empty response."""
         response = self.send(
-            method, path, json=body, data=form, files=files, params=_drop_none(query)
+            method,
+            path,
+            json=body,
+            data=form,
+            files=files,
+            params=_drop_none(query),
+            headers={"Accept": accept},
         )
         try:
             return response.json() if response.content else None

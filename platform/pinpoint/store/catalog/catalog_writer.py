@@ -17,11 +17,13 @@ from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
 from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
+    Answer,
     Batch,
     CorrectionResult,
     Image,
     ImageCorrection,
     ImageUpdate,
+    KeptQuery,
     NewItem,
     OriginalsPolicy,
     Source,
@@ -29,7 +31,7 @@ from pinpoint.records import (
     SourceRoot,
     limits,
 )
-from pinpoint.store.catalog import corrections
+from pinpoint.store.catalog import corrections, kept_queries
 from pinpoint.store.catalog.bulk_corrections import correct_images
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
@@ -369,6 +371,20 @@ class Writer(Reader):
                 image_filter=dict(image_filter),
             )
         )
+
+    def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
+        """Keep an answer that has a point, without its photo, until it expires."""
+        return kept_queries.keep_query(
+            self._connection, self._organization_id, answer, retention_days
+        )
+
+    def delete_kept_query(self, query_id: UUID) -> None:
+        """Delete a kept query.
+
+        Raises:
+            NotFoundError: It does not exist, or it is expired.
+        """
+        kept_queries.delete_kept_query(self._connection, self._organization_id, query_id)
 
 
 def _check_texts(**texts: str | None) -> None:

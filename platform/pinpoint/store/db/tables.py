@@ -16,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    DateTime,
     Double,
     Identity,
     Index,
@@ -374,6 +375,25 @@ audit_log = Table(
     Column("image_filter", JSONB),
     timestamp_column("created_at", stamped=True),
     Index("ix_audit_log_organization_id_created_at", "organization_id", "created_at"),
+)
+
+# Answers that their callers asked to keep; the layer `queries` shows them until they expire.
+kept_queries = Table(
+    "kept_queries",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    organization_fk(),
+    timestamp_column("created_at", stamped=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("geom", Geometry("POINT", srid=4326, spatial_index=False), nullable=False),
+    Column("radius_m", Double),
+    Column("probability", Double),
+    Column("calibrated", Boolean, nullable=False),
+    Column("abstention_reason", Text),
+    Column("bundle", Text, nullable=False),
+    Index("ix_kept_queries_organization_id_created_at", "organization_id", "created_at"),
+    Index("ix_kept_queries_expires_at", "expires_at"),
+    Index("ix_kept_queries_geom", "geom", postgresql_using="gist"),
 )
 
 # One row, created by the migration: the id that the index of this installation carries.
