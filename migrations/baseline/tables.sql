@@ -135,10 +135,7 @@ CREATE INDEX ix_images_organization_id_file_name ON images
     (organization_id, substring(external_id COLLATE "C", '[^/]*$'), id) WHERE state <> 'deleted';
 CREATE INDEX ix_images_source_id_file_name ON images
     (source_id, substring(external_id COLLATE "C", '[^/]*$'), id) WHERE state <> 'deleted';
-CREATE INDEX ix_images_organization_id_captured_at ON images (organization_id, captured_at)
-    WHERE captured_at IS NOT NULL;
-CREATE INDEX ix_images_organization_id_camera ON images (organization_id, camera)
-    WHERE camera IS NOT NULL;
+CREATE INDEX ix_images_organization_id_captured_at ON images (organization_id, captured_at);
 CREATE INDEX ix_images_attributes ON images USING gin (attributes jsonb_path_ops);
 CREATE INDEX ix_images_modified_xid ON images (modified_xid);
 -- The items of a collection in the order of their capture, and collections page by page.

@@ -165,8 +165,9 @@ def test_image_page_statement_reads_no_more_rows_than_its_limit(
             ImageFilter(circle=Circle(center=Point(48.85, 2.3), radius_m=50)),
             {"ix_images_organization_id_geom"},
         ),
-        (ImageFilter(creators=("nobody",)), {"ix_images_organization_id_creator"}),
-        (ImageFilter(sequences=("none",)), {"ix_images_organization_id_sequence"}),
+        (ImageFilter(creators=("nobody",)), {"ix_images_organization_id_creator_id"}),
+        (ImageFilter(cameras=("none",)), {"ix_images_organization_id_camera_id"}),
+        (ImageFilter(sequences=("none",)), {"ix_images_organization_id_sequence_id"}),
         (ImageFilter(states=("failed",)), {"ix_images_not_indexed"}),
         (
             ImageFilter(captured_after=datetime(2026, 1, 1, tzinfo=UTC)),

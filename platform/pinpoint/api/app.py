@@ -35,6 +35,8 @@ from pinpoint.api.v1 import (
     spatial,
 )
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
+from pinpoint.api.v1.schemas.images import ImageFeatures
+from pinpoint.api.v1.schemas.spatial import CellFeatures
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.http_headers import API_KEY_HEADER
@@ -63,7 +65,13 @@ ROUTE_MODULES: Final = (
     sign_in,
     metrics,
 )
-RESPONSE_MODELS: Final = (problems.Problem, AnswerFeaturesOut, SimilarFeaturesOut)
+RESPONSE_MODELS: Final = (
+    problems.Problem,
+    AnswerFeaturesOut,
+    CellFeatures,
+    ImageFeatures,
+    SimilarFeaturesOut,
+)
 """Models of responses whose media type is not `application/json`; FastAPI lists only those."""
 _SPARE_THREADS: Final = 24
 _KEY_SCHEMES: Final = {
@@ -184,10 +192,6 @@ def _describe_common_responses(app: FastAPI) -> None:
                 if "security" in operation:
                     # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
                     operation["security"] = [*({name: []} for name in _KEY_SCHEMES), {}]
-                for response in operation["responses"].values():
-                    for content in response.get("content", {}).values():
-                        # Definitions of schemas that a route declares for a media type.
-                        schemas.update(content.get("schema", {}).pop("$defs", {}))
                 if "requestBody" in operation:
                     for status, declared in problems.problem_responses(408, 413, 415).items():
                         operation["responses"].setdefault(str(status), declared)

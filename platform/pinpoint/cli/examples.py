@@ -154,7 +154,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "images list": (
         "pinpoint images list --in-source trips --state failed",
-        "pinpoint images list --area district.gpkg --geojson --all > district.geojson",
+        "pinpoint images list --area district.gpkg --geojson --all",
     ),
     "index info": ("pinpoint index info",),
     "index rebuild": ("pinpoint index rebuild", "pinpoint index rebuild --no-wait"),

@@ -185,15 +185,7 @@ images = Table(
         )
         for column in ("organization_id", "source_id")
     ),
-    *(
-        Index(
-            f"ix_images_organization_id_{column}",
-            "organization_id",
-            column,
-            postgresql_where=text(f"{column} IS NOT NULL"),
-        )
-        for column in ("captured_at", "camera")
-    ),
+    Index("ix_images_organization_id_captured_at", "organization_id", "captured_at"),
     Index(
         "ix_images_attributes",
         "attributes",
