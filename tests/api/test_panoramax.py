@@ -85,12 +85,15 @@ def collections(api, gallery):
     return shown
 
 
-def test_landing_page_has_links_that_clients_need(api, validator):
+def test_landing_page_has_links_that_clients_need(api, gallery, validator):
     answer = api.get("/api")
     landing = answer.json()
     assert answer.headers["cache-control"] == "private, no-store"
     validate_dict(landing, validator=validator)
     assert pystac.Catalog.from_dict(landing).id == "pinpoint"
+    ((west, south, east, north),) = landing["extent"]["spatial"]["bbox"]
+    assert south <= LAT <= north
+    assert west <= LON <= east
     links = {(link["rel"], link["type"]): link["href"] for link in landing["links"]}
     for key in (
         ("data", "application/json"),

@@ -52,7 +52,6 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         jobs=harness.queue,
         decoder=harness.components.decoder,
         gallery_files=harness.gallery_files,
-        gallery=GalleryDatabase(harness.as_api),
         verifier=harness.verifier,
     )
     # As at the start of the API.
