@@ -205,7 +205,7 @@ images = Table(
         "organization_id",
         "collection_id",
         text("coalesce(captured_at, 'infinity'::timestamptz)"),
-        text('external_id COLLATE "C"'),
+        "external_id",  # with COLLATE "C", which Alembic cannot compare
         "id",
         postgresql_where=text("state <> 'deleted'"),
     ),
