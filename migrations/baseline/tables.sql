@@ -115,7 +115,9 @@ CREATE TABLE images (
 );
 
 CREATE INDEX ix_images_geog ON images USING gist (geog);
-CREATE INDEX ix_images_geom ON images USING gist (geom);
+-- With the organization first: else the planner combines an index of positions with one that has all
+-- images of the organization. Measured with a million images: 7,500 pages for a tile, now 140.
+CREATE INDEX ix_images_organization_id_geom ON images USING gist (organization_id, geom);
 CREATE INDEX ix_images_near_photo ON images USING gist (organization_id, geog)
     WHERE source_kind = 'photo' AND state = 'indexed';
 CREATE INDEX ix_images_near_street ON images USING gist (organization_id, geog)
@@ -201,6 +203,8 @@ CREATE TABLE cell_stats (
     -- Bits 52 to 55 of an H3 id.
     resolution smallint GENERATED ALWAYS AS (((cell >> 52) & 15)::smallint) STORED,
     images integer NOT NULL,
+    panorama_faces integer NOT NULL,
+    panoramas integer NOT NULL,
     first_captured_at timestamptz,
     last_captured_at timestamptz,
     x_sum double precision NOT NULL,
@@ -299,8 +303,10 @@ CREATE TABLE audit_log (
     key_id uuid,
     operation text NOT NULL,
     photo_sha256 bytea,
-    bundle text NOT NULL,
+    bundle text,
     index_build text,
+    num_rows bigint,
+    image_filter jsonb,
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_audit_log PRIMARY KEY (id),
     CONSTRAINT fk_audit_log_organization_id FOREIGN KEY (organization_id)
@@ -308,6 +314,27 @@ CREATE TABLE audit_log (
 );
 
 CREATE INDEX ix_audit_log_organization_id_created_at ON audit_log (organization_id, created_at);
+
+CREATE TABLE kept_queries (
+    id uuid NOT NULL,
+    organization_id uuid NOT NULL,
+    created_at timestamptz DEFAULT now() NOT NULL,
+    expires_at timestamptz NOT NULL,
+    geom public.geometry(Point, 4326) NOT NULL,
+    radius_m double precision,
+    probability double precision,
+    calibrated boolean NOT NULL,
+    abstention_reason text,
+    bundle text NOT NULL,
+    CONSTRAINT pk_kept_queries PRIMARY KEY (id),
+    CONSTRAINT fk_kept_queries_organization_id FOREIGN KEY (organization_id)
+        REFERENCES organizations (id)
+);
+
+CREATE INDEX ix_kept_queries_organization_id_created_at
+    ON kept_queries (organization_id, created_at);
+CREATE INDEX ix_kept_queries_expires_at ON kept_queries (expires_at);
+CREATE INDEX ix_kept_queries_geom ON kept_queries USING gist (geom);
 
 CREATE TABLE installation (
     id uuid NOT NULL,

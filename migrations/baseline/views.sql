@@ -45,7 +45,10 @@ GRANT SELECT ON layers.images TO pinpoint_reader;
 -- Cells with images, by source; `store/gallery/coverage_cells.py` adds them up.
 CREATE VIEW layers.cell_counts AS
 SELECT c.cell AS cell_id, c.resolution, c.source_id, s.name AS source, s.kind AS source_kind,
-       s.license, s.attribution, c.images, c.first_captured_at, c.last_captured_at, c.x_sum,
+       s.license, s.attribution, c.images,
+       CASE WHEN s.originals <> 'rendition' THEN c.panorama_faces ELSE 0 END AS panorama_faces,
+       CASE WHEN s.originals <> 'rendition' THEN c.panoramas ELSE 0 END AS panoramas,
+       c.first_captured_at, c.last_captured_at, c.x_sum,
        c.y_sum, c.z_sum, c.geom, public.ST_Y(c.geom) AS lat, public.ST_X(c.geom) AS lon
   FROM tenant.cell_stats c
   JOIN tenant.sources s ON s.id = c.source_id;
@@ -75,3 +78,11 @@ SELECT cell_id, to_hex(cell_id) AS cell, resolution, min(source_kind) AS source_
  GROUP BY cell_id, resolution
 HAVING min(source_kind) = max(source_kind);
 GRANT SELECT ON layers.cell_counts, layers.coverage, layers.gaps TO pinpoint_reader;
+
+-- Answers that callers asked to keep; an expired one disappears at once.
+CREATE VIEW layers.queries AS
+SELECT id, created_at, expires_at, public.ST_Y(geom) AS lat, public.ST_X(geom) AS lon, radius_m,
+       probability, calibrated, abstention_reason, bundle, geom
+  FROM tenant.kept_queries
+ WHERE expires_at > now();
+GRANT SELECT ON layers.queries TO pinpoint_reader;

@@ -38,6 +38,12 @@ INSERT_IMAGE = text(
     " :r5, :r7, :r9, '{\"a\": 1}', :state, 1)"
 )
 
+INSERT_KEPT_QUERY = text(
+    "INSERT INTO kept_queries (id, organization_id, expires_at, geom, radius_m, probability,"
+    " calibrated, bundle) VALUES (:id, :org, now() + interval '1 day',"
+    " ST_SetSRID(ST_MakePoint(2.35, 48.85), 4326), 120.5, 0.9, true, 'descriptor')"
+)
+
 
 def make_image(number: int) -> dict[str, Any]:
     """Values of one image; some positions are on the meridian 180 and at a pole."""
@@ -119,6 +125,8 @@ def add_organization(owner: Transactions, name: str) -> Organization:
     _, organization.key = keys.create_key(name, "all", ["read"])
     sources = {kind: uuid.uuid4() for kind in ("photo", "street")}
     with owner.begin() as unit:
+        kept_query = {"id": uuid.uuid4(), "org": organization.id}
+        unit.connection.execute(INSERT_KEPT_QUERY, kept_query)
         for kind, source_id in sources.items():
             values = {"id": source_id, "org": organization.id, "name": f"{name}-{kind}"}
             unit.connection.execute(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import Any
 from uuid import uuid4
 
+import pyogrio
 import pytest
+from pyarrow import parquet
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
@@ -35,6 +38,10 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
     ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
     ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/exports/images.{suffix}"): [
+        ("source", lambda one, photo: {"params": {"source": one}}),
+        ("source", lambda one, photo: {"params": {"source": one, "state": "failed"}}),
+    ],
     ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/batches/{batch_id}/items"): [
         ("batch", lambda one, photo: {}),
@@ -69,6 +76,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
         ("collection", lambda one, photo: {}),
     ],
     ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
+    ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
@@ -76,6 +84,8 @@ FOREIGN: dict[tuple[str, str], Any] = {
 }
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
+    ("POST", "/v1/images/metadata"),
+    ("GET", "/v1/queries"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -123,8 +133,16 @@ def iterate_responses(tenant_pair, requester, id_, sort):
             for id_sort, request in calls:
                 if id_sort != sort:
                     continue
-                url = path
-                for name in ("batch_id", "image_id", "source_id", "collection_id", "item_id"):
+                url = path.replace("{suffix}", "csv")
+                names = (
+                    "batch_id",
+                    "image_id",
+                    "source_id",
+                    "query_id",
+                    "collection_id",
+                    "item_id",
+                )
+                for name in names:
                     url = url.replace(f"{{{name}}}", id_)
                 yield (
                     (method, path),
@@ -144,7 +162,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection"])
+@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query"])
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):
@@ -153,7 +171,7 @@ def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     blobs = set(tenant_pair.harness.folder.joinpath("blobs").rglob("*"))
     foreign = list(iterate_responses(tenant_pair, requester, other.shared[sort], sort))
     unknown = list(iterate_responses(tenant_pair, requester, str(uuid4()), sort))
-    assert len(foreign) >= 2
+    assert foreign
     for (route, theirs), (_, none) in zip(foreign, unknown, strict=True):
         assert theirs == none, route
         assert theirs[0] == 404, route
@@ -177,6 +195,7 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
         ("GET", "/v1/images?source={source}"),
+        ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
         ("GET", "/api/collections/{collection}"),
         ("GET", "/api/collections/{collection}/items"),
@@ -196,9 +215,12 @@ def iterate_reads(tenant, photo):
     with tenant.http() as http:
         for path in (
             "/v1/sources",
+            "/v1/queries",
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/v1/exports/images.csv",
+            "/v1/exports/images.geojsons?source_kind=street",
             "/v1/images?looks_at_lat=48.85&looks_at_lon=2.35&looks_at_distance_m=50000",
             "/v1/coverage?resolution=7",
             "/v1/coverage?resolution=3&source_kind=photo",
@@ -231,15 +253,43 @@ def iterate_reads(tenant, photo):
         yield "neighbors of points", http.post("/v1/neighbors", json=nearby)
         yield "locate", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "similar", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
+        http.headers["Accept"] = "application/geo+json"
+        yield "layer", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
+        yield "layer", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
 
 
 def strip_volatile(answer):
     """Text of an answer without the values that differ from call to call."""
-    if not answer.headers["content-type"].startswith("application/json"):
+    if answer.headers["content-type"] not in ("application/json", "application/geo+json"):
         return answer.text
     body = answer.json()
     body.pop("timings_ms", None)
     return json.dumps(body, sort_keys=True)
+
+
+@BOTH
+def test_update_images_of_other_organization_are_as_unknown(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    # Names of sources and files are not unique across organizations, but these exist once.
+    own_names = set(requester.column("SELECT external_id FROM images WHERE organization_id = :org"))
+    names = other.column(
+        "SELECT i.external_id FROM images i JOIN sources s ON s.id = i.source_id"
+        " WHERE i.organization_id = :org ORDER BY 1"
+    )
+    (source, *_) = other.column("SELECT name FROM sources WHERE organization_id = :org ORDER BY 1")
+    keys = [
+        {"id": other.shared["image"]},
+        *({"source": source, "external_id": name} for name in names if name not in own_names),
+        {"id": str(uuid4())},
+    ]
+    before = other.fingerprint()
+    with requester.http() as http:
+        answer = http.post("/v1/images/metadata", json={"rows": [k | CORRECTION for k in keys]})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert all(result == results[-1] for result in results)
+    assert results[-1]["error_code"] == "not_found"
+    assert other.fingerprint() == before
 
 
 @BOTH
@@ -319,6 +369,38 @@ def test_image_list_with_filters_has_no_image_of_the_other_organization(
 
 
 @BOTH
+@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsons", "csv"])
+def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name, suffix, tmp_path):
+    requester, other = tenant_pair.pair(tenant_name)
+    expected = requester.column(
+        "SELECT id FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
+    )
+    with requester.http() as http:
+        answer = http.get(f"/v1/exports/images.{suffix}")
+        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name}-only*")
+    assert answer.status_code == theirs.status_code == 200
+    assert answer.headers["X-Pinpoint-Rows"] == str(len(expected))
+    assert theirs.headers["X-Pinpoint-Rows"] == "0"
+    path = tmp_path / f"images.{suffix}"
+    path.write_bytes(answer.content)
+    table = parquet.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
+    assert sorted(table["id"].to_pylist()) == sorted(map(str, expected))
+    assert not tenant_pair.leaks(str(table.drop_columns("attributes").to_pylist()), other)
+
+
+@BOTH
+def test_export_of_embeddings_has_those_of_its_organization_only(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    rows = "SELECT image_id FROM embeddings WHERE organization_id = :org AND channel = 'image'"
+    with requester.http() as http:
+        answer = http.get("/v1/exports/images.parquet?embeddings=image")
+    assert answer.status_code == 200, answer.text
+    table = parquet.read_table(io.BytesIO(answer.content), columns=["id", "embedding"])
+    images = table.filter(table["embedding"].is_valid())["id"].to_pylist()
+    assert sorted(images) == sorted(map(str, requester.column(rows)))
+
+
+@BOTH
 @pytest.mark.parametrize(("sort", "listed"), [("image", "images"), ("batch", "batches")])
 def test_image_list_with_id_prefix_of_other_organization_is_empty(
     tenant_pair, tenant_name, sort, listed
@@ -388,6 +470,15 @@ def test_responses_are_unchanged_after_ingest_of_the_other_organization(tenant_p
     tenant_pair.grow(other, first=100)
     after = [(what, strip_volatile(answer)) for what, answer in iterate_reads(requester, photo)]
     assert after == before
+
+
+@BOTH
+def test_kept_queries_are_those_of_the_organization(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    with requester.http() as http:
+        listed = http.get("/v1/queries").json()
+    assert [row["id"] for row in listed["queries"]] == [requester.shared["query"]]
+    assert listed["next"] is None
 
 
 def test_item_positions_count_within_their_batch(tenant_pair):

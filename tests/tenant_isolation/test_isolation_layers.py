@@ -16,7 +16,7 @@ from pinpoint.errors import BadRequestError
 from pinpoint.records import IMAGE_LAYER
 
 BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
-COLLECTIONS = ("images", "coverage", "gaps")
+COLLECTIONS = ("images", "coverage", "gaps", "queries")
 
 # Every GET route, with a path that has no id of a row; `{collectionId}` becomes each collection.
 WITHOUT_ID = {
@@ -28,6 +28,9 @@ WITHOUT_ID = {
     "/ogc/collections/{collectionId}": "/ogc/collections/{collectionId}",
     "/ogc/collections/{collectionId}/queryables": "/ogc/collections/{collectionId}/queryables",
     "/ogc/collections/{collectionId}/schema": "/ogc/collections/{collectionId}/schema",
+    "/ogc/collections/{collectionId}/schema/feature": (
+        "/ogc/collections/{collectionId}/schema/feature"
+    ),
     "/ogc/collections/{collectionId}/items": "/ogc/collections/{collectionId}/items?limit=10000",
     "/ogc/tileMatrixSets": "/ogc/tileMatrixSets",
     "/ogc/tileMatrixSets/{tileMatrixSetId}": "/ogc/tileMatrixSets/WebMercatorQuad",

@@ -8,24 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
-from uuid import UUID
 
 import httpx
 
 from pinpoint.client import folders
-from pinpoint.client.photos import Photo, read_photos
+from pinpoint.client.downloads import Downloads
+from pinpoint.client.queries import Id, QueryMethods
 from pinpoint.client.spatial_queries import SpatialQueries
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
-Id = str | UUID
 
-
-class Client(SpatialQueries):
+class Client(Downloads, QueryMethods, SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
-
-    def __init__(self, transport: HttpTransport) -> None:
-        self._transport = transport
 
     @classmethod
     def open(
@@ -82,69 +77,6 @@ class Client(SpatialQueries):
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
-
-    # --- queries -----------------------------------------------------------------------------
-
-    def locate(self, photo: Photo | Sequence[Photo], **parameters: Any) -> Json:
-        """Estimate the position of a photo, with evidence.
-
-        Args:
-            photo: Path or bytes of an image, or a list of them: photos of one place, which are one
-                query.
-            parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
-                a list with one value for each of several photos), `query_kind`, `source_kinds`,
-                `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
-                maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
-                or FeatureCollection, text or dict), `datetime` (text as
-                `start/end`, or a pair of times with None as an open end; both ends are included),
-                `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
-                instead of the gallery), `verify` (number of candidates that are compared by local
-                features; 0 disables it), `include` (`matches` for the positions of the inliers).
-
-        Raises:
-            BadPhotoError: The bytes are not an image that Pinpoint accepts.
-        """
-        answer: Json = self._transport.call(
-            "POST", "/v1/locate", form=to_form(parameters), files=read_photos(photo)
-        )
-        return answer
-
-    def match_picture(self, photo: Photo | Sequence[Photo], **parameters: Any) -> bytes:
-        """Return the match picture as a PNG: a photo next to the gallery image that matches best.
-
-        Args:
-            photo: As `locate`.
-            parameters: As `locate`.
-
-        Raises:
-            NotFoundError: No gallery image was compared with the photo.
-            ForbiddenError: The key lacks the scope `read`.
-        """
-        response = self._transport.send(
-            "POST",
-            "/v1/locate",
-            data=to_form(parameters),
-            files=read_photos(photo),
-            headers={"Accept": "image/png"},
-        )
-        return response.content
-
-    def similar(
-        self, photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
-    ) -> Json:
-        """List gallery images that are similar to a photo or to another image.
-
-        Args:
-            photo: Path or bytes; alternative to `image_id`.
-            image_id: A gallery image.
-            parameters: Those of `locate`, except `top`, `search_space`, `verify` and `include`; in
-                addition `limit`, `per_group` and, with `image_id`, `include_self` and
-                `exclude_group`.
-        """
-        form = to_form({**parameters, "image_id": image_id})
-        files = None if photo is None else read_photos(photo)
-        result: Json = self._transport.call("POST", "/v1/similar", form=form, files=files)
-        return result
 
     # --- sources -----------------------------------------------------------------------------
 
@@ -359,6 +291,10 @@ class Client(SpatialQueries):
             "PATCH", f"/v1/images/{to_path_segment(image_id)}", body=body
         )
         return image
+
+    def update_images(self, rows: Sequence[Json]) -> Json:
+        """Update many images manually; see `POST /v1/images/metadata`."""
+        return dict(self._transport.call("POST", "/v1/images/metadata", body={"rows": rows}))
 
     def delete(self, image_id: Id) -> None:
         """Delete an image."""

@@ -11,6 +11,8 @@ from pinpoint.records import (
     CellFilter,
     CollectionItem,
     CoverageCell,
+    ExportRequest,
+    ExportRows,
     Feature,
     FeaturePage,
     FeatureQuery,
@@ -88,7 +90,7 @@ class GalleryReader(Protocol):
         """A vector tile of a layer (Mapbox Vector Tile 2.1).
 
         Raises:
-            NotFoundError: The layer has no tiles.
+            NotFoundError: The layer has no tiles, or the map has no such tile.
         """
         ...
 
@@ -137,4 +139,19 @@ class Gallery(Protocol):
         self, organization_id: UUID, *, timeout_s: float | None = None
     ) -> AbstractContextManager[GalleryReader]:
         """A read-only transaction in one organization; `timeout_s` limits each statement."""
+        ...
+
+    def export(
+        self, organization_id: UUID, request: ExportRequest, limit_s: float
+    ) -> AbstractContextManager[ExportRows]:
+        """A read-only transaction with the rows of an export, all of one state of the gallery.
+
+        Args:
+            organization_id: Organization of the rows.
+            request: Rows and columns.
+            limit_s: Time limit of reading all rows, seconds.
+
+        Raises:
+            BadRequestError: No image has an embedding of the requested channel.
+        """
         ...

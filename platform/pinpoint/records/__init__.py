@@ -44,6 +44,7 @@ from pinpoint.records.catalog import (
     ImageLabel,
     ImagePosition,
     ImageUpdate,
+    KeptQuery,
     NewItem,
     Organization,
     Source,
@@ -51,11 +52,24 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.corrections import (
+    CORRECTION_STATUSES,
+    CorrectionResult,
+    CorrectionStatus,
+    ImageCorrection,
+)
 from pinpoint.records.coverage import (
     COVERAGE_RESOLUTIONS,
     CellCount,
     CellFilter,
     CoverageCell,
+)
+from pinpoint.records.export import (
+    EMBEDDING_TYPES,
+    EmbeddingColumn,
+    EmbeddingType,
+    ExportRequest,
+    ExportRows,
 )
 from pinpoint.records.feature_filter import (
     AllOf,
@@ -207,6 +221,11 @@ __all__ = [
     "CellCount",
     "CellFilter",
     "CoverageCell",
+    "EMBEDDING_TYPES",
+    "EmbeddingColumn",
+    "EmbeddingType",
+    "ExportRequest",
+    "ExportRows",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",
@@ -214,6 +233,7 @@ __all__ = [
     "MANUAL_FIELDS",
     "MIN_CROP_PX",
     "FieldName",
+    "KeptQuery",
     "Layer",
     "LayerName",
     "Layers",
@@ -259,6 +279,10 @@ __all__ = [
     "CitedCopy",
     "ClaimedItem",
     "Contract",
+    "CORRECTION_STATUSES",
+    "CorrectionResult",
+    "CorrectionStatus",
+    "ImageCorrection",
     "Drift",
     "Embedded",
     "Evidence",

@@ -211,5 +211,5 @@ QUERY_LAYER: Final = FeatureLayer(
 )
 
 FEATURE_LAYERS: Final[Mapping[str, FeatureLayer]] = {
-    layer.name: layer for layer in (IMAGE_LAYER, COVERAGE_LAYER, GAP_LAYER)
+    layer.name: layer for layer in (IMAGE_LAYER, COVERAGE_LAYER, GAP_LAYER, QUERY_LAYER)
 }

@@ -120,7 +120,7 @@ class FeatureRoutes(OGCFeaturesFactory):
             link(f"{_REL}/queryables", "queryables", "Queryables", MediaType.schemajson),
             link(f"{_REL}/schema", "schema", "Schema", MediaType.schemajson),
             # GDAL reads the types of fields from this one.
-            link("describedBy", "schema", "Schema", MediaType.schemajson),
+            link("describedBy", "feature_schema", "Schema of a feature", MediaType.schemajson),
         ]
         if collection.has_tiles:
             links.append(link(f"{_REL}/tilesets-vector", "collection_tileset_list", "Vector tiles"))
@@ -138,6 +138,12 @@ class FeatureRoutes(OGCFeaturesFactory):
             """Describe the properties that filters may contain."""
             url = self.url_for(request, "queryables", collectionId=collection.id)
             return SchemaJSONResponse(layer_schemas.describe_queryables(collection.layer, url))
+
+        @self.router.get("/collections/{collectionId}/schema/feature")
+        def feature_schema(request: Request, collection: PathCollection) -> SchemaJSONResponse:
+            """JSON Schema of a feature as GeoJSON."""
+            url = self.url_for(request, "feature_schema", collectionId=collection.id)
+            return SchemaJSONResponse(layer_schemas.describe_feature(collection.layer, url))
 
         @self.router.get("/collections/{collectionId}/schema")
         def schema(request: Request, collection: PathCollection) -> SchemaJSONResponse:

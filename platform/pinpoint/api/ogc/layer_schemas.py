@@ -47,6 +47,25 @@ def describe_returnables(layer: FeatureLayer, url: str) -> dict[str, Any]:
     return _make_document(layer, url, properties)
 
 
+def describe_feature(layer: FeatureLayer, url: str) -> dict[str, Any]:
+    """Schema of a GeoJSON feature, which GDAL reads the types of its fields from.
+
+    GDAL does not read the flat properties of Part 5, and needs one name as type of each property.
+    """
+    properties = {
+        "type": {"type": "string", "enum": ["Feature"]},
+        "id": _describe_id(layer),
+        GEOMETRY: {"type": "object"},
+        "properties": {
+            "type": "object",
+            "properties": {
+                entry.name: describe_property(layer, entry) for entry in layer.properties
+            },
+        },
+    }
+    return _make_document(layer, url, properties)
+
+
 def describe_property(layer: FeatureLayer, entry: LayerProperty) -> dict[str, Any]:
     """JSON Schema of one property."""
     document: dict[str, Any] = {

@@ -228,6 +228,12 @@ def _describe_collection_paths(collection: LayerCollection) -> dict[str, Any]:
         f"{path}/schema": _describe_path(
             f"{name}.getSchema", f"{layer.title}: schema", _SCHEMA, "Capabilities"
         ),
+        f"{path}/schema/feature": _describe_path(
+            f"{name}.getFeatureSchema",
+            f"{layer.title}: schema of a GeoJSON feature",
+            _SCHEMA,
+            "Capabilities",
+        ),
         f"{path}/items": items,
         f"{path}/items/{{featureId}}": _describe_path(
             f"{name}.getItem", f"{layer.title}: one feature", _GEOJSON, "Data", ["featureId", "crs"]

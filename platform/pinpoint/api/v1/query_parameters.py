@@ -116,6 +116,11 @@ class LocateForm(SearchFilterParameters):
             description="`matches`: also return the positions of the inliers in both images.",
         ),
     ]
+    keep: bool = Field(
+        default=False,
+        description="Keep the answer for a limited time: point, radius, probability, bundle and "
+        "time, never the photo. Allowed by `PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS`.",
+    )
 
 
 class SimilarForm(SearchFilterParameters):

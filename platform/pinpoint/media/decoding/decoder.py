@@ -194,10 +194,10 @@ class ChildDecoder:
         self, size: int, kind: str, metadata_override: MetadataOverride, query: bool
     ) -> DecodeRequest:
         settings = self._settings
-        has_position = (metadata_override.lat, metadata_override.lon, metadata_override.track) != (
-            None,
-            None,
-            None,
+        has_position = bool(
+            (metadata_override.lat, metadata_override.lon, metadata_override.track)
+            != (None, None, None)
+            or metadata_override.sidecars
         ) or any(layer.position is not None for layer in metadata_override.stored_layers.values())
         return DecodeRequest(
             size=size,

@@ -114,6 +114,9 @@ cell_counts = Table(
     Column("license", Text),
     Column("attribution", Text),
     Column("images", Integer),
+    # Faces of panoramas whose file is kept, and those panoramas.
+    Column("panorama_faces", Integer),
+    Column("panoramas", Integer),
     Column("first_captured_at", DateTime(timezone=True)),
     Column("last_captured_at", DateTime(timezone=True)),
     # Sums of the images' positions as vectors on the unit sphere, and their direction.

@@ -14,6 +14,8 @@ from pinpoint.records import (
     CellFilter,
     CollectionItem,
     CoverageCell,
+    ExportRequest,
+    ExportRows,
     Feature,
     FeaturePage,
     FeatureQuery,
@@ -32,9 +34,13 @@ from pinpoint.store.gallery import (
     cell_features,
     collection_items,
     coverage_cells,
+    export_rows,
     feature_pages,
     point_neighbors,
 )
+from pinpoint.store.gallery.cell_tiles import build_coverage_tile
+from pinpoint.store.gallery.image_tiles import build_image_tile
+from pinpoint.store.gallery.panoramax_tiles import build_map_tile
 
 
 class LayerReader:
@@ -106,9 +112,23 @@ class LayerReader:
         """A vector tile of a layer.
 
         Raises:
-            NotFoundError: The layer has no tiles.
+            NotFoundError: The layer has no tiles, or the map has no such tile.
         """
-        raise NotFoundError(f"the layer {layer_name} has no tiles")
+        match layer_name:
+            case "images":
+                return build_image_tile(self._connection, zoom, x, y, ImageFilter())
+            case "coverage" | "gaps":
+                return build_coverage_tile(self._connection, layer_name, zoom, x, y)
+            case _:
+                raise NotFoundError(f"the layer {layer_name} has no tiles")
+
+    def build_map_tile(self, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of the Panoramax map.
+
+        Raises:
+            NotFoundError: The map has no such tile.
+        """
+        return build_map_tile(self._connection, zoom, x, y)
 
     def layer_extents(self, layer_names: Collection[str]) -> dict[str, LayerExtent]:
         """Bounds of layers by name; images and cells have the same ones."""
@@ -171,3 +191,26 @@ class GalleryDatabase:
             timeout_s=timeout_s,
         ) as unit:
             yield LayerReader(unit.connection)
+
+    @contextmanager
+    def export(
+        self, organization_id: UUID, request: ExportRequest, limit_s: float
+    ) -> Iterator[ExportRows]:
+        """A read-only transaction with the rows of an export, all of one state of the gallery.
+
+        It keeps the role of the API: the views of the reader's role hide paths and embeddings.
+
+        Args:
+            organization_id: Organization of the rows.
+            request: Rows and columns.
+            limit_s: Time limit of reading all rows, seconds.
+
+        Raises:
+            BadRequestError: No image has an embedding of the requested channel.
+        """
+        # One statement reads the whole export, at the speed of the client.
+        with (
+            self._transactions.begin(organization_id, snapshot=True, timeout_s=limit_s) as unit,
+            export_rows.open_export(unit.connection, request) as rows,
+        ):
+            yield rows
