@@ -19,7 +19,7 @@ from pinpoint.api.panoramax.search_query import (
     decode_position,
     encode_position,
 )
-from pinpoint.api.panoramax.stac_collections import make_collection, make_collection_page
+from pinpoint.api.panoramax.stac_collections import make_collection_page, make_stac_collection
 from pinpoint.api.panoramax.stac_items import STAC_VERSION, make_feature_collection, make_item
 from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.errors import NotFoundError
@@ -159,7 +159,7 @@ def get_collection(
         collections = gallery.list_collections(ids=[collection_id], limit=1)
     if not collections:
         raise _no_collection(collection_id)
-    return JSONResponse(make_collection(collections[0], Links(request)), headers=PRIVATE)
+    return JSONResponse(make_stac_collection(collections[0], Links(request)), headers=PRIVATE)
 
 
 @router.get(
