@@ -37,3 +37,16 @@ def test_items_of_the_other_organization_are_not_found(tenant_pair, tenant_name)
     assert searches[0] == searches[1]
     # An id of the other organization is only a position in the own order.
     assert not tenant_pair.leaks(json.dumps(cursor).replace(other.shared["image"], ""), other)
+
+
+@BOTH
+def test_tiles_have_no_data_of_the_other_organization(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    # Tiles of 48.85, 2.3511, where both organizations have images.
+    tiles = ("0/0/0", "6/32/22", "14/8299/5637", "15/16598/11274")
+    with requester.http() as http:
+        for tile in tiles:
+            answer = http.get(f"/api/map/{tile}.mvt")
+            assert answer.status_code == 200
+            assert not tenant_pair.leaks(answer.content.decode("latin-1"), other), tile
+        assert requester.shared["image"] in answer.content.decode("latin-1")
