@@ -160,7 +160,6 @@ CREATE INDEX ix_images_organization_id_source_kind_id ON images
     (organization_id, source_kind, id);
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
-CREATE INDEX ix_images_collection_id_captured_at ON images (collection_id, captured_at);
 CREATE INDEX ix_images_not_indexed ON images (state) WHERE state <> 'indexed';
 
 CREATE TABLE thumbnails (

@@ -85,12 +85,15 @@ def collections(api, gallery):
     return shown
 
 
-def test_landing_page_has_links_that_clients_need(api, validator):
+def test_landing_page_has_links_that_clients_need(api, gallery, validator):
     answer = api.get("/api")
     landing = answer.json()
     assert answer.headers["cache-control"] == "private, no-store"
     validate_dict(landing, validator=validator)
     assert pystac.Catalog.from_dict(landing).id == "pinpoint"
+    ((west, south, east, north),) = landing["extent"]["spatial"]["bbox"]
+    assert south <= LAT <= north
+    assert west <= LON <= east
     links = {(link["rel"], link["type"]): link["href"] for link in landing["links"]}
     for key in (
         ("data", "application/json"),
@@ -304,6 +307,22 @@ def test_search_by_ids_returns_items_with_neighbors(api, collections):
             walk[0],
             walk[3],
         ]
+
+
+def test_tile_has_ids_of_collections_and_items(api, collections):
+    walk = collections["walk-1"]
+    items = items_of(api, walk)
+    scale = 2**15
+    x = int((LON + 0.0002 + 180) / 360 * scale)
+    y = int((1 - math.asinh(math.tan(math.radians(LAT))) / math.pi) / 2 * scale)
+    detailed = api.get(f"/api/map/15/{x}/{y}.mvt")
+    coarse = api.get("/api/map/0/0/0.mvt")
+    assert detailed.headers["content-type"] == "application/vnd.mapbox-vector-tile"
+    assert detailed.headers["cache-control"] == "private, no-store"
+    for text in ("sequences", "pictures", "equirectangular", walk["id"], items[1]["id"]):
+        assert text.encode() in detailed.content
+    assert b"grid" in coarse.content
+    assert walk["id"].encode() not in coarse.content
 
 
 @pytest.mark.parametrize(

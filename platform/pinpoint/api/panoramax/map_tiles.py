@@ -14,7 +14,7 @@ from pinpoint.errors import NotFoundError
 
 router = APIRouter(prefix=f"{API_PATH}/map", tags=["panoramax"])
 
-MAX_ZOOM: Final = 22
+MAX_MAP_ZOOM: Final = 22
 SOURCE_MAX_ZOOM: Final = 15
 """Zoom of the most detailed tiles that the viewer requests; it enlarges them beyond."""
 SOURCE: Final = "geovisio"
@@ -24,9 +24,9 @@ _COLOR: Final = "#FF6F00"
 _PRIVATE: Final = {"Cache-Control": "private, no-store"}
 _PROBLEMS: Final = problems.problem_responses(401, 403, 404, 422, 503)
 
-Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM, description="Zoom level.", examples=[14])]
-Column = Annotated[int, Path(ge=0, description="Column, from west to east.", examples=[8299])]
-Row = Annotated[int, Path(ge=0, description="Row, from north to south.", examples=[5636])]
+MapZoom = Annotated[int, Path(ge=0, le=MAX_MAP_ZOOM, description="Zoom level.", examples=[14])]
+MapColumn = Annotated[int, Path(ge=0, description="Column, from west to east.", examples=[8299])]
+MapRow = Annotated[int, Path(ge=0, description="Row, from north to south.", examples=[5636])]
 
 
 @router.get(
@@ -50,7 +50,9 @@ def get_style(request: Request, caller: ReadCaller) -> JSONResponse:
         **_PROBLEMS,
     },
 )
-def get_tile(z: Zoom, x: Column, y: Row, caller: ReadCaller, services: AppServices) -> Response:
+def get_tile(
+    z: MapZoom, x: MapColumn, y: MapRow, caller: ReadCaller, services: AppServices
+) -> Response:
     """Return one tile: a grid at low zoom, sequences above it, and single items from zoom 15."""
     if x >= 2**z or y >= 2**z:
         raise NotFoundError(f"there is no tile {z}/{x}/{y}")

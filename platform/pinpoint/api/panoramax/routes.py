@@ -19,10 +19,11 @@ from pinpoint.api.panoramax.search_query import (
     decode_position,
     encode_position,
 )
-from pinpoint.api.panoramax.stac_collections import make_collection, make_collection_page
+from pinpoint.api.panoramax.stac_collections import make_collection_page, make_stac_collection
 from pinpoint.api.panoramax.stac_items import STAC_VERSION, make_feature_collection, make_item
 from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.errors import NotFoundError
+from pinpoint.records import IMAGE_LAYER
 
 router = APIRouter(prefix=API_PATH, tags=["panoramax"])
 
@@ -58,10 +59,12 @@ class GeoJsonResponse(JSONResponse):
     summary="Landing page of the Panoramax API",
     responses=_PROBLEMS,
 )
-def get_landing(request: Request, caller: ReadCaller) -> JSONResponse:
-    """Return the STAC catalog with the links that Panoramax clients start from."""
+def get_landing(request: Request, caller: ReadCaller, services: AppServices) -> JSONResponse:
+    """Return the STAC catalog with the links and the area that Panoramax clients start from."""
     links = Links(request)
-    landing = {
+    with services.gallery.read(caller.organization_id) as gallery:
+        box = gallery.layer_extents([IMAGE_LAYER.name])[IMAGE_LAYER.name].box
+    landing: dict[str, Any] = {
         "type": "Catalog",
         "stac_version": STAC_VERSION,
         "id": "pinpoint",
@@ -81,6 +84,9 @@ def get_landing(request: Request, caller: ReadCaller) -> JSONResponse:
             make_link("collection-preview", links.api("/collections/{id}/thumb.jpg"), JPEG),
         ],
     }
+    if box is not None:
+        bounds = [box.west, box.south, box.east, box.north]
+        landing["extent"] = {"spatial": {"bbox": [bounds]}}
     return JSONResponse(landing, headers=PRIVATE)
 
 
@@ -153,7 +159,7 @@ def get_collection(
         collections = gallery.list_collections(ids=[collection_id], limit=1)
     if not collections:
         raise _no_collection(collection_id)
-    return JSONResponse(make_collection(collections[0], Links(request)), headers=PRIVATE)
+    return JSONResponse(make_stac_collection(collections[0], Links(request)), headers=PRIVATE)
 
 
 @router.get(

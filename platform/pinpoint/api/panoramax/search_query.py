@@ -16,7 +16,7 @@ from pinpoint.errors import BadRequestError
 from pinpoint.records import Box, CollectionItem, ImageFilter, ItemPosition, LooksAt, Point
 
 MAX_PAGE_ITEMS: Final = 1_000
-MAX_IDS: Final = 200
+MAX_SEARCH_IDS: Final = 200
 MAX_PLACE_DISTANCE_M: Final = 10_000.0
 
 
@@ -31,7 +31,7 @@ def _split_ids(value: Any) -> Any:
     ]
 
 
-Ids = Annotated[list[UUID], BeforeValidator(_split_ids), Field(max_length=MAX_IDS)]
+Ids = Annotated[list[UUID], BeforeValidator(_split_ids), Field(max_length=MAX_SEARCH_IDS)]
 
 
 class PageQuery(BaseModel):

@@ -14,7 +14,7 @@ from pinpoint.records import ImageCollection
 STATS_EXTENSION: Final = "https://stac-extensions.github.io/stats/v0.2.0/schema.json"
 
 
-def make_collection(collection: ImageCollection, links: Links) -> dict[str, Any]:
+def make_stac_collection(collection: ImageCollection, links: Links) -> dict[str, Any]:
     """A STAC collection."""
     box = collection.box
     href = links.collection(collection.id)
@@ -56,7 +56,7 @@ def make_collection_page(
 ) -> dict[str, Any]:
     """A page of collections."""
     return {
-        "collections": [make_collection(collection, links) for collection in collections],
+        "collections": [make_stac_collection(collection, links) for collection in collections],
         "links": [links.root(), *page_links],
     }
 

@@ -193,14 +193,13 @@ images = Table(
         postgresql_ops={"attributes": "jsonb_path_ops"},
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
-    Index("ix_images_collection_id_captured_at", "collection_id", "captured_at"),
     Index("ix_images_modified_xid", "modified_xid"),
     Index(
         "ix_images_collection_items",
         "organization_id",
         "collection_id",
         text("coalesce(captured_at, 'infinity'::timestamptz)"),
-        text('external_id COLLATE "C"'),
+        "external_id",  # with COLLATE "C", which Alembic cannot compare
         "id",
         postgresql_where=text("state <> 'deleted'"),
     ),

@@ -73,11 +73,7 @@ def list_collections(
         limit: Maximum number of collections.
     """
     columns = layer_images.c
-    statement = (
-        select(*_collection_columns(columns))
-        .where(is_picture(columns))
-        .group_by(columns.collection_id)
-    )
+    statement = select(*_collection_columns(columns)).group_by(columns.collection_id)
     if ids:
         statement = statement.where(is_any_of(columns.collection_id, ids))
     if after is not None:
@@ -198,7 +194,7 @@ def _collection_columns(columns: _Columns) -> list[ColumnElement[Any]]:
         func.min(columns.source).label("source"),
         func.min(columns.source_kind).label("source_kind"),
         func.min(func.nullif(columns.sequence, "")).label("sequence"),
-        func.count().label("num_items"),
+        _count_items(columns).label("num_items"),
         func.min(columns.lon).label("west"),
         func.max(columns.lon).label("east"),
         func.min(eastern_lon).label("eastern_west"),
@@ -212,6 +208,15 @@ def _collection_columns(columns: _Columns) -> list[ColumnElement[Any]]:
         func.min(columns.created_at).label("created_at"),
         func.max(columns.updated_at).label("updated_at"),
     ]
+
+
+def _count_items(columns: _Columns) -> ColumnElement[int]:
+    """Number of pictures of a group of images: the faces of a panorama share one file.
+
+    Faster than `is_picture`, which looks up the faces of each image.
+    """
+    num_panoramas = func.count(columns.external_id.distinct()).filter(columns.is_panorama)
+    return func.count().filter(~columns.is_panorama) + num_panoramas
 
 
 def _to_collection(row: Any) -> ImageCollection:
