@@ -60,7 +60,7 @@ def setting_groups() -> list[Any]:
         group
         for group in vars(settings).values()
         if isinstance(group, type)
-        and group.__module__ == settings.__name__
+        and group.__module__.startswith("pinpoint.")
         and getattr(group, "model_fields", None)
     ]
 
@@ -141,6 +141,7 @@ def route_summary(route: dict[str, Any]) -> str:
 _ONLY_HTTP = {
     "invalid_request": 422,
     "method_not_allowed": 405,
+    "not_acceptable": 406,
     "unsupported_media_type": 415,
     "request_timeout": 408,
     "internal": 500,

@@ -42,6 +42,7 @@ VIEW_RIGHTS = {
     "item_images": "SELECT",
     # The audit log is appended and read, never changed.
     "audit_log": "SELECT, INSERT",
+    "kept_queries": "SELECT, INSERT, DELETE",
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 

@@ -6,3 +6,7 @@ from typing import Final
 
 ORGANIZATION_HEADER: Final = "X-Pinpoint-Organization"
 """Name of an organization, sent with the operator's key."""
+API_KEY_HEADER: Final = "X-API-Key"
+"""Header with an API key, for clients that cannot send `Authorization: Bearer`."""
+ROWS_HEADER: Final = "X-Pinpoint-Rows"
+"""Number of rows of an export."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
@@ -188,6 +189,15 @@ class SearchSettings(BaseSettings):
             "local features (geometric verification); 0 disables it.",
         ),
     ] = 8
+    kept_query_retention_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=36_500,
+            description="Retention of the answers that callers ask to keep by `keep=true`, days; 0 "
+            "keeps none.",
+        ),
+    ] = 0.0
     optimize_for_radius_km: Annotated[
         float | None,
         Field(
@@ -305,6 +315,15 @@ class ApiSettings(BaseSettings):
         float,
         Field(gt=0, le=300, description="Time limit of one request without its body, seconds."),
     ] = 10.0
+    layer_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=300,
+            description="Time limit of each statement for a layer (`/ogc`), whose filter a caller "
+            "writes, seconds.",
+        ),
+    ] = 5.0
     max_running: Annotated[
         int,
         Field(
@@ -358,7 +377,17 @@ class LogSettings(BaseSettings):
 class Settings:
     """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
-    __slots__ = ("api", "encoder", "log", "matching", "media", "search", "services", "worker")
+    __slots__ = (
+        "api",
+        "encoder",
+        "export",
+        "log",
+        "matching",
+        "media",
+        "search",
+        "services",
+        "worker",
+    )
 
     def __init__(  # noqa: PLR0913 - one group each
         self,
@@ -370,6 +399,7 @@ class Settings:
         matching: MatchingSettings | None = None,
         worker: WorkerSettings | None = None,
         api: ApiSettings | None = None,
+        export: ExportSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
         self.services = services or ServiceSettings()
@@ -379,4 +409,5 @@ class Settings:
         self.matching = matching or MatchingSettings()
         self.worker = worker or WorkerSettings()
         self.api = api or ApiSettings()
+        self.export = export or ExportSettings()
         self.log = log or LogSettings()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4
+
+import pyarrow as pa
 
 from pinpoint.errors import ConflictError, NotFoundError, UnauthenticatedError
 from pinpoint.records import (
@@ -21,10 +23,12 @@ from pinpoint.records import (
     CorrectionResult,
     CredibleDisc,
     Evidence,
+    ExportRows,
     Hit,
     Image,
     ImageLabel,
     IndexInfo,
+    KeptQuery,
     Point,
     RankedCandidate,
     SimilarGroup,
@@ -86,6 +90,7 @@ class Rows:
         self.all_images: dict[UUID, Image] = {}
         self.all_batches: dict[UUID, dict] = {}
         self.audit: list[dict] = []
+        self.all_kept: list[KeptQuery] = []
 
     def _get(self, table, key, what):
         if key not in table:
@@ -190,7 +195,13 @@ class Rows:
 
     def image_labels(self, ids):
         return {
-            id_: ImageLabel(file_name=image_.file_name, source=image_.source, point=image_.point)
+            id_: ImageLabel(
+                file_name=image_.file_name,
+                source=image_.source,
+                license=image_.license,
+                attribution=image_.attribution,
+                point=image_.point,
+            )
             for id_, image_ in self.all_images.items()
             if id_ in ids
         }
@@ -254,6 +265,30 @@ class Rows:
     def log_query(self, operation, **fields):
         self.audit.append({"operation": operation, **fields})
 
+    def log_export(self, **fields):
+        self.audit.append({"operation": "export", **fields})
+
+    def keep_query(self, answer, retention_days):
+        self.all_kept.append(
+            KeptQuery(
+                id=uuid4(), created_at=NOW, expires_at=NOW + timedelta(days=retention_days),
+                point=answer.point, radius_m=answer.outer_disc.radius_m,
+                probability=answer.outer_disc.probability, calibrated=answer.calibrated,
+                abstention_reason=None, bundle=answer.bundle,
+            )
+        )  # fmt: skip
+        return self.all_kept[-1]
+
+    def kept_queries(self, *, limit, before=None):
+        rows = sorted(self.all_kept, key=lambda row: (row.created_at, row.id), reverse=True)
+        return [row for row in rows if before is None or (row.created_at, row.id) < before][:limit]
+
+    def delete_kept_query(self, query_id):
+        remaining = [row for row in self.all_kept if row.id != query_id]
+        if len(remaining) == len(self.all_kept):
+            raise NotFoundError(f"no kept query {query_id}")
+        self.all_kept = remaining
+
 
 class Database:
     def __init__(self):
@@ -271,6 +306,42 @@ class Database:
     def check(self):
         if self.broken:
             raise self.broken
+
+
+class Gallery:
+    """Counts the faces of panoramas; exports all rows; other reads need PostgreSQL."""
+
+    def __init__(self, database):
+        self.database = database
+
+    @contextmanager
+    def read(self, organization_id):
+        with self.database.read(organization_id) as rows:
+            yield SimpleNamespace(count_faces=lambda id_: self.count_faces(rows, id_))
+
+    def count_faces(self, rows, image_id):
+        face = rows.image(image_id)
+        return sum(
+            (other.source_id, other.external_id) == (face.source_id, face.external_id)
+            for other in rows.all_images.values()
+            if other.cubemap_face is not None
+        )
+
+    @contextmanager
+    def export(self, organization_id, request, limit_s):
+        with self.database.read(organization_id) as rows:
+            values = [
+                {"id": str(i.id), "lat": i.point.lat, "lon": i.point.lon, "attributes": "{}"}
+                for i in rows.all_images.values()
+            ]
+        schema = pa.schema(
+            [
+                ("id", pa.string()), ("lat", pa.float64()), ("lon", pa.float64()),
+                ("attributes", pa.string()),
+            ]
+        )  # fmt: skip
+        batches = pa.Table.from_pylist(values, schema).to_batches()
+        yield ExportRows(schema=schema, num_rows=len(values), batches=iter(batches))
 
 
 class Blobs:
@@ -300,9 +371,11 @@ class Index:
 
 
 def services(settings: Settings) -> SimpleNamespace:
+    database = Database()
     return SimpleNamespace(
         settings=settings,
-        database=Database(),
+        database=database,
+        gallery=Gallery(database),
         api_keys=Access(),
         index=Index(),
         encoder=None,

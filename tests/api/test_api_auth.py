@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from uuid import UUID
 
@@ -30,6 +31,7 @@ NEEDS = [
     ("POST", f"/v1/batches/{SOME}/close", "ingest", {}),
     ("POST", f"/v1/batches/{SOME}/retry", "ingest", {}),
     ("POST", f"/v1/batches/{SOME}/cancel", "ingest", {}),
+    ("GET", "/v1/exports/images.csv", "export", {}),
     ("GET", "/v1/images", "read", {}),
     ("GET", f"/v1/images/{SOME}", "read", {}),
     ("GET", f"/v1/images/{SOME}/thumbnail", "read", {}),
@@ -59,14 +61,15 @@ def test_route_requires_exactly_its_scope(api, search_calls, method, path, scope
     with api.http() as http:
         nobody = http.request(method, path, **body)
     assert (nobody.status_code, nobody.json()["reason"]) == (401, "unauthenticated")
-    assert nobody.headers["www-authenticate"].startswith("Bearer")
+    challenges = nobody.headers.get_list("www-authenticate")
+    assert [challenge.split()[0] for challenge in challenges] == ["Bearer", "Basic"]
 
 
 def test_scope_table_has_every_secured_route(api):
     with api.http() as http:
         document = http.get("/openapi.json").json()
     secured = {
-        (method.upper(), path.replace("{source_id}", "walk"))
+        (method.upper(), path.replace("{source_id}", "walk").replace("{suffix}", "csv"))
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if operation.get("security")
@@ -202,7 +205,65 @@ def test_key_with_other_organization_header_returns_403(api):
         assert http.get("/v1/sources").status_code == 200
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Basic YTpi", "Bearer unknown", "Bearer é"])
+def basic(password, user="anybody"):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_key_as_basic_password_or_header_equals_the_bearer_key(api):
+    key = api.parts.api_keys.key("acme", "read")
+    api.rows("acme").add_source("theirs", "photo")
+    for headers in (
+        {"Authorization": basic(key)},
+        {"Authorization": basic(key, user="")},
+        {"Authorization": basic(key).replace("Basic", "basic")},
+        {"X-API-Key": key},
+        {"X-API-Key": key, "Authorization": f"Bearer {key}"},
+    ):
+        with api.http(**headers) as http:
+            answer = http.get("/v1/sources")
+            assert [source["name"] for source in answer.json()["sources"]] == ["theirs"], headers
+            assert http.post("/v1/sources", json={"name": "n", "kind": "photo"}).status_code == 403
+    with api.http() as http:
+        assert http.get(f"/v1/sources?api_key={key}").status_code == 401
+
+
+def test_different_keys_in_one_request_return_401(api):
+    acme, other = (api.parts.api_keys.key(name, "read") for name in ("acme", "default"))
+    with api.http(acme, **{"X-API-Key": other}) as http:
+        assert http.get("/v1/sources").status_code == 401
+
+
+def test_basic_password_from_a_page_of_other_origin_returns_401(api):
+    """Browsers send a saved password with requests of other pages, in contrast to a Bearer key."""
+    key = api.parts.api_keys.key("acme", "read")
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        with api.http(**headers, Authorization=basic(key)) as http:
+            assert http.get("/v1/sources").status_code == 401
+        with api.http(key, **headers) as http:
+            assert http.get("/v1/sources").status_code == 200
+
+
+def test_operator_key_as_basic_password_works_on_loopback_only(api):
+    key = operator_key(api)
+    with api.http(Authorization=basic(key)) as http:
+        assert http.get("/v1/sources").status_code == 200
+        api.peer.address = "10.0.0.7"
+        assert http.get("/v1/sources").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer",
+        "Basic YTpi",
+        "Bearer unknown",
+        "Bearer é",
+        "Basic !",
+        "Basic YQ==",
+        "Basic YTo=",
+        "Digest username=a",
+    ],
+)
 def test_request_with_invalid_credentials_returns_401(api, header):
     with api.http() as http:
         answer = http.get("/v1/sources", headers={"Authorization": header.encode()})

@@ -15,6 +15,7 @@ from api.test_api_problems import problem
 from pinpoint.api.v1.geojson_areas import MAX_AREA_POSITIONS, parse_polygons
 from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters, to_image_filter
 from pinpoint.api.v1.media_types import CSV, GEOJSON, JSON, choose_media_type
+from pinpoint.api.v1.query_parameters import SearchFilterParameters
 from pinpoint.errors import BadRequestError
 from pinpoint.records import Box, Circle, ImageFilter, Point, Polygon
 
@@ -91,6 +92,15 @@ def test_parse_polygons_limits_the_positions_of_all_rings():
     assert parse_polygons(area([comb(half)], [comb(half)], kind="MultiPolygon"))
     with pytest.raises(ValueError, match="5,000 positions"):
         parse_polygons(area([comb(half)], [comb(half + 1)], kind="MultiPolygon"))
+
+
+def test_area_of_a_query_has_fewer_positions_than_that_of_a_list():
+    ring = [[i / 1_000, i % 2] for i in range(999)]
+    longest, longer = area([*ring, ring[0]]), area([*ring, [2, 2], ring[0]])
+    assert SearchFilterParameters(polygon=longest).polygon
+    assert ImageFilterParameters(polygon=longer).polygon
+    with pytest.raises(ValidationError, match="1,000 positions"):
+        SearchFilterParameters(polygon=longer)
 
 
 def test_image_filter_parameters_convert_to_the_filter_record():

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from uuid import uuid4
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
+from api import memory
 from leftovers import DAY_S, pruned, swept
 from pinpoint import jobs
+from pinpoint.errors import NotFoundError
 from pinpoint.records import NewItem
+from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from stack_fixtures import jpeg, write_photos
@@ -105,6 +109,40 @@ def test_prune_removes_expired_audit_rows(harness, organization_deletion, org):
         )
     assert pruned(harness, organization_deletion).audit_rows == 1
     assert harness.scalar("SELECT count(*) FROM audit_log") == 1
+
+
+def test_kept_query_disappears_when_it_expires_and_is_then_pruned(
+    harness, organization_deletion, org
+):
+    answer = memory.answer()
+    with harness.database.write(org) as catalog:
+        old, young = (catalog.keep_query(answer, retention_days=days) for days in (1, 2))
+    assert (young.expires_at - young.created_at).days == 2
+    assert (young.point, young.radius_m, young.probability) == (answer.point, 99.0, 0.9)
+    layer = "SELECT count(*) FROM layers.queries"
+    with harness.owner.begin() as unit:
+        unit.connection.execute(
+            text("UPDATE kept_queries SET expires_at = now() - interval '1 s' WHERE id = :id"),
+            {"id": old.id},
+        )
+    with harness.as_api.begin(org, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA) as unit:
+        row = unit.connection.execute(text("SELECT * FROM layers.queries")).one()
+    assert (row.id, row.lat, row.lon, row.bundle) == (young.id, 48.85, 2.35, "descriptor")
+    with harness.as_api.begin(
+        uuid4(), read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
+    ) as unit:
+        assert unit.connection.execute(text(layer)).scalar_one() == 0
+    with harness.database.write(org) as catalog:
+        assert [kept.id for kept in catalog.kept_queries(limit=9)] == [young.id]
+        with pytest.raises(NotFoundError):
+            catalog.delete_kept_query(old.id)
+        key = (young.created_at, young.id)
+        assert catalog.kept_queries(limit=9, before=key) == []
+    assert harness.scalar("SELECT count(*) FROM kept_queries") == 2
+    assert pruned(harness, organization_deletion).kept_queries == 1
+    with harness.database.write(org) as catalog:
+        catalog.delete_kept_query(young.id)
+    assert harness.scalar("SELECT count(*) FROM kept_queries") == 0
 
 
 def test_recover_lost_work_rebuilds_index_after_tombstone_removal(harness, org, tmp_path):

@@ -1,4 +1,4 @@
-"""A gallery of 5,000 positions for spatial questions: poles, ±180°, identical positions."""
+"""A gallery of 5,000 positions for spatial queries: poles, ±180°, identical positions."""
 
 from __future__ import annotations
 

@@ -42,15 +42,16 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     services = SimpleNamespace(
         settings=harness.settings,
         database=harness.database,
-        gallery=GalleryDatabase(harness.as_api),
         # As in the real API: only functions that the API role may call.
         api_keys=ApiKeyStore(harness.as_api),
+        gallery=GalleryDatabase(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,
         with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
         jobs=harness.queue,
         decoder=harness.components.decoder,
+        gallery_files=harness.gallery_files,
         verifier=harness.verifier,
     )
     # As at the start of the API.

@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import text
 
+from api import memory
 from pinpoint.records import NewItem
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
@@ -27,6 +28,7 @@ ROWS = (
     "batch_items",
     "item_images",
     "audit_log",
+    "kept_queries",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -154,8 +156,9 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
 
 
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
-    """An open batch with one failed file, for uploads, retries and completion."""
+    """A kept query, and an open batch with one failed file for uploads and retries."""
     with harness.database.write(tenant.id) as catalog:
+        kept_query = catalog.keep_query(memory.answer(), retention_days=1)
         source = catalog.source(f"{tenant.name}-only")
         batch = catalog.open_batch(source.id)
         file = folder / f"{tenant.name}-only.jpg"
@@ -170,11 +173,14 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
             {"id": item_id},
         )
         image = unit.connection.execute(
-            text("SELECT id FROM images WHERE source_id = :source"), {"source": source.id}
-        ).scalar_one()
+            text("SELECT id, collection_id FROM images WHERE source_id = :source"),
+            {"source": source.id},
+        ).one()
     tenant.shared = {
         "source": str(source.id),
         "batch": str(batch.id),
         "item": str(item_id),
-        "image": str(image),
+        "image": str(image.id),
+        "collection": str(image.collection_id),
+        "query": str(kept_query.id),
     }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
+import pyogrio
 import pytest
+from pyarrow import parquet
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
@@ -34,6 +38,10 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
     ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
     ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/exports/images.{suffix}"): [
+        ("source", lambda one, photo: {"params": {"source": one}}),
+        ("source", lambda one, photo: {"params": {"source": one, "state": "failed"}}),
+    ],
     ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/batches/{batch_id}/items"): [
         ("batch", lambda one, photo: {}),
@@ -49,9 +57,26 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}/file"): [
+        ("image", lambda one, photo: {}),
+        ("image", lambda one, photo: {"params": {"width": 100}}),
+        ("image", lambda one, photo: {"headers": {"Range": "bytes=0-9"}}),
+        ("image", lambda one, photo: {"headers": {"If-None-Match": "*"}}),
+    ],
     ("GET", "/v1/images/{image_id}/neighbors"): [
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
+    ("GET", "/api/collections/{collection_id}"): [("collection", lambda one, photo: {})],
+    ("GET", "/api/collections/{collection_id}/items"): [
+        ("collection", lambda one, photo: {}),
+        ("collection", lambda one, photo: {"params": {"limit": 1}}),
+    ],
+    # The item is in the table of `test_items_of_the_other_organization_are_not_found`, too.
+    ("GET", "/api/collections/{collection_id}/items/{item_id}"): [
+        ("collection", lambda one, photo: {}),
+    ],
+    ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
+    ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
@@ -60,6 +85,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
     ("POST", "/v1/images/metadata"),
+    ("GET", "/v1/queries"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -68,6 +94,13 @@ WITHOUT_ID = {
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/sign-in"),
+    ("GET", "/api"),
+    ("GET", "/api/conformance"),
+    ("GET", "/api/configuration"),
+    ("GET", "/api/collections"),
+    ("GET", "/api/search"),
+    ("GET", "/api/map/style.json"),
+    ("GET", "/api/map/{z}/{x}/{y}.mvt"),
 }
 
 
@@ -100,8 +133,16 @@ def iterate_responses(tenant_pair, requester, id_, sort):
             for id_sort, request in calls:
                 if id_sort != sort:
                     continue
-                url = path
-                for name in ("batch_id", "image_id", "source_id"):
+                url = path.replace("{suffix}", "csv")
+                names = (
+                    "batch_id",
+                    "image_id",
+                    "source_id",
+                    "query_id",
+                    "collection_id",
+                    "item_id",
+                )
+                for name in names:
                     url = url.replace(f"{{{name}}}", id_)
                 yield (
                     (method, path),
@@ -121,7 +162,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image"])
+@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query"])
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):
@@ -130,7 +171,7 @@ def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     blobs = set(tenant_pair.harness.folder.joinpath("blobs").rglob("*"))
     foreign = list(iterate_responses(tenant_pair, requester, other.shared[sort], sort))
     unknown = list(iterate_responses(tenant_pair, requester, str(uuid4()), sort))
-    assert len(foreign) >= 2
+    assert foreign
     for (route, theirs), (_, none) in zip(foreign, unknown, strict=True):
         assert theirs == none, route
         assert theirs[0] == 404, route
@@ -148,12 +189,18 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
     harmless = [
         ("GET", "/v1/images/{image}"),
         ("GET", "/v1/images/{image}/thumbnail"),
+        ("GET", "/v1/images/{image}/file"),
         ("GET", "/v1/images/{image}/neighbors"),
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
         ("GET", "/v1/images?source={source}"),
+        ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
+        ("GET", "/api/collections/{collection}"),
+        ("GET", "/api/collections/{collection}/items"),
+        ("GET", "/api/collections/{collection}/items/{image}"),
+        ("GET", "/api/collections/{collection}/thumb.jpg"),
     ]
     with requester.http() as http:
         for method, path in harmless:
@@ -168,9 +215,12 @@ def iterate_reads(tenant, photo):
     with tenant.http() as http:
         for path in (
             "/v1/sources",
+            "/v1/queries",
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/v1/exports/images.csv",
+            "/v1/exports/images.geojsons?source_kind=street",
             "/v1/images?looks_at_lat=48.85&looks_at_lon=2.35&looks_at_distance_m=50000",
             "/v1/coverage?resolution=7",
             "/v1/coverage?resolution=3&source_kind=photo",
@@ -178,8 +228,17 @@ def iterate_reads(tenant, photo):
             "/",
             "/health/live",
             "/health/ready",
+            "/api",
+            "/api/configuration",
+            "/api/collections?limit=1000",
+            "/api/search?limit=1000",
+            "/api/search?limit=1000&bbox=-180,-90,180,90",
+            "/api/search?limit=1000&place_position=2.3511,48.85&place_distance=1000"
+            "&place_fov_tolerance=180",
         ):
             yield path, http.get(path)
+        for collection in http.get("/api/collections?limit=1000").json()["collections"]:
+            yield "items", http.get(f"/api/collections/{collection['id']}/items?limit=1000")
         batches = http.get("/v1/batches?limit=500").json()["batches"]
         for batch in batches:
             for path in (f"/v1/batches/{batch['id']}", f"/v1/batches/{batch['id']}/items"):
@@ -194,11 +253,14 @@ def iterate_reads(tenant, photo):
         yield "neighbors of points", http.post("/v1/neighbors", json=nearby)
         yield "locate", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "similar", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
+        http.headers["Accept"] = "application/geo+json"
+        yield "layer", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
+        yield "layer", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
 
 
 def strip_volatile(answer):
     """Text of an answer without the values that differ from call to call."""
-    if not answer.headers["content-type"].startswith("application/json"):
+    if answer.headers["content-type"] not in ("application/json", "application/geo+json"):
         return answer.text
     body = answer.json()
     body.pop("timings_ms", None)
@@ -266,6 +328,78 @@ def test_image_list_has_the_images_of_its_organization_only(tenant_pair, tenant_
     assert {image["id"] for image in behind.json()["images"]} <= set(listed_ids)
 
 
+IMAGE_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WORLD = {
+    "type": "Polygon",
+    "coordinates": [
+        [[-180, -90], [0, -90], [180, -90], [180, 90], [0, 90], [-180, 90], [-180, -90]]
+    ],
+}
+
+
+@BOTH
+@pytest.mark.parametrize("media_type", ["application/json", "application/geo+json", "text/csv"])
+def test_image_list_with_filters_has_no_image_of_the_other_organization(
+    tenant_pair, tenant_name, media_type
+):
+    """Both have images of the same files, so each filter matches images of both."""
+    requester, other = tenant_pair.pair(tenant_name)
+    _, name = other.column(
+        "SELECT external_id FROM images WHERE organization_id = :org ORDER BY 1 LIMIT 2"
+    )
+    with requester.http() as http:
+        for filters in (
+            {"bbox": "-180,-90,180,90"},
+            {"polygon": json.dumps(WORLD)},
+            {"lat": 48.85, "lon": 2.35, "radius_m": 20_000},
+            {"datetime": "0000-01-01T00:00:00Z/.."},
+            {"state": ["indexed", "failed", "pending"]},
+            {"source_kind": "street"},
+            {"file_name": f"{name.rpartition('/')[2][:2]}*"},
+            {"creator": "nobody", "sequence": "none", "camera": "none", "attribute": "a=b"},
+        ):
+            page = http.get(
+                "/v1/images", params={"limit": 1000, **filters}, headers={"Accept": media_type}
+            )
+            assert page.status_code == 200, page.text
+            assert not tenant_pair.leaks(page.text + str(page.headers), other), filters
+            ids = requester.ids() & set(IMAGE_ID.findall(page.text))
+            # No image has a time or a creator.
+            assert bool(ids) == (not {"creator", "datetime"} & set(filters)), filters
+
+
+@BOTH
+@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsons", "csv"])
+def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name, suffix, tmp_path):
+    requester, other = tenant_pair.pair(tenant_name)
+    expected = requester.column(
+        "SELECT id FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
+    )
+    with requester.http() as http:
+        answer = http.get(f"/v1/exports/images.{suffix}")
+        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name}-only*")
+    assert answer.status_code == theirs.status_code == 200
+    assert answer.headers["X-Pinpoint-Rows"] == str(len(expected))
+    assert theirs.headers["X-Pinpoint-Rows"] == "0"
+    path = tmp_path / f"images.{suffix}"
+    path.write_bytes(answer.content)
+    table = parquet.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
+    assert sorted(table["id"].to_pylist()) == sorted(map(str, expected))
+    assert not tenant_pair.leaks(str(table.drop_columns("attributes").to_pylist()), other)
+
+
+@BOTH
+def test_export_of_embeddings_has_those_of_its_organization_only(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    rows = "SELECT image_id FROM embeddings WHERE organization_id = :org AND channel = 'image'"
+    with requester.http() as http:
+        answer = http.get("/v1/exports/images.parquet?embeddings=image")
+    assert answer.status_code == 200, answer.text
+    table = parquet.read_table(io.BytesIO(answer.content), columns=["id", "embedding"])
+    images = table.filter(table["embedding"].is_valid())["id"].to_pylist()
+    assert sorted(images) == sorted(map(str, requester.column(rows)))
+
+
 @BOTH
 @pytest.mark.parametrize(("sort", "listed"), [("image", "images"), ("batch", "batches")])
 def test_image_list_with_id_prefix_of_other_organization_is_empty(
@@ -281,6 +415,37 @@ def test_image_list_with_id_prefix_of_other_organization_is_empty(
             assert other_org.status_code == same_org.status_code == 200
             assert other.shared[sort] not in [row["id"] for row in other_org.json()[listed]]
             assert requester.shared[sort] in [row["id"] for row in same_org.json()[listed]]
+
+
+@BOTH
+def test_items_of_the_other_organization_are_not_found(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    unknown = str(uuid4())
+    with requester.http() as http:
+        item = "/api/collections/{collection}/items/{image}"
+        theirs = http.get(item.format(**other.shared))
+        mixed = http.get(item.format(**{**requester.shared, "image": other.shared["image"]}))
+        missing = http.get(item.format(**{**requester.shared, "image": unknown}))
+        searches = [
+            http.get("/api/search", params={name: value, "limit": 1000}).json()
+            for name, value in (
+                ("ids", other.shared["image"]),
+                ("ids", unknown),
+                ("collections", other.shared["collection"]),
+                ("collections", unknown),
+            )
+        ]
+        cursor = http.get(
+            "/api/search", params={"cursor": other.shared["image"], "limit": 1000}
+        ).json()
+    assert theirs.status_code == 404
+    assert comparable_response(mixed, other.shared["image"]) == comparable_response(
+        missing, unknown
+    )
+    assert [search["features"] for search in searches] == [[]] * 4
+    assert searches[0] == searches[1]
+    # An id of the other organization is only a position in the own order.
+    assert not tenant_pair.leaks(json.dumps(cursor).replace(other.shared["image"], ""), other)
 
 
 @BOTH
@@ -305,6 +470,15 @@ def test_responses_are_unchanged_after_ingest_of_the_other_organization(tenant_p
     tenant_pair.grow(other, first=100)
     after = [(what, strip_volatile(answer)) for what, answer in iterate_reads(requester, photo)]
     assert after == before
+
+
+@BOTH
+def test_kept_queries_are_those_of_the_organization(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    with requester.http() as http:
+        listed = http.get("/v1/queries").json()
+    assert [row["id"] for row in listed["queries"]] == [requester.shared["query"]]
+    assert listed["next"] is None
 
 
 def test_item_positions_count_within_their_batch(tenant_pair):

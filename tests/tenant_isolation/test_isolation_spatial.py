@@ -1,10 +1,16 @@
-"""Spatial questions over HTTP: answers, formats and errors, with rows of one organization only."""
+"""Spatial queries over HTTP: answers, formats and errors, with rows of one organization only."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import shapely
+from PIL import Image
 from shapely.geometry import shape
+from typer.testing import CliRunner
+
+from pinpoint.cli.main import app
 
 BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
 LIVE = "FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
@@ -115,3 +121,38 @@ def test_spatial_routes_invalid_parameters_return_422(tenant_pair):
             assert http.get(path).status_code == 422, path
         # Hex digits, but no cell.
         assert http.get("/v1/coverage?cursor=8ffffffffffffff").status_code == 400
+
+
+def run_command(tenant, *arguments):
+    result = CliRunner().invoke(app, ["--server", tenant.url, "--key", tenant.key, *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_spatial_commands_print_tables_json_and_layers(tenant_pair, tmp_path):
+    tenant = tenant_pair.alder
+    (num_images,) = tenant.column(f"SELECT count(*) {LIVE}")
+    cells = json.loads(run_command(tenant, "coverage", "--resolution", "6", "--json"))["cells"]
+    assert sum(cell["images"] for cell in cells) == num_images
+    layer = json.loads(run_command(tenant, "coverage", "--resolution", "6", "--geojson"))
+    assert len(layer["features"]) == len(cells)
+    table = run_command(
+        tenant, "coverage", "--resolution", "6", "--png", str(tmp_path / "coverage.png")
+    )
+    assert all(cell["cell"] in table for cell in cells)
+    with Image.open(tmp_path / "coverage.png") as image:
+        assert min(image.size) > 400
+    gaps = json.loads(run_command(tenant, "gaps", "--resolution", "6", "--json"))["cells"]
+    assert gaps == [cell for cell in cells if len(cell["counts"]) == 1]
+    (tmp_path / "points.csv").write_text("name;Lat;Lng\nhome;48.85;2.3511\nsea;0;-30\n")
+    points = ["--points", str(tmp_path / "points.csv"), "--point", "48.85,2.3511"]
+    near = ["--neighbor-radius", "5000", "--per-kind", "2"]
+    results = json.loads(run_command(tenant, "neighbors", *points, *near, "--json"))["results"]
+    assert results[0] == results[1]
+    assert results[0]["neighbors"]
+    assert results[2] == {"lat": 0.0, "lon": -30.0, "neighbors": []}
+    table = run_command(tenant, "neighbors", *points, *near)
+    assert results[0]["neighbors"][0]["id"] in table
+    looking = ["images", "looking-at", "48.85,2.3511", "--distance", "5000", "--tolerance", "180"]
+    ids = {image["id"] for image in json.loads(run_command(tenant, *looking, "--json"))["images"]}
+    assert not ids & tenant_pair.birch.ids()

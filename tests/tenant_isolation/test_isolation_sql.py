@@ -93,9 +93,10 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
         )
     }
     read = {(view, "SELECT") for view in (*ROWS, "visible_images")}
-    inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log"}
+    inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
-    assert granted == read | {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
+    granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
+    assert granted == read | granted_writes | {("kept_queries", "DELETE")}
 
 
 def test_insert_or_update_for_other_organization_is_rejected(api, tenant_pair):

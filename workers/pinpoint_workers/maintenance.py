@@ -101,7 +101,7 @@ def _reembed_missing(worker: Services) -> None:
 
 @retryable_task
 def prune(_ids: list[UUID]) -> None:
-    """Delete unreferenced blobs, old audit rows and features, and data of erased organizations."""
+    """Delete unreferenced blobs, expired rows and features, and data of erased organizations."""
     worker = open_services()
     if worker.tenant_deletion is None:
         raise RuntimeError("a worker has the owner's role")
@@ -118,6 +118,7 @@ def prune(_ids: list[UUID]) -> None:
         blobs=pruned.blobs,
         partial_files=pruned.partial_files,
         audit_rows=pruned.audit_rows,
+        kept_queries=pruned.kept_queries,
         organizations=pruned.organizations,
         features=features,
     )

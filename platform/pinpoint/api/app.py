@@ -15,16 +15,33 @@ from starlette.concurrency import run_in_threadpool
 from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
+from pinpoint.api.export_stream import ExportSlots
+from pinpoint.api.ogc import routes as layers
+from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, image_metadata, images, locate, sources, spatial
+from pinpoint.api.v1 import (
+    batches,
+    exports,
+    image_files,
+    image_metadata,
+    images,
+    kept_queries,
+    locate,
+    sources,
+    spatial,
+)
+from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
+from pinpoint.http_headers import API_KEY_HEADER
+from pinpoint.media.exports.temporary_files import remove_abandoned_folders
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.sign_in_urls import keyless_warning
 
 _log = logs.get_logger(__name__)
@@ -34,13 +51,40 @@ ROUTE_MODULES: Final = (
     batches,
     image_metadata,
     images,
+    exports,
+    image_files,
     sources,
     spatial,
+    kept_queries,
+    layers,
+    routes,
+    map_tiles,
     health,
     sign_in,
     metrics,
 )
+RESPONSE_MODELS: Final = (problems.Problem, AnswerFeaturesOut, SimilarFeaturesOut)
+"""Models of responses whose media type is not `application/json`; FastAPI lists only those."""
 _SPARE_THREADS: Final = 24
+_KEY_SCHEMES: Final = {
+    "HTTPBearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key: `Authorization: Bearer <key>`.",
+    },
+    "HTTPBasic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "Any user name, and an API key as password.",
+    },
+    "APIKeyHeader": {
+        "type": "apiKey",
+        "in": "header",
+        "name": API_KEY_HEADER,
+        "description": "An API key.",
+    },
+}
+"""Forms of an API key (`pinpoint.api.auth`)."""
 
 DESCRIPTION: Final = (
     "Where was this photo taken, and what is the evidence? "
@@ -65,6 +109,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
         built = await run_in_threadpool(bootstrap.build_services, load_settings(), "api")
         app.state.services = built
         _configure_process(built.settings)
+        remove_abandoned_folders(StackPaths(built.settings.services.home).exports_dir)
         # Weights take seconds to load; a background thread spares the first query this wait.
         Thread(target=_preload_models, args=(built,), name="warm", daemon=True).start()
         try:
@@ -88,6 +133,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     app.state.meters = metrics.Meters()
     app.state.sessions = Sessions()
     app.state.readiness = Readiness()
+    app.state.export_slots = ExportSlots()
     app.add_middleware(Protection, rules=read_rules(routers))
     add_request_ids(app)
     _describe_common_responses(app)
@@ -131,15 +177,13 @@ def _describe_common_responses(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = generated()
         schemas = document["components"]["schemas"]
-        if "Problem" not in schemas:
-            schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
+        document["components"].setdefault("securitySchemes", {}).update(_KEY_SCHEMES)
+        _add_response_models(schemas)
         for methods in document["paths"].values():
             for operation in methods.values():
                 if "security" in operation:
                     # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
-                    operation["security"] = [{"HTTPBearer": []}, {}]
+                    operation["security"] = [*({name: []} for name in _KEY_SCHEMES), {}]
                 for response in operation["responses"].values():
                     for content in response.get("content", {}).values():
                         # Definitions of schemas that a route declares for a media type.
@@ -152,3 +196,14 @@ def _describe_common_responses(app: FastAPI) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_response_models(schemas: dict[str, Any]) -> None:
+    """Add `RESPONSE_MODELS`, and the models in them, to the schemas of an OpenAPI document."""
+    for model in RESPONSE_MODELS:
+        schema = model.model_json_schema(
+            ref_template="#/components/schemas/{model}", mode="serialization"
+        )
+        for name, definition in schema.pop("$defs", {}).items():
+            schemas.setdefault(name, definition)
+        schemas[model.__name__] = schema

@@ -1,5 +1,8 @@
 """Authentication by API key, operator key or browser session of this machine's operator.
 
+Three forms of a key are equal: `Authorization: Bearer`, `Authorization: Basic` with the key as
+password, and `X-API-Key`. A key in the URL would be logged, so it is never read from there.
+
 Requests need credentials, unless `PINPOINT_API_ALLOW_KEYLESS` is set and no key exists. A keyless
 request is then accepted only if no web page can have tricked a browser into sending it:
 peer and `Host` are loopback (against DNS rebinding), no proxy forwarded it (its clients would all
@@ -8,6 +11,8 @@ appear as loopback), and it has the same origin (`Origin`, `Sec-Fetch-Site`).
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable
@@ -21,7 +26,7 @@ from fastapi.security import HTTPBearer
 from pinpoint import logs
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import ForbiddenError, UnauthenticatedError
-from pinpoint.http_headers import ORGANIZATION_HEADER
+from pinpoint.http_headers import API_KEY_HEADER, ORGANIZATION_HEADER
 from pinpoint.records import (
     DEFAULT_ORGANIZATION,
     SCOPES,
@@ -34,6 +39,9 @@ if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
 LOOPBACK_DEFAULT: Final = "loopback-default"
+CHALLENGES: Final = ('Bearer realm="pinpoint"', 'Basic realm="pinpoint", charset="UTF-8"')
+"""Values of `WWW-Authenticate`, each in a header of its own, because Qt splits no list of them. GIS
+clients ask for a password only if `Basic` is among them."""
 _FORWARDING_HEADERS: Final = frozenset(
     {"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip", "x-client-ip"}
 )
@@ -91,7 +99,7 @@ def authenticate(request: Request, services: Services) -> Caller:
         UnauthenticatedError: Credentials are missing, unknown, revoked or not valid from this peer.
         ForbiddenError: The request names another organization than that of its key.
     """
-    secret = _read_bearer_secret(request)
+    secret = _read_secret(request)
     organization = request.headers.get(ORGANIZATION_HEADER)
     if secret is None:
         return _authenticate_loopback(request, services)
@@ -121,7 +129,7 @@ def _admit_operator(request: Request, services: Services) -> Caller | None:
     Accepted credentials are the operator's key, the metrics token or, if allowed, a keyless
     loopback request. Keys of organizations are rejected, whatever their scopes.
     """
-    secret = _read_bearer_secret(request)
+    secret = _read_secret(request)
     token = services.settings.api.metrics_token
     if secret is not None:
         if token is not None and hmac.compare_digest(secret.encode(), token.encode()):
@@ -199,14 +207,49 @@ def _authenticate_loopback(request: Request, services: Services) -> Caller:
     return services.api_keys.caller_for(DEFAULT_ORGANIZATION, SCOPES)
 
 
-def _read_bearer_secret(request: Request) -> str | None:
+def _read_secret(request: Request) -> str | None:
+    """Return the key of a request; None without credentials.
+
+    Raises:
+        UnauthenticatedError: The credentials have another form, or two keys differ.
+    """
+    secrets = {
+        secret
+        for secret in (_read_authorization(request), request.headers.get(API_KEY_HEADER))
+        if secret is not None
+    }
+    if len(secrets) > 1:
+        raise UnauthenticatedError(f"Authorization and {API_KEY_HEADER} contain different keys")
+    if not secrets:
+        return None
+    secret = secrets.pop().strip()
+    if not secret:
+        raise UnauthenticatedError("the key is empty")
+    return secret
+
+
+def _read_authorization(request: Request) -> str | None:
     header = request.headers.get("authorization")
     if header is None:
         return None
-    scheme, _, secret = header.partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise UnauthenticatedError("credentials must read `Authorization: Bearer <key>`")
-    return secret.strip()
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer" and value.strip():
+        return value.strip()
+    if scheme.lower() != "basic":
+        raise UnauthenticatedError(
+            "credentials must read `Authorization: Bearer <key>`, or `Basic` with the key as "
+            "password"
+        )
+    if _is_cross_origin(request):
+        # Browsers remember a password and send it with requests that other pages make.
+        raise UnauthenticatedError("a web page of another origin may not use a saved password")
+    try:
+        _, separator, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise UnauthenticatedError("the Basic credentials cannot be decoded") from error
+    if not separator:
+        raise UnauthenticatedError("the Basic credentials contain no password: user:key")
+    return password
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,17 +7,19 @@ Each body is `application/problem+json` with `type`, `title`, `status`, `detail`
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from pinpoint import errors, logs
+from pinpoint.api.auth import CHALLENGES
 from pinpoint.api.body_limits import BodyRejectedError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -67,7 +69,9 @@ TITLES: Final[dict[str, str]] = {
     "stack_error": "The embedded stack has a problem",
     "invalid_request": "The request does not match the documented schema",
     "method_not_allowed": "The path does not support this method",
+    "not_acceptable": "The path returns none of the accepted media types",
     "unsupported_media_type": "The body has the wrong content type",
+    "range_not_satisfiable": "The file has no byte of the requested range",
     "request_timeout": "The request arrived too slowly",
     "internal": "Internal error",
 }
@@ -77,6 +81,7 @@ _KIND_BY_STATUS: Final[dict[int, str]] = {
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    406: "not_acceptable",
     408: "request_timeout",
     413: "too_large",
     415: "unsupported_media_type",
@@ -150,8 +155,6 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
     """Convert a `PinpointError` to a problem response and log server-side errors."""
     status = STATUS[type(error)]
     headers: dict[str, str] = {}
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="pinpoint"'
     if status == 503:
         retry_after_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
         headers["Retry-After"] = str(math.ceil(retry_after_s))
@@ -166,9 +169,13 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
         )
     elif status >= 500:
         _log.error("request failed", reason=error.reason, detail=error.message, exc_info=error)
-    return problem_response(
+    response = problem_response(
         request, type(error).reason, status, error.message, reason=error.reason, headers=headers
     )
+    if status == 401:
+        for challenge in CHALLENGES:
+            response.headers.append("WWW-Authenticate", challenge)
+    return response
 
 
 def _problem_from_fields(
@@ -227,12 +234,12 @@ def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
 
 def _allowed_methods(request: Request) -> list[str]:
     """Return all methods of the request's path; the router knows those of one function."""
-    allowed: set[str] = set()
-    for template, methods in request.app.openapi()["paths"].items():
-        pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template))
-        if re.fullmatch(pattern, request.url.path):
-            allowed.update(method.upper() for method in methods)
-    return sorted(allowed)
+    methods: set[str] = set()
+    for context in iter_route_contexts(request.app.routes):
+        route = context.original_route
+        if isinstance(route, Route) and route.path_regex.match(request.url.path):
+            methods |= route.methods or set()
+    return sorted(methods)
 
 
 def install_handlers(app: FastAPI) -> None:

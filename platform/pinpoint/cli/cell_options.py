@@ -141,11 +141,11 @@ def _format_day(times: Sequence[str], choose: Any) -> str | None:
     return choose(times)[:10] if times else None
 
 
-def check_picture(path: Path) -> None:
-    """Check that a picture can be written.
+def check_output_folder(path: Path) -> None:
+    """Check that the folder of an output file exists.
 
     Raises:
-        BadRequestError: Its folder does not exist.
+        BadRequestError: It does not exist.
     """
     if not path.parent.is_dir():
         raise BadRequestError(f"there is no folder {path.parent}", reason="unreadable")

@@ -15,7 +15,7 @@ from pinpoint.cli.cell_options import (
     MinImagesOption,
     ResolutionOption,
     check_formats,
-    check_picture,
+    check_output_folder,
     print_cells,
     print_features,
     read_cell_filters,
@@ -52,7 +52,7 @@ def coverage(  # noqa: PLR0913 - options of a command
     check_formats(as_json=session.as_json, as_geojson=as_geojson)
     check_kinds("--source-kind", source_kind)
     if png is not None:
-        check_picture(png)
+        check_output_folder(png)
     with session.client() as client:
         filters = read_cell_filters(
             client, resolution=resolution, bbox=bbox, in_source=in_source, min_images=min_images

@@ -12,6 +12,7 @@ import typer
 _BATCH: Final = "3f0c1d9e-6f2a-4d0b-9a51-0c2f6a1b7d10"
 _IMAGE: Final = "5850ee6b-adcc-5e20-a130-d8416d2332ff"
 _KEY: Final = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
+_QUERY: Final = "2c5ea4c0-4067-41e9-8bad-9b1deb4d3b7d"
 _RUN: Final = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
@@ -55,11 +56,16 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint locate photo.jpg --center 48.85,2.35 --radius 20000 --explain",
         "pinpoint locate photo.jpg --bbox 2.2,48.8,2.5,48.9 --datetime 2024-01-01T00:00:00Z/..",
         "pinpoint locate *.jpg --in-source trips --json",
+        "pinpoint locate photo.jpg --geojson",
     ),
     "similar": (
         "pinpoint similar photo.jpg --max-groups 5",
         f"pinpoint similar --image {_IMAGE}",
+        "pinpoint similar photo.jpg --geojson",
     ),
+    "queries": ("pinpoint queries list",),
+    "queries list": ("pinpoint queries list", "pinpoint queries list --json"),
+    "queries delete": (f"pinpoint queries delete {_QUERY}",),
     "neighbors": (
         "pinpoint neighbors --point 48.8584,2.2945 --neighbor-radius 500",
         "pinpoint neighbors --points stations.csv --per-kind 3 --json",
@@ -135,7 +141,17 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint images import-metadata corrections.csv --report result.csv",
         "pinpoint images import-metadata ~/qgis/moved.gpkg --source trips --json",
     ),
+    "images download": (
+        f"pinpoint images download {_IMAGE} -o photo.jpg",
+        f"pinpoint images download {_IMAGE} -o face.jpg --width 800",
+        f"pinpoint images download {_IMAGE} -o sphere.jpg --panorama",
+    ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
+    "export": (
+        "pinpoint export -o gallery.parquet",
+        "pinpoint export -o trips.gpkg --in-source trips",
+        "pinpoint export -o vectors.parquet --embeddings image --json",
+    ),
     "images list": (
         "pinpoint images list --in-source trips --state failed",
         "pinpoint images list --area district.gpkg --geojson --all > district.geojson",

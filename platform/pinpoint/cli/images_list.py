@@ -143,7 +143,7 @@ def _choose_format(*, as_json: bool, as_geojson: bool, as_csv: bool) -> ListForm
 def print_page(list_format: ListFormat, page: httpx.Response) -> None:
     """Print one page, and on stderr the cursor of the next one."""
     if list_format == "table":
-        _print_table(page.json()["images"])
+        _print_images(page.json()["images"])
     elif list_format == "csv":
         sys.stdout.write(page.text)
     else:
@@ -175,7 +175,7 @@ def _print_all_pages(list_format: ListFormat, pages: Iterable[httpx.Response]) -
             _print_members('{"images": [', images, '], "next": null}')
         else:
             for page in pages:
-                _print_table(count(page.json()["images"]))
+                _print_images(count(page.json()["images"]))
 
 
 def _print_members(start: str, pages: Iterable[list[Any]], end: str) -> None:
@@ -188,7 +188,7 @@ def _print_members(start: str, pages: Iterable[list[Any]], end: str) -> None:
     sys.stdout.write(f"\n{end}\n")
 
 
-def _print_table(images: list[dict[str, Any]]) -> None:
+def _print_images(images: list[dict[str, Any]]) -> None:
     rows = [
         (
             image["file_name"],

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.atomic_files import write_atomic
-from pinpoint.cli import output
+from pinpoint.cli import answer_layers, output
+from pinpoint.cli.answer_layers import GeoJsonOption
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
@@ -102,6 +103,15 @@ def locate(  # noqa: PLR0913 - options of a command
             "--explain", help="Also show the changes of rank and the attention of the ranker."
         ),
     ] = False,
+    as_geojson: GeoJsonOption = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Keep the answer, without the photo, until it expires; needs "
+            "`PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS`.",
+        ),
+    ] = False,
     source_kind: SourceKindFilterOption = [],  # noqa: B006
     in_source: SourceFilterOption = [],  # noqa: B006
     center: CenterOption = None,
@@ -135,6 +145,8 @@ def locate(  # noqa: PLR0913 - options of a command
     )
     if matches is not None and len(queries) > 1:
         raise BadRequestError("--matches writes one match picture, so it needs one query")
+    if as_geojson and (session.as_json or explain):
+        raise BadRequestError("--geojson cannot be combined with --json or --explain")
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
@@ -143,9 +155,16 @@ def locate(  # noqa: PLR0913 - options of a command
             "search_space": search_space,
             "verify": verify,
         }
-        _locate_queries(session, client, queries, parameters, explain=explain)
+        answer_parameters = {**parameters, "keep": keep or None, "geojson": as_geojson}
+        answers, failed = _locate_queries(session, client, queries, answer_parameters, explain)
         if matches is not None:
             _write_match_picture(matches, client.match_picture(photos, **parameters, crop=crops))
+    if as_geojson:
+        output.print_json(answer_layers.merge_answers(answers))
+    elif session.as_json:
+        output.print_json({"answers": answers})
+    if failed is not None:
+        raise typer.Exit(EXIT_CODES[type(failed)])
 
 
 def _write_match_picture(path: Path, png: bytes) -> None:
@@ -180,13 +199,12 @@ def _locate_queries(
     client: Client,
     queries: list[LocateQuery],
     parameters: dict[str, Any],
-    *,
     explain: bool,
-) -> None:
-    """Answer and print each query; a photo that cannot be read does not stop the others.
+) -> tuple[list[dict[str, Any]], BadRequestError | None]:
+    """Answer each query; a photo that cannot be read does not stop the others.
 
-    Raises:
-        typer.Exit: A query failed; with the exit code of the first failure.
+    Returns:
+        The answers, which are printed if they are not to be written as JSON, and the first failure.
     """
     answers: list[dict[str, Any]] = []
     failed: BadRequestError | None = None
@@ -200,14 +218,11 @@ def _locate_queries(
                 "error": _error_summary(error),
             }
         )
-        if not session.as_json and answer is not None:
+        if answer is not None and not (session.as_json or parameters["geojson"]):
             show_answer(query.name, answer)
             if explain:
                 show_explanation(answer)
-    if session.as_json:
-        output.print_json({"answers": answers})
-    if failed is not None:
-        raise typer.Exit(EXIT_CODES[type(failed)])
+    return answers, failed
 
 
 def show_answer(photo: str, answer: dict[str, Any]) -> None:
@@ -259,6 +274,9 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         f"{'list' if listed else 'index'} {answer['index']['build']}{duration}"
     )
     output.print_line(answer["bundle"]["note"])
+    if answer["kept_query"] is not None:
+        kept_query = answer["kept_query"]
+        output.print_line(f"kept as {kept_query['id']} until {kept_query['expires_at'][:16]}")
     for warning in answer["warnings"]:
         output.print_line(warning)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pinpoint.cli import ids, output
+from pinpoint.cli.answer_layers import GeoJsonOption
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.filter_options import (
     AreaOption,
@@ -39,6 +40,7 @@ def similar(  # noqa: PLR0913 - options of a command
     per_group: Annotated[
         int, typer.Option("--per-group", min=1, max=20, help="Maximum number of images per group.")
     ] = 3,
+    as_geojson: GeoJsonOption = False,
     source_kind: SourceKindFilterOption = [],  # noqa: B006
     in_source: SourceFilterOption = [],  # noqa: B006
     center: CenterOption = None,
@@ -55,6 +57,8 @@ def similar(  # noqa: PLR0913 - options of a command
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     if (photo is None) == (image is None):
         raise BadRequestError("give either a photo or --image ID")
+    if as_geojson and session.as_json:
+        raise BadRequestError("--geojson cannot be combined with --json")
     filters = read_filter_options(
         source_kinds=source_kind,
         sources=in_source,
@@ -73,8 +77,8 @@ def similar(  # noqa: PLR0913 - options of a command
             "limit": max_groups,
             "per_group": per_group,
         }
-        result = client.similar(photo, **parameters)
-    if session.as_json:
+        result = client.similar(photo, geojson=as_geojson, **parameters)
+    if session.as_json or as_geojson:
         output.print_json(result)
     else:
         _print_groups(result["groups"])

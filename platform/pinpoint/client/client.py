@@ -8,25 +8,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
-from uuid import UUID
 
 import httpx
 
 from pinpoint.client import folders
-from pinpoint.client.photos import Photo, read_photos
-from pinpoint.client.spatial_questions import SpatialQuestions
-from pinpoint.client.transport import HttpTransport, Json, to_form, to_text
-from pinpoint.errors import BadRequestError
+from pinpoint.client.downloads import Downloads
+from pinpoint.client.queries import Id, QueryMethods
+from pinpoint.client.spatial_queries import SpatialQueries
+from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
-Id = str | UUID
 
-
-class Client(SpatialQuestions):
+class Client(Downloads, QueryMethods, SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
-
-    def __init__(self, transport: HttpTransport) -> None:
-        self._transport = transport
 
     @classmethod
     def open(
@@ -84,69 +78,6 @@ class Client(SpatialQuestions):
         """Close the connections."""
         self._transport.close()
 
-    # --- queries -----------------------------------------------------------------------------
-
-    def locate(self, photo: Photo | Sequence[Photo], **parameters: Any) -> Json:
-        """Estimate the position of a photo, with evidence.
-
-        Args:
-            photo: Path or bytes of an image, or a list of them: photos of one place, which are one
-                query.
-            parameters: `crop` (`x,y,w,h` in pixels of the upright image, as text or four numbers;
-                a list with one value for each of several photos), `query_kind`, `source_kinds`,
-                `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
-                maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
-                or FeatureCollection, text or dict), `datetime` (text as
-                `start/end`, or a pair of times with None as an open end; both ends are included),
-                `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
-                instead of the gallery), `verify` (number of candidates that are compared by local
-                features; 0 disables it), `include` (`matches` for the positions of the inliers).
-
-        Raises:
-            BadPhotoError: The bytes are not an image that Pinpoint accepts.
-        """
-        answer: Json = self._transport.call(
-            "POST", "/v1/locate", form=to_form(parameters), files=read_photos(photo)
-        )
-        return answer
-
-    def match_picture(self, photo: Photo | Sequence[Photo], **parameters: Any) -> bytes:
-        """Return the match picture as a PNG: a photo next to the gallery image that matches best.
-
-        Args:
-            photo: As `locate`.
-            parameters: As `locate`.
-
-        Raises:
-            NotFoundError: No gallery image was compared with the photo.
-            ForbiddenError: The key lacks the scope `read`.
-        """
-        response = self._transport.send(
-            "POST",
-            "/v1/locate",
-            data=to_form(parameters),
-            files=read_photos(photo),
-            headers={"Accept": "image/png"},
-        )
-        return response.content
-
-    def similar(
-        self, photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
-    ) -> Json:
-        """List gallery images that are similar to a photo or to another image.
-
-        Args:
-            photo: Path or bytes; alternative to `image_id`.
-            image_id: A gallery image.
-            parameters: Those of `locate`, except `top`, `search_space`, `verify` and `include`; in
-                addition `limit`, `per_group` and, with `image_id`, `include_self` and
-                `exclude_group`.
-        """
-        form = to_form({**parameters, "image_id": image_id})
-        files = None if photo is None else read_photos(photo)
-        result: Json = self._transport.call("POST", "/v1/similar", form=form, files=files)
-        return result
-
     # --- sources -----------------------------------------------------------------------------
 
     def sources(self) -> list[Json]:
@@ -156,7 +87,7 @@ class Client(SpatialQuestions):
 
     def source(self, name_or_id: Id) -> Json:
         """Return one source."""
-        row: Json = self._transport.call("GET", f"/v1/sources/{_to_path_segment(name_or_id)}")
+        row: Json = self._transport.call("GET", f"/v1/sources/{to_path_segment(name_or_id)}")
         return row
 
     def add_source(
@@ -182,7 +113,7 @@ class Client(SpatialQuestions):
     def erase_source(self, name_or_id: Id) -> int:
         """Erase a source with its images; return the number of images."""
         return int(
-            self._transport.call("DELETE", f"/v1/sources/{_to_path_segment(name_or_id)}")["images"]
+            self._transport.call("DELETE", f"/v1/sources/{to_path_segment(name_or_id)}")["images"]
         )
 
     # --- batches -----------------------------------------------------------------------------
@@ -215,20 +146,18 @@ class Client(SpatialQuestions):
             else None
         )
         added: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/images", form=form, files=contents
+            "POST", f"/v1/batches/{to_path_segment(batch_id)}/images", form=form, files=contents
         )
         return added
 
     def close_batch(self, batch_id: Id) -> Json:
         """Close a batch: it accepts no more files."""
-        batch: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/close"
-        )
+        batch: Json = self._transport.call("POST", f"/v1/batches/{to_path_segment(batch_id)}/close")
         return batch
 
     def batch(self, batch_id: Id) -> Json:
         """Return the status of a batch."""
-        batch: Json = self._transport.call("GET", f"/v1/batches/{_to_path_segment(batch_id)}")
+        batch: Json = self._transport.call("GET", f"/v1/batches/{to_path_segment(batch_id)}")
         return batch
 
     def batches(
@@ -249,14 +178,14 @@ class Client(SpatialQuestions):
         """List a page of a batch's files: `{"items": [...], "next": position | None}`."""
         query = {"status": status, "after": after, "limit": limit}
         page: Json = self._transport.call(
-            "GET", f"/v1/batches/{_to_path_segment(batch_id)}/items", query=query
+            "GET", f"/v1/batches/{to_path_segment(batch_id)}/items", query=query
         )
         return page
 
     def retry(self, batch_id: Id) -> int:
         """Queue each failed or canceled file once more; return their number."""
         return int(
-            self._transport.call("POST", f"/v1/batches/{_to_path_segment(batch_id)}/retry")[
+            self._transport.call("POST", f"/v1/batches/{to_path_segment(batch_id)}/retry")[
                 "retried"
             ]
         )
@@ -264,7 +193,7 @@ class Client(SpatialQuestions):
     def cancel(self, batch_id: Id) -> Json:
         """Close a batch and cancel files that no worker has started: `{canceled, batch}`."""
         canceled: Json = self._transport.call(
-            "POST", f"/v1/batches/{_to_path_segment(batch_id)}/cancel"
+            "POST", f"/v1/batches/{to_path_segment(batch_id)}/cancel"
         )
         return canceled
 
@@ -348,7 +277,7 @@ class Client(SpatialQuestions):
 
     def image(self, image_id: Id) -> Json:
         """Return one image."""
-        image: Json = self._transport.call("GET", f"/v1/images/{_to_path_segment(image_id)}")
+        image: Json = self._transport.call("GET", f"/v1/images/{to_path_segment(image_id)}")
         return image
 
     def update(self, image_id: Id, **fields: Any) -> Json:
@@ -359,7 +288,7 @@ class Client(SpatialQuestions):
         """
         body = json.loads(json.dumps(fields, default=to_text))
         image: Json = self._transport.call(
-            "PATCH", f"/v1/images/{_to_path_segment(image_id)}", body=body
+            "PATCH", f"/v1/images/{to_path_segment(image_id)}", body=body
         )
         return image
 
@@ -369,26 +298,28 @@ class Client(SpatialQuestions):
 
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
-        self._transport.call("DELETE", f"/v1/images/{_to_path_segment(image_id)}")
+        self._transport.call("DELETE", f"/v1/images/{to_path_segment(image_id)}")
 
     def thumbnail(self, image_id: Id) -> bytes:
         """Return a small JPEG of an image."""
-        return self._transport.fetch(f"/v1/images/{_to_path_segment(image_id)}/thumbnail")
+        return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/thumbnail")
 
-    def neighbors(
-        self,
-        image_id: Id,
-        *,
-        radius_m: float = 250.0,
-        source_kinds: Sequence[str] = (),
-        limit: int = 20,
-    ) -> list[Json]:
-        """List images near an image with `distance_m`, nearest first."""
-        query = {"radius_m": radius_m, "source_kind": list(source_kinds) or None, "limit": limit}
-        neighbors: list[Json] = self._transport.call(
-            "GET", f"/v1/images/{_to_path_segment(image_id)}/neighbors", query=query
-        )["neighbors"]
-        return neighbors
+    def image_file(
+        self, image_id: Id, *, width: int | None = None, panorama: bool = False
+    ) -> bytes:
+        """Return an image as a JPEG without metadata.
+
+        Args:
+            image_id: The image.
+            width: Maximum width in pixels; None for the full size. An image is never enlarged.
+            panorama: Whether to return the panorama that a face was cut from.
+
+        Raises:
+            NotFoundError: There is no such image, or its file is not stored or is missing.
+            ConflictError: The file was modified since it was indexed, or cannot be decoded.
+        """
+        query = {"width": width, "panorama": "true" if panorama else None}
+        return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/file", query)
 
     # --- health ------------------------------------------------------------------------------
 
@@ -396,10 +327,3 @@ class Client(SpatialQuestions):
         """Return the state of each component; raise `UnavailableError` if one does not answer."""
         status: Json = self._transport.call("GET", "/health/ready")
         return status
-
-
-def _to_path_segment(identity: Id) -> str:
-    text = str(identity)
-    if not text or "/" in text or text in (".", ".."):
-        raise BadRequestError(f"{text!r} is not a valid name or id")
-    return text

@@ -6,9 +6,11 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import httpx
 
@@ -23,7 +25,12 @@ Json = dict[str, Any]
 
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 _PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
-_BAD_REQUEST_KINDS: Final = ("invalid_request", "method_not_allowed", "unsupported_media_type")
+_BAD_REQUEST_KINDS: Final = (
+    "invalid_request",
+    "method_not_allowed",
+    "not_acceptable",
+    "unsupported_media_type",
+)
 
 
 class HttpTransport:
@@ -113,10 +120,17 @@ class HttpTransport:
         form: Mapping[str, Any] | None = None,
         files: list[tuple[str, tuple[str, Any]]] | None = None,
         query: Mapping[str, Any] | None = None,
+        accept: str = "application/json",
     ) -> Any:
         """Send one request; return the decoded JSON, or None for an empty response."""
         response = self.send(
-            method, path, json=body, data=form, files=files, params=_drop_none(query)
+            method,
+            path,
+            json=body,
+            data=form,
+            files=files,
+            params=_drop_none(query),
+            headers={"Accept": accept},
         )
         try:
             return response.json() if response.content else None
@@ -125,9 +139,9 @@ class HttpTransport:
                 f"{response.request.url} is not a Pinpoint API: its answer is not JSON"
             ) from error
 
-    def fetch(self, path: str) -> bytes:
+    def fetch(self, path: str, query: Mapping[str, Any] | None = None) -> bytes:
         """Download a file; return its bytes."""
-        return self.send("GET", path).content
+        return self.send("GET", path, params=_drop_none(query)).content
 
     def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         """Send one request; return its successful response.
@@ -151,6 +165,34 @@ class HttpTransport:
         if response.is_error:
             raise error_from_response(response)
         return response
+
+    @contextmanager
+    def stream(
+        self, path: str, *, query: Mapping[str, Any], timeout_s: float
+    ) -> Iterator[httpx.Response]:
+        """Send a GET request; the body of its successful response is not read yet.
+
+        Args:
+            path: Path of the route.
+            query: Query parameters.
+            timeout_s: Maximum wait for the response, and for each part of its body, seconds.
+
+        Raises:
+            PinpointError: As `send`; also while the body is read inside the context.
+        """
+        timeout = httpx.Timeout(timeout_s, connect=5.0)
+        try:
+            with self._http.stream(
+                "GET", path, params=_drop_none(query), timeout=timeout
+            ) as response:
+                if response.is_error:
+                    response.read()
+                    raise error_from_response(response)
+                yield response
+        except httpx.HTTPError as error:
+            raise self._connection_error(error) from error
+        except httpx.InvalidURL as error:
+            raise _invalid_server_error(self.server) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -264,3 +306,15 @@ def to_form(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def to_text(value: object) -> str:
     """Convert a value to text; times to ISO 8601."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def to_path_segment(identity: str | UUID) -> str:
+    """Convert a name or id to a part of a path.
+
+    Raises:
+        BadRequestError: It would change the path.
+    """
+    text = str(identity)
+    if not text or "/" in text or text in (".", ".."):
+        raise errors.BadRequestError(f"{text!r} is not a valid name or id")
+    return text

@@ -19,6 +19,7 @@ class PruneReport:
     blobs: int
     partial_files: int
     audit_rows: int
+    kept_queries: int
     organizations: int
 
 
@@ -30,12 +31,12 @@ def prune_leftovers(
     orphan_blob_ttl_s: float,
     audit_retention_s: float,
 ) -> PruneReport:
-    """Remove blobs without a row, old audit rows, and the rest of erased organizations.
+    """Remove blobs without a row, old audit rows, expired kept queries and erased organizations.
 
     If one of them fails, its error is raised after all others are done.
 
     Args:
-        tenant_deletion: Rows of erased organizations, and the audit log.
+        tenant_deletion: Rows of erased organizations, audit log and kept queries.
         repository: Returns the blobs without a row.
         blobs: The blob store.
         orphan_blob_ttl_s: Age in seconds after which a blob without a row is an orphan; a blob is
@@ -52,7 +53,7 @@ def prune_leftovers(
                 and tenant_deletion.blob_deletion_allowed()
             ):
                 blobs.erase(organization_id)
-    num_blobs = partial_files = audit_rows = organizations = 0
+    num_blobs = partial_files = audit_rows = kept_queries = organizations = 0
     for page in batched(blobs.list_older_than(orphan_blob_ttl_s), _BLOBS_PER_PAGE):
         with failures.isolate("blobs"):
             for uri in repository.unused_blobs(page):
@@ -62,6 +63,8 @@ def prune_leftovers(
         partial_files = blobs.delete_partial(orphan_blob_ttl_s)
     with failures.isolate("audit log"):
         audit_rows = tenant_deletion.prune_audit_log(audit_retention_s)
+    with failures.isolate("kept queries"):
+        kept_queries = tenant_deletion.prune_kept_queries()
     with failures.isolate("organizations"):
         organizations = tenant_deletion.finish()
     failures.raise_first()
@@ -69,5 +72,6 @@ def prune_leftovers(
         blobs=num_blobs,
         partial_files=partial_files,
         audit_rows=audit_rows,
+        kept_queries=kept_queries,
         organizations=organizations,
     )

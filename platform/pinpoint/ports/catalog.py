@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 from uuid import UUID
 
 from pinpoint.records import (
+    Answer,
     Batch,
     BatchItem,
     Candidate,
@@ -21,6 +23,7 @@ from pinpoint.records import (
     ImageLabel,
     ImagePosition,
     ImageUpdate,
+    KeptQuery,
     NewItem,
     OriginalsPolicy,
     Source,
@@ -85,7 +88,16 @@ class CatalogReader(Protocol):
         ...
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
-        """File name, source and position of images; missing images are omitted."""
+        """File name, source, license and position of images; missing images are omitted."""
+        ...
+
+    def kept_queries(
+        self, *, limit: int, before: tuple[datetime, UUID] | None = None
+    ) -> list[KeptQuery]:
+        """Answers that callers asked to keep, newest first, without expired ones.
+
+        `before` is time and id of the last one of the previous page.
+        """
         ...
 
     def copies(self, images: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
@@ -254,6 +266,26 @@ class CatalogWriter(CatalogReader, Protocol):
 
         A query with several photos has one row for each of them; one without a photo has one row.
         """
+        ...
+
+    def log_export(
+        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
+    ) -> None:
+        """Write the audit log of one export.
+
+        Args:
+            key_id: API key of the caller; None for the operator.
+            num_rows: Number of rows that were sent.
+            image_filter: Format and filter as JSON values.
+        """
+        ...
+
+    def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
+        """Keep an answer that has a point, without its photo, until it expires."""
+        ...
+
+    def delete_kept_query(self, query_id: UUID) -> None:
+        """Delete a kept query that is not expired."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Port of the deletion of organizations and of old audit rows."""
+"""Port of the deletion of organizations, old audit rows and expired kept queries."""
 
 from __future__ import annotations
 
@@ -39,4 +39,8 @@ class TenantDeletion(Protocol):
 
     def prune_audit_log(self, older_than_s: float) -> int:
         """Delete audit rows older than this; returns their number."""
+        ...
+
+    def prune_kept_queries(self) -> int:
+        """Delete expired kept queries; returns their number."""
         ...

@@ -44,6 +44,7 @@ from pinpoint.records.catalog import (
     ImageLabel,
     ImagePosition,
     ImageUpdate,
+    KeptQuery,
     NewItem,
     Organization,
     Source,
@@ -62,6 +63,43 @@ from pinpoint.records.coverage import (
     CellCount,
     CellFilter,
     CoverageCell,
+)
+from pinpoint.records.export import (
+    EMBEDDING_TYPES,
+    EmbeddingColumn,
+    EmbeddingType,
+    ExportRequest,
+    ExportRows,
+)
+from pinpoint.records.feature_filter import (
+    AllOf,
+    AnyOf,
+    Between,
+    Comparison,
+    ComparisonOperator,
+    Constant,
+    FeatureFilter,
+    FilterValue,
+    IsAnyOf,
+    IsLike,
+    IsNull,
+    Negation,
+    PropertyName,
+    SpatialOperator,
+    SpatialRelation,
+)
+from pinpoint.records.feature_layers import (
+    DEFAULT_RESOLUTION,
+    FEATURE_LAYERS,
+    IMAGE_LAYER,
+    Feature,
+    FeatureLayer,
+    FeatureLayerName,
+    FeaturePage,
+    FeatureQuery,
+    LayerExtent,
+    LayerProperty,
+    PropertyType,
 )
 from pinpoint.records.field_layers import (
     FIELDS,
@@ -86,6 +124,12 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
+from pinpoint.records.image_collections import (
+    CollectionItem,
+    ImageCollection,
+    ItemPosition,
+    ItemReference,
+)
 from pinpoint.records.image_filter import ImageFilter
 from pinpoint.records.index import (
     SCORE_DIGITS,
@@ -109,6 +153,7 @@ from pinpoint.records.ingest import (
 )
 from pinpoint.records.metadata import (
     FACE_FIELD_OF_VIEW_DEG,
+    PANORAMA_TOP_ATTRIBUTE,
     TIME_SOURCES,
     CaptureMetadata,
     DecodedImage,
@@ -164,6 +209,11 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "PANORAMA_TOP_ATTRIBUTE",
+    "ItemReference",
+    "ItemPosition",
+    "ImageCollection",
+    "CollectionItem",
     "COVERAGE_RESOLUTIONS",
     "FACE_FIELD_OF_VIEW_DEG",
     "LooksAt",
@@ -171,6 +221,11 @@ __all__ = [
     "CellCount",
     "CellFilter",
     "CoverageCell",
+    "EMBEDDING_TYPES",
+    "EmbeddingColumn",
+    "EmbeddingType",
+    "ExportRequest",
+    "ExportRows",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",
@@ -178,6 +233,7 @@ __all__ = [
     "MANUAL_FIELDS",
     "MIN_CROP_PX",
     "FieldName",
+    "KeptQuery",
     "Layer",
     "LayerName",
     "Layers",
@@ -303,4 +359,30 @@ __all__ = [
     "VerificationCalibration",
     "VerificationStatus",
     "VerificationThreshold",
+    "DEFAULT_RESOLUTION",
+    "FEATURE_LAYERS",
+    "IMAGE_LAYER",
+    "AllOf",
+    "AnyOf",
+    "Between",
+    "Comparison",
+    "ComparisonOperator",
+    "Constant",
+    "Feature",
+    "FeatureFilter",
+    "FeatureLayer",
+    "FeatureLayerName",
+    "FeaturePage",
+    "FeatureQuery",
+    "FilterValue",
+    "IsAnyOf",
+    "IsLike",
+    "IsNull",
+    "LayerExtent",
+    "LayerProperty",
+    "Negation",
+    "PropertyName",
+    "PropertyType",
+    "SpatialOperator",
+    "SpatialRelation",
 ]

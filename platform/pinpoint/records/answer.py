@@ -283,6 +283,11 @@ class Answer:
     """Threshold of `matches`; None if nothing was to be compared."""
 
     @property
+    def outer_disc(self) -> CredibleDisc | None:
+        """The credible disc of the highest probability."""
+        return max(self.credible_discs, key=lambda disc: disc.probability, default=None)
+
+    @property
     def verified(self) -> bool:
         """Whether a cited image is verified."""
         cited = (self.matches.get(citation.image_id) for citation in self.citations)

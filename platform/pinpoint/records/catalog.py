@@ -130,11 +130,31 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLabel:
-    """File name, source and position of an image."""
+    """File name, source, license and position of an image."""
 
     file_name: str
     source: str
+    license: str | None
+    attribution: str | None
     point: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptQuery:
+    """An answer that its caller asked to keep, without the photo."""
+
+    id: UUID
+    created_at: datetime
+    expires_at: datetime
+    """From this time on, it is not readable."""
+    point: Point
+    radius_m: float | None
+    """Radius around the point that contains the ground truth with `probability`."""
+    probability: float | None
+    """A share of the ranker's weights if not calibrated."""
+    calibrated: bool
+    abstention_reason: str | None
+    bundle: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,11 @@ TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)
 correction)."""
 
 
+PANORAMA_TOP_ATTRIBUTE: Final = "panorama_top_px"
+"""Attribute of the faces of a panorama that does not show the whole sphere: number of rows of the
+sphere above the image, in pixels of the file."""
+
+
 FACE_FIELD_OF_VIEW_DEG: Final = 90.0
 """Horizontal field of view of a cube-map face."""
 

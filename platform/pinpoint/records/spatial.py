@@ -1,4 +1,4 @@
-"""Spatial questions about the gallery: neighbors of points, and images that look at a point."""
+"""Spatial queries about the gallery: neighbors of points, and images that look at a point."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ _PROBLEMS = problems.problem_responses(401, 403, 404, 422, 503)
                 media_types.CSV: {"schema": {"type": "string"}},
             },
         },
-        **problems.problem_responses(400, 401, 403, 404, 422, 503),
+        **problems.problem_responses(400, 401, 403, 404, 406, 422, 503),
     },
 )
 def list_images(
@@ -65,6 +65,7 @@ def list_images(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> ImagesOut | Response:
     """List images by file name and id, with a link to the next page."""
+    media_type = media_types.choose_media_type(accept, _LIST_TYPES)
     with services.database.read(caller.organization_id) as catalog:
         page = catalog.list_images(
             to_image_filter(query, catalog),
@@ -77,7 +78,7 @@ def list_images(
     if len(page) > query.limit:
         last = page[query.limit - 1]
         next_link = cursors.build_next_link(request.url.path, request.query_params, last)
-    match media_types.choose_media_type(accept, _LIST_TYPES):
+    match media_type:
         case media_types.GEOJSON:
             formatted: ImagesOut | Response = image_formats.format_geojson(images, next_link)
         case media_types.CSV:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel
 from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
@@ -15,19 +16,19 @@ from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import match_picture, query_parameters
+from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
+from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequestError
-from pinpoint.ports import Encoder, Reranker
-from pinpoint.records import Answer, Caller, Crop, ImageLabel, SearchFilter, SimilarResult
+from pinpoint.errors import BadRequestError, ForbiddenError
+from pinpoint.ports import CatalogWriter, Encoder, Reranker
+from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
-_PROBLEMS = problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503)
-
-_PNG: Final = "image/png"
+_PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
 
 _PHOTO_RULE = BodyRule(
     lane="queries",
@@ -63,9 +64,14 @@ RequestMeters = Annotated[Meters, Depends(get_meters)]
     response_model=AnswerOut,
     responses={
         200: {
-            "description": "The answer, or with `Accept: image/png` the match picture: the photo "
-            "next to the gallery image that matches best, with lines between the inliers.",
-            "content": {_PNG: {"schema": {"type": "string", "format": "binary"}}},
+            "description": "The answer. With `Accept: application/geo+json` it is a layer: a "
+            "FeatureCollection (RFC 7946) of point, regions, candidates and evidence. With "
+            "`Accept: image/png` it is the match picture: the photo next to the gallery image that "
+            "matches best, with lines between the inliers.",
+            "content": {
+                GEOJSON: {"schema": refer_to_schema(AnswerFeaturesOut)},
+                PNG: {"schema": {"type": "string", "format": "binary"}},
+            },
         },
         **_PROBLEMS,
     },
@@ -78,19 +84,55 @@ def locate(
     services: AppServices,
     form: PhotoForm,
     request_meters: RequestMeters,
+    request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> AnswerOut | Response:
     """Locate one photo, or several photos of one place. Only the hashes of photos are stored."""
-    as_png = _is_preferred(_PNG, accept)
-    if as_png:
+    media_type = choose_media_type(accept, (JSON, GEOJSON, PNG))
+    if media_type == PNG:
         match_picture.require_image_access(caller)
     parameters = forms.form_fields(form, query_parameters.LocateForm)
+    retention_days = services.settings.search.kept_query_retention_days
+    if parameters.keep and not retention_days:
+        raise ForbiddenError(
+            "this installation keeps no queries; its operator can allow it by "
+            "PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS"
+        )
     photos = _read_photos(form, parameters)
     if not photos:
         raise BadRequestError("the form has no file in the field 'photo'")
+    answer = _locate_photos(photos, parameters, caller, services)
+    with services.database.write(caller.organization_id) as catalog:
+        _log_query(catalog, caller, "locate", photos, answer)
+        is_kept = parameters.keep and answer.point is not None
+        kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
+        # In the same transaction as the log: the labels of all images in the response.
+        labels = catalog.image_labels(list_image_ids(answer, parameters.top))
+    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
+    if media_type == PNG:
+        png = match_picture.draw_best_match(answer, photos, caller, services)
+        return Response(png, media_type=PNG)
+    answer_out = AnswerOut.of(
+        answer,
+        parameters.top,
+        labels,
+        with_matches="matches" in parameters.include,
+        kept_query=kept_query,
+    )
+    if media_type == GEOJSON:
+        return _make_layer_response(AnswerFeaturesOut.of(answer_out, _read_base_url(request)))
+    return answer_out
+
+
+def _locate_photos(
+    photos: list[QueryPhoto],
+    parameters: query_parameters.LocateForm,
+    caller: Caller,
+    services: Services,
+) -> Answer:
     search_filter = _build_filter(parameters, caller, services)
     if parameters.search_space == "coordinates":
-        answer = coordinate_pipeline.locate_by_coordinates(
+        return coordinate_pipeline.locate_by_coordinates(
             photos,
             search_filter,
             decoder=services.decoder,
@@ -98,29 +140,18 @@ def locate(
             encoder=services.encoders.refresh(),
             settings=services.settings.search,
         )
-    else:
-        answer = services.with_current_encoder(
-            lambda encoder: pipeline.locate(
-                photos,
-                search_filter,
-                _build_context(
-                    services,
-                    caller,
-                    encoder,
-                    reranker=encoder.reranker,
-                    verify_candidates=parameters.verify,
-                ),
-            )
+    return services.with_current_encoder(
+        lambda encoder: pipeline.locate(
+            photos,
+            search_filter,
+            _build_context(
+                services,
+                caller,
+                encoder,
+                reranker=encoder.reranker,
+                verify_candidates=parameters.verify,
+            ),
         )
-    labels = _log_query(
-        services, caller, "locate", photos, answer, list_image_ids(answer, parameters.top)
-    )
-    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    if as_png:
-        png = match_picture.draw_best_match(answer, photos, caller, services)
-        return Response(png, media_type=_PNG)
-    return AnswerOut.of(
-        answer, parameters.top, labels, with_matches="matches" in parameters.include
     )
 
 
@@ -128,15 +159,29 @@ def locate(
     "/similar",
     operation_id="similar",
     summary="Which gallery images look like this photo, or like this image?",
-    responses=_PROBLEMS,
+    response_model=SimilarOut,
+    responses={
+        200: {
+            "description": "The images. With `Accept: application/geo+json` they are a layer: a "
+            "FeatureCollection (RFC 7946).",
+            "content": {GEOJSON: {"schema": refer_to_schema(SimilarFeaturesOut)}},
+        },
+        **_PROBLEMS,
+    },
     openapi_extra=forms.openapi_body(
         query_parameters.SimilarForm, file="photo", many=False, required=False
     ),
 )
 def similar(
-    caller: LocateCaller, services: AppServices, form: PhotoForm, request_meters: RequestMeters
-) -> SimilarOut:
+    caller: LocateCaller,
+    services: AppServices,
+    form: PhotoForm,
+    request_meters: RequestMeters,
+    request: Request,
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+) -> SimilarOut | Response:
     """List the images most similar to a photo or gallery image, by panorama or sequence."""
+    media_type = choose_media_type(accept, (JSON, GEOJSON))
     parameters = forms.form_fields(form, query_parameters.SimilarForm)
     photos = _read_photos(form, parameters)
     query: QueryPhoto | UUID
@@ -147,7 +192,7 @@ def similar(
     else:
         raise BadRequestError("give either one file in the field 'photo' or an image_id")
     search_filter = _build_filter(parameters, caller, services)
-    request = pipeline.SimilarRequest(
+    similar_request = pipeline.SimilarRequest(
         query=query,
         limit=parameters.limit,
         per_group=parameters.per_group,
@@ -156,13 +201,25 @@ def similar(
     )
     result = services.with_current_encoder(
         lambda encoder: pipeline.similar(
-            request, search_filter, _build_context(services, caller, encoder)
+            similar_request, search_filter, _build_context(services, caller, encoder)
         )
     )
-    image_ids = [hit.id for group in result.groups for hit in group.hits]
-    labels = _log_query(services, caller, "similar", photos, result, image_ids)
+    with services.database.write(caller.organization_id) as catalog:
+        _log_query(catalog, caller, "similar", photos, result)
+        labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("similar", result.timings_ms, point=False)
-    return SimilarOut.of(result, labels)
+    similar_out = SimilarOut.of(result, labels)
+    if media_type == GEOJSON:
+        return _make_layer_response(SimilarFeaturesOut.of(similar_out, _read_base_url(request)))
+    return similar_out
+
+
+def _make_layer_response(layer: BaseModel) -> Response:
+    return Response(layer.model_dump_json(), media_type=GEOJSON)
+
+
+def _read_base_url(request: Request) -> str:
+    return str(request.base_url).rstrip("/")
 
 
 def _read_photos(
@@ -198,15 +255,6 @@ def _build_filter(
         return query_parameters.to_search_filter(parameters, catalog)
 
 
-def _is_preferred(media_type: str, accept: str) -> bool:
-    """Whether the header `Accept` names this type before JSON and before any wildcard."""
-    for entry in accept.split(","):
-        name = entry.partition(";")[0].strip().lower()
-        if name in (media_type, "application/json") or "*" in name:
-            return name == media_type
-    return False
-
-
 def _build_context(
     services: Services,
     caller: Caller,
@@ -231,23 +279,17 @@ def _build_context(
 
 
 def _log_query(
-    services: Services,
+    catalog: CatalogWriter,
     caller: Caller,
     flow: str,
     photos: Sequence[QueryPhoto],
     result: Answer | SimilarResult,
-    image_ids: Sequence[UUID],
-) -> dict[UUID, ImageLabel]:
-    """Log the caller, bundle, index build and photo hashes of a query.
-
-    The same transaction reads the labels of all images in the response.
-    """
-    with services.database.write(caller.organization_id) as catalog:
-        catalog.log_query(
-            flow,
-            key_id=caller.key_id,
-            photo_sha256s=sorted({hashlib.sha256(photo.data).hexdigest() for photo in photos}),
-            bundle=result.bundle,
-            index_build=result.index_build,
-        )
-        return catalog.image_labels(image_ids)
+) -> None:
+    """Log the caller, bundle, index build and photo hashes of a query."""
+    catalog.log_query(
+        flow,
+        key_id=caller.key_id,
+        photo_sha256s=sorted({hashlib.sha256(photo.data).hexdigest() for photo in photos}),
+        bundle=result.bundle,
+        index_build=result.index_build,
+    )

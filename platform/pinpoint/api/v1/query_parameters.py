@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from pinpoint.api.v1.image_filter_parameters import find_source_ids
-from pinpoint.api.v1.spatiotemporal_parameters import SpatiotemporalParameters
+from pinpoint.api.v1.spatiotemporal_parameters import AreaField, SpatiotemporalParameters
 from pinpoint.ports import CatalogReader
-from pinpoint.records import MIN_CROP_PX, Crop, SearchFilter, SourceKind
+from pinpoint.records import MIN_CROP_PX, Crop, Polygon, SearchFilter, SourceKind
 
 MAX_QUERY_PHOTOS: Final = 8
 """Maximum number of photos of one query."""
+MAX_QUERY_AREA_POSITIONS: Final = 1_000
+"""Maximum number of positions of a query's area. The index compares each image in its bounds with
+all edges: 5,000 edges around 5,000 images take 0.3 s, during which other queries wait."""
 
 
 def _split_list(value: Any) -> Any:
@@ -25,9 +28,28 @@ def _split_list(value: Any) -> Any:
 Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)]
 
 
+def _check_area_size(polygons: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
+    positions = sum(
+        len(ring) for polygon in polygons for ring in (polygon.exterior, *polygon.holes)
+    )
+    if positions > MAX_QUERY_AREA_POSITIONS:
+        raise ValueError(
+            f"the area of a query has at most {MAX_QUERY_AREA_POSITIONS:,} positions; simplify its "
+            "outline"
+        )
+    return polygons
+
+
 class SearchFilterParameters(SpatiotemporalParameters):
     """Search filter fields; all are optional."""
 
+    polygon: Annotated[AreaField, AfterValidator(_check_area_size)] | None = Field(
+        default=None,
+        description="GeoJSON Polygon, MultiPolygon, Feature or FeatureCollection with polygons, "
+        "holes included; a position must be inside one of them. Rings are closed, planar in "
+        f"degrees, and have at most {MAX_QUERY_AREA_POSITIONS:,} positions together.",
+        examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
+    )
     source_kinds: Annotated[
         list[SourceKind],
         BeforeValidator(_split_list),
@@ -94,6 +116,11 @@ class LocateForm(SearchFilterParameters):
             description="`matches`: also return the positions of the inliers in both images.",
         ),
     ]
+    keep: bool = Field(
+        default=False,
+        description="Keep the answer for a limited time: point, radius, probability, bundle and "
+        "time, never the photo. Allowed by `PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS`.",
+    )
 
 
 class SimilarForm(SearchFilterParameters):

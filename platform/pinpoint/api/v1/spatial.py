@@ -1,4 +1,4 @@
-"""`/v1/neighbors`, `/v1/coverage` and `/v1/gaps`: spatial questions about the gallery."""
+"""`/v1/neighbors`, `/v1/coverage` and `/v1/gaps`: spatial queries about the gallery."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pinpoint.errors import BadRequestError
 from pinpoint.iteration import batched
 from pinpoint.records import Caller, CellFilter, Point, PointNeighbor, SourceKind
 
-router = APIRouter(prefix="/v1", tags=["spatial questions"])
+router = APIRouter(prefix="/v1", tags=["spatial queries"])
 
 _RESULTS_PER_CHUNK: Final = 200
 _PROBLEMS: Final = problems.problem_responses(400, 401, 403, 404, 422, 503)

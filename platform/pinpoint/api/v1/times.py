@@ -65,14 +65,19 @@ def parse_interval(text: str) -> TimeInterval:
     if all(bound in _OPEN_ENDS for bound in bounds):
         raise ValueError("an interval needs a start or an end: start/end, start/.. or ../end")
     start, end = (
-        None if bound in _OPEN_ENDS else _parse_rfc_3339(bound) for bound in (bounds[0], bounds[-1])
+        None if bound in _OPEN_ENDS else parse_time(bound) for bound in (bounds[0], bounds[-1])
     )
     if start is not None and end is not None and end < start:
         raise ValueError("the end of an interval must not be before its start")
     return TimeInterval(start=start, before=None if end is None else _next_instant(end))
 
 
-def _parse_rfc_3339(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
+    """Parse a time of RFC 3339; year 0 becomes the first time of year 1.
+
+    Raises:
+        ValueError: The text is no such time.
+    """
     if not _RFC_3339.fullmatch(text):
         raise ValueError(
             f"{text[:40]!r} is not a time of RFC 3339 with seconds and time zone, such as "

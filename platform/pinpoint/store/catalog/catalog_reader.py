@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +22,12 @@ from pinpoint.records import (
     ImageFilter,
     ImageLabel,
     ImagePosition,
+    KeptQuery,
     Point,
     Source,
     SourceKind,
 )
-from pinpoint.store.catalog import image_listing, neighbors
+from pinpoint.store.catalog import image_listing, kept_queries, neighbors
 from pinpoint.store.catalog.gallery_samples import GallerySampleReader
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_source
@@ -239,7 +241,7 @@ class Reader(GallerySampleReader):
         return [to_image(row) for row in self._connection.execute(statement)]
 
     def image_labels(self, ids: Sequence[UUID]) -> dict[UUID, ImageLabel]:
-        """File name, source and position of images; missing images are omitted."""
+        """File name, source, license and position of images; missing images are omitted."""
         if not ids:
             return {}
         rows = self._connection.execute(
@@ -247,14 +249,30 @@ class Reader(GallerySampleReader):
                 visible_images.c.id,
                 visible_images.c.file_name,
                 visible_images.c.source,
+                visible_images.c.license,
+                visible_images.c.attribution,
                 visible_images.c.lat,
                 visible_images.c.lon,
             ).where(self._in_organization(visible_images), is_any_of(visible_images.c.id, ids))
         )
         return {
-            id_: ImageLabel(file_name=file_name, source=source, point=Point(lat, lon))
-            for id_, file_name, source, lat, lon in rows
+            row.id: ImageLabel(
+                file_name=row.file_name,
+                source=row.source,
+                license=row.license,
+                attribution=row.attribution,
+                point=Point(row.lat, row.lon),
+            )
+            for row in rows
         }
+
+    def kept_queries(
+        self, *, limit: int, before: tuple[datetime, UUID] | None = None
+    ) -> list[KeptQuery]:
+        """Answers that callers asked to keep, newest first, without expired ones."""
+        return kept_queries.list_kept_queries(
+            self._connection, self._organization_id, limit=limit, before=before
+        )
 
     def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:
         """For each image, the other images of identical bytes (and face), by source name and id."""

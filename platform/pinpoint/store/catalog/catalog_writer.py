@@ -1,11 +1,11 @@
-"""Write access to one organization's rows and to the audit log of its queries.
+"""Write access to one organization's rows and to the audit log of its queries and exports.
 
 The resulting jobs are sent after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,11 +17,13 @@ from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
 from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
+    Answer,
     Batch,
     CorrectionResult,
     Image,
     ImageCorrection,
     ImageUpdate,
+    KeptQuery,
     NewItem,
     OriginalsPolicy,
     Source,
@@ -29,7 +31,7 @@ from pinpoint.records import (
     SourceRoot,
     limits,
 )
-from pinpoint.store.catalog import corrections
+from pinpoint.store.catalog import corrections, kept_queries
 from pinpoint.store.catalog.bulk_corrections import correct_images
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
@@ -348,6 +350,41 @@ class Writer(Reader):
                 for photo_sha256 in hashes or [None]
             ],
         )
+
+    def log_export(
+        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
+    ) -> None:
+        """Write the audit log of one export.
+
+        Args:
+            key_id: API key of the caller; None for the operator.
+            num_rows: Number of rows that were sent.
+            image_filter: Format and filter as JSON values.
+        """
+        self._connection.execute(
+            insert(audit_log).values(
+                id=uuid4(),
+                organization_id=self._organization_id,
+                key_id=key_id,
+                operation="export",
+                num_rows=num_rows,
+                image_filter=dict(image_filter),
+            )
+        )
+
+    def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
+        """Keep an answer that has a point, without its photo, until it expires."""
+        return kept_queries.keep_query(
+            self._connection, self._organization_id, answer, retention_days
+        )
+
+    def delete_kept_query(self, query_id: UUID) -> None:
+        """Delete a kept query.
+
+        Raises:
+            NotFoundError: It does not exist, or it is expired.
+        """
+        kept_queries.delete_kept_query(self._connection, self._organization_id, query_id)
 
 
 def _check_texts(**texts: str | None) -> None:

@@ -56,15 +56,27 @@ def spatial_index(kind: SourceKind) -> Index:
     )
 
 
+COLLECTION_ID: Final = """
+overlay(overlay(md5(source_id::text || CASE
+    WHEN sequence <> '' THEN '/sequence/' || sequence
+    ELSE '/day/' || coalesce(((captured_at AT TIME ZONE 'UTC')::date
+                              - DATE '1970-01-01')::text, '') END)
+    PLACING '3' FROM 13) PLACING 'a' FROM 17)::uuid"""
+"""Expression of `images.collection_id`: layout of a UUID of version 3 (RFC 9562)."""
+
 GROUP_COLUMNS: Final = ("creator", "sequence", "sha256")
 """Columns of `images` with equal values for images that belong together."""
 
 
 def group_index(column: str) -> Index:
-    """Index of an organization's images by one value of a column."""
+    """Index of an organization's images by one value of a column.
+
+    The id gives the pages of a filtered layer in their order.
+    """
+    columns = (column,) if column == "sha256" else (column, "id")
     return Index(
-        f"ix_images_organization_id_{column}",
+        f"ix_images_organization_id_{'_'.join(columns)}",
         "organization_id",
-        column,
+        *columns,
         postgresql_where=text(f"{column} IS NOT NULL"),
     )

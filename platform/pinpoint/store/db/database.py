@@ -155,24 +155,32 @@ class Transactions:
         organization_id: UUID | None = None,
         *,
         read_only: bool = False,
+        snapshot: bool = False,
         role: str | None = None,
         schema: str | None = None,
+        timeout_s: float | None = None,
     ) -> Iterator[UnitOfWork]:
         """Open a transaction. Without an error it is committed, and its jobs are sent.
 
         Args:
             organization_id: Organization of all rows; None only for the owner.
             read_only: Whether PostgreSQL refuses writes.
+            snapshot: Whether all statements read one state (REPEATABLE READ); read-only as well.
             role: Role of this transaction; None keeps that of the login.
             schema: Schema of unqualified names; None keeps that of the engine.
+            timeout_s: Time limit of each statement; None keeps that of the engine. That of the
+                request applies in any case.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
-        with self._attempt(), _translate_errors(), self.engine.connect() as connection:
-            if read_only:
-                connection.execute(text("SET TRANSACTION READ ONLY"))
-            _set_session_values(connection, organization_id, role=role, schema=schema)
+        with self._attempt(), translate_errors(), self.engine.connect() as connection:
+            if read_only or snapshot:
+                level = "ISOLATION LEVEL REPEATABLE READ, " if snapshot else ""
+                connection.execute(text(f"SET TRANSACTION {level}READ ONLY"))
+            _set_session_values(
+                connection, organization_id, role=role, schema=schema, timeout_s=timeout_s
+            )
             unit = UnitOfWork(connection, organization_id)
             yield unit
             connection.commit()
@@ -192,7 +200,7 @@ class Transactions:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""
         expected = head_revision()
         try:
-            with self._attempt(), _translate_errors(), self.engine.connect() as connection:
+            with self._attempt(), translate_errors(), self.engine.connect() as connection:
                 actual = connection.execute(text("SELECT tenant.revision()")).scalar()
         except ProgrammingError:
             actual = "none"
@@ -222,7 +230,12 @@ def refuse_database() -> DatabaseUnavailableError:
 
 
 def _set_session_values(
-    connection: Connection, organization_id: UUID | None, *, role: str | None, schema: str | None
+    connection: Connection,
+    organization_id: UUID | None,
+    *,
+    role: str | None,
+    schema: str | None,
+    timeout_s: float | None,
 ) -> None:
     """Set organization, role, schema and time limit of this transaction, in one round trip."""
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
@@ -232,9 +245,9 @@ def _set_session_values(
         values["plan_cache_mode"] = "force_custom_plan"
     if schema is not None:
         values["search_path"] = f"{schema},public"
-    if deadline.current_deadline() is not None:
+    if timeout_s is not None or deadline.current_deadline() is not None:
         # The client stops waiting by itself; this also stops the statement on the server.
-        limit_ms = max(1, round(deadline.limit_timeout_s(120.0) * 1_000))
+        limit_ms = max(1, round(deadline.limit_timeout_s(timeout_s or 120.0) * 1_000))
         values["statement_timeout"] = str(limit_ms)
     if values:
         calls = ", ".join(f"set_config('{name}', :v{n}, true)" for n, name in enumerate(values))
@@ -252,7 +265,7 @@ index. psycopg files 54 ("index row size exceeds …") under OperationalError.""
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Translate driver errors about outages and invalid values; other errors are bugs and pass.
 
     Raises:

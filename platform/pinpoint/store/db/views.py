@@ -12,6 +12,7 @@ from geoalchemy2 import Geography, Geometry
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Double,
@@ -43,6 +44,8 @@ def _public_columns() -> list[Column[Any]]:
         Column("file_name", Text),
         Column("cubemap_face", Text),
         Column("panorama_id", Text),
+        # A face of a panorama whose file is kept.
+        Column("is_panorama", Boolean),
         Column("geog", Geography("POINT", srid=4326, spatial_index=False)),
         Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
         Column("lat", Double),
@@ -54,6 +57,8 @@ def _public_columns() -> list[Column[Any]]:
         Column("camera", Text),
         Column("creator", Text),
         Column("sequence", Text),
+        # `gallery/pictures.py` explains pictures and collections.
+        Column("collection_id", Uuid),
         # License of the image, or else of its source.
         Column("license", Text),
         # Attribution of the source, or else the creator.
@@ -109,6 +114,9 @@ cell_counts = Table(
     Column("license", Text),
     Column("attribution", Text),
     Column("images", Integer),
+    # Faces of panoramas whose file is kept, and those panoramas.
+    Column("panorama_faces", Integer),
+    Column("panoramas", Integer),
     Column("first_captured_at", DateTime(timezone=True)),
     Column("last_captured_at", DateTime(timezone=True)),
     # Sums of the images' positions as vectors on the unit sphere, and their direction.
@@ -121,3 +129,21 @@ cell_counts = Table(
     schema=LAYERS_SCHEMA,
 )
 """Images by H3 cell and source."""
+
+layer_queries = Table(
+    "queries",
+    _metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("created_at", DateTime(timezone=True)),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("lat", Double),
+    Column("lon", Double),
+    Column("radius_m", Double),
+    Column("probability", Double),
+    Column("calibrated", Boolean),
+    Column("abstention_reason", Text),
+    Column("bundle", Text),
+    Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
+    schema=LAYERS_SCHEMA,
+)
+"""Kept queries that have not expired."""

@@ -1,9 +1,9 @@
-"""Deletion of organizations, and of old rows of the audit log.
+"""Deletion of organizations, of old rows of the audit log, and of expired kept queries.
 
-An organization is first marked as erased: its name becomes `erased:<id>`, keys and audit rows are
-deleted, and every image gets a tombstone. The organization's row is deleted with its last
-tombstone: until then a slow writer could restore a point of it. Every step can be repeated at any
-time.
+An organization is first marked as erased: its name becomes `erased:<id>`, keys, audit rows and
+kept queries are deleted, and every image gets a tombstone. The organization's row is deleted with
+its last tombstone: until then a slow writer could restore a point of it. Every step can be repeated
+at any time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pinpoint.store.db.tables import (
     audit_log,
     batches,
     images,
+    kept_queries,
     organizations,
     source_roots,
     sources,
@@ -64,9 +65,8 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            connection.execute(
-                delete(audit_log).where(audit_log.c.organization_id == organization_id)
-            )
+            for table in (audit_log, kept_queries):
+                connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
             )
@@ -120,7 +120,7 @@ class OrganizationDeletion:
                 select(table.c.organization_id)
                 .where(table.c.organization_id == organizations.c.id)
                 .exists()
-                for table in (sources, images, tombstones, audit_log, api_keys)
+                for table in (sources, images, tombstones, audit_log, kept_queries, api_keys)
             ]
             deleted = connection.execute(
                 delete(organizations).where(_IS_ERASED, *(~rows for rows in remaining))
@@ -134,6 +134,14 @@ class OrganizationDeletion:
                 delete(audit_log).where(
                     audit_log.c.created_at < func.now() - timedelta(seconds=older_than_s)
                 )
+            )
+            return int(deleted.rowcount)
+
+    def prune_kept_queries(self) -> int:
+        """Delete expired kept queries; returns their number."""
+        with self._transactions.begin() as unit:
+            deleted = unit.connection.execute(
+                delete(kept_queries).where(kept_queries.c.expires_at <= func.now())
             )
             return int(deleted.rowcount)
 

@@ -20,7 +20,7 @@ _SPARE_ROWS: Final = 100
 """Rows read beyond a page, because some do not reach into the area."""
 
 
-def read_cells(
+def read_coverage_cells(
     connection: Connection, cell_filter: CellFilter, *, limit: int, after_cell: str | None = None
 ) -> list[CoverageCell]:
     """Read a page of cells with images, ordered by id.

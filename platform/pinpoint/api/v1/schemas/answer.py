@@ -18,9 +18,18 @@ from pinpoint.api.v1.schemas.basics import (
     make_thumbnail_url,
 )
 from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut
+from pinpoint.api.v1.schemas.kept_queries import KeptQueryOut
 from pinpoint.api.v1.schemas.posterior import CredibleDiscOut, PosteriorOut, describe_calibration
 from pinpoint.api.v1.schemas.verification import MatchOut, VerificationThresholdOut
-from pinpoint.records import Answer, Hit, ImageLabel, Point, RankedCoordinate, SimilarResult
+from pinpoint.records import (
+    Answer,
+    Hit,
+    ImageLabel,
+    KeptQuery,
+    Point,
+    RankedCoordinate,
+    SimilarResult,
+)
 from pinpoint.search.verifier import order_matches
 
 
@@ -104,6 +113,9 @@ class AnswerOut(BaseModel):
         description="Reason why an available reranker did not run."
     )
     index: IndexOut
+    kept_query: KeptQueryOut | None = Field(
+        description="With keep=true: what is kept of this answer; null without a point."
+    )
     timings_ms: dict[str, float]
 
     @classmethod
@@ -114,6 +126,7 @@ class AnswerOut(BaseModel):
         names: Mapping[UUID, ImageLabel] = MappingProxyType({}),
         *,
         with_matches: bool = False,
+        kept_query: KeptQuery | None = None,
     ) -> AnswerOut:
         """Convert an answer with its `top` candidates.
 
@@ -122,6 +135,7 @@ class AnswerOut(BaseModel):
             top: Maximum number of candidates or coordinates.
             names: Labels of the images in `list_image_ids`.
             with_matches: Whether to include the positions of the inliers.
+            kept_query: What is kept of the answer, if its caller asked to keep it.
         """
         labels = Labels(names, _shown_points(answer, top))
         cited: dict[str, list[CitationOut]] = {}
@@ -163,6 +177,7 @@ class AnswerOut(BaseModel):
             ranker=answer.ranker,
             ranker_fallback_reason=answer.ranker_fallback_reason,
             index=IndexOut(engine=answer.index_engine, build=answer.index_build),
+            kept_query=None if kept_query is None else KeptQueryOut.of(kept_query),
             timings_ms=dict(answer.timings_ms),
         )
 

@@ -69,6 +69,8 @@ class Labels:
         return {
             "file_name": None if label is None else label.file_name,
             "source": None if label is None else label.source,
+            "license": None if label is None else label.license,
+            "attribution": None if label is None else label.attribution,
             "nearest_place": self._places.get(image_id),
         }
 
@@ -81,6 +83,8 @@ class LabeledOut(BaseModel):
         "since the search."
     )
     source: str | None = Field(description="Name of its source; null like `file_name`.")
+    license: str | None
+    attribution: str | None
     nearest_place: NearestPlaceOut | None
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import numpy as np
 import shapely
 from pydantic import BaseModel, Field
+from shapely import Polygon
 
 from pinpoint.geo.hdr import contains_positions, outline_boxes
 from pinpoint.records import Answer, CredibleRegion, Posterior
@@ -125,7 +126,7 @@ class PosteriorOut(BaseModel):
 def merge_boxes(
     boxes: Sequence[tuple[float, float, float, float]],
 ) -> list[list[list[tuple[float, float]]]]:
-    """Merge boxes to polygons: exteriors counterclockwise, holes clockwise (RFC 7946, 3.1.6)."""
+    """Merge boxes to polygons, as coordinates of a MultiPolygon (RFC 7946)."""
     # Uses only the borders: a union of hundreds of boxes is slower than their computation.
     box_array = np.array(boxes).reshape(-1, 4)
     lines = shapely.linestrings(outline_boxes(box_array)[..., ::-1])
@@ -133,7 +134,13 @@ def merge_boxes(
     inside = contains_positions(
         box_array, shapely.get_coordinates(shapely.point_on_surface(faces))[:, ::-1]
     )
-    polygons = shapely.orient_polygons(faces[inside], exterior_cw=False)
+    return list_polygon_coordinates(faces[inside].tolist())
+
+
+def list_polygon_coordinates(
+    polygons: Sequence[Polygon],
+) -> list[list[list[tuple[float, float]]]]:
+    """Return MultiPolygon coordinates: exteriors counterclockwise, holes clockwise (3.1.6)."""
     return [
         [
             [
@@ -142,5 +149,5 @@ def merge_boxes(
             ]
             for ring in (polygon.exterior, *polygon.interiors)
         ]
-        for polygon in polygons.tolist()
+        for polygon in shapely.orient_polygons(polygons, exterior_cw=False).tolist()
     ]

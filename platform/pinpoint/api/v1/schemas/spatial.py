@@ -1,4 +1,4 @@
-"""Wire schemas of spatial questions: neighbors of points, coverage, gaps."""
+"""Wire schemas of spatial queries: neighbors of points, coverage, gaps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinpoint.api.v1.schemas.images import PageLink
 from pinpoint.api.v1.spatiotemporal_parameters import AreaField, BoxField
 from pinpoint.records import COVERAGE_RESOLUTIONS, SourceKind
 
-MAX_POINTS: Final = 10_000
+MAX_NEIGHBOR_POINTS: Final = 10_000
 MAX_NEIGHBORS: Final = 200_000
 """Maximum of points times `limit_per_kind`."""
 
@@ -25,7 +25,7 @@ class NeighborsIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     points: Annotated[list[LatLon], FailFast()] = Field(
-        min_length=1, max_length=MAX_POINTS, examples=[[{"lat": 48.8566, "lon": 2.3522}]]
+        min_length=1, max_length=MAX_NEIGHBOR_POINTS, examples=[[{"lat": 48.8566, "lon": 2.3522}]]
     )
     radius_m: float = Field(
         default=250.0, gt=0, le=50_000, description="Maximum geodesic distance in meters."

@@ -1,11 +1,12 @@
-"""Methods of the client for spatial questions: neighbors of points, coverage and gaps."""
+"""Methods of the client for spatial queries: neighbors of points, coverage and gaps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
-from pinpoint.client.transport import HttpTransport, Json
+from pinpoint.client.transport import HttpTransport, Json, to_path_segment
 from pinpoint.iteration import batched
 
 _GEOJSON: Final = "application/geo+json"
@@ -13,10 +14,25 @@ _POINTS_PER_REQUEST: Final = 10_000
 _NEIGHBORS_PER_REQUEST: Final = 200_000
 
 
-class SpatialQuestions:
-    """Part of `Client`: questions about positions instead of photos."""
+class SpatialQueries:
+    """Part of `Client`: queries for positions instead of photos."""
 
     _transport: HttpTransport
+
+    def neighbors(
+        self,
+        image_id: str | UUID,
+        *,
+        radius_m: float = 250.0,
+        source_kinds: Sequence[str] = (),
+        limit: int = 20,
+    ) -> list[Json]:
+        """List images near an image with `distance_m`, nearest first."""
+        query = {"radius_m": radius_m, "source_kind": list(source_kinds) or None, "limit": limit}
+        neighbors: list[Json] = self._transport.call(
+            "GET", f"/v1/images/{to_path_segment(image_id)}/neighbors", query=query
+        )["neighbors"]
+        return neighbors
 
     def neighbors_of_points(
         self,
