@@ -140,7 +140,8 @@ def test_read_manifest_export_reads_fields_and_attributes(tmp_path: Path) -> Non
     head = "id,source_kind,external_id,cubemap_face,panorama_id,lat,lon,heading_deg,position_source"
     (tmp_path / "export.csv").write_text(
         f"{head},sha256,uri,attributes\n"
-        f'1,photo,in/a.jpg,,,48.85,2.35,10,exif,aa,{uri},"{{""time_zone"": ""+02:00"", ""n"": 2}}"\n'
+        f"1,photo,in/a.jpg,,,48.85,2.35,10,exif,aa,{uri},"
+        '"{""time_zone"": ""+02:00"", ""n"": 2}"\n'
         f"2,photo,in/p.jpg,front,in/p.jpg,48.85,2.35,90,exif,bb,{uri},\n"
         f"3,photo,in/p.jpg,right,in/p.jpg,48.85,2.35,180,exif,bb,{uri},\n"
     )
