@@ -208,6 +208,17 @@ def test_read_corrections_table_reports_each_row(tmp_path):
     assert messages[0].startswith("row 3: ")
 
 
+def test_read_corrections_edited_export_has_ids(tmp_path):
+    head = "id,source,source_kind,external_id,lat,lon,position_source,sha256,uri,attributes"
+    image_id = uuid4()
+    (tmp_path / "export.csv").write_text(
+        f'{head}\n{image_id},walk,photo,in/a.jpg,1,2,exif,aa,file:///gone.jpg,"{{}}"\n'
+    )
+    (row,) = read_corrections(tmp_path / "export.csv", *READ)
+    assert isinstance(row, CorrectionRow)
+    assert to_request_row(row) == {"id": str(image_id), "lat": 1.0, "lon": 2.0}
+
+
 def test_read_corrections_vector_file_with_source_option(tmp_path):
     columns = {"external_id": ["x/a", "x/b"], "creator": ["me", None]}
     path = write_vector_file(tmp_path / "fix.gpkg", "EPSG:3857", columns=columns)

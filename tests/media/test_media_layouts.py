@@ -134,6 +134,26 @@ def test_read_manifest_osv_has_license_and_time(tmp_path: Path) -> None:
     assert row.metadata_override.attributes["drive_side"] == "1"
 
 
+def test_read_manifest_export_reads_fields_and_attributes(tmp_path: Path) -> None:
+    (tmp_path / "p.jpg").write_bytes(photo())
+    uri = (tmp_path / "p.jpg").as_uri()
+    head = "id,source_kind,external_id,cubemap_face,panorama_id,lat,lon,heading_deg,position_source"
+    (tmp_path / "export.csv").write_text(
+        f"{head},sha256,uri,attributes\n"
+        f"1,photo,in/a.jpg,,,48.85,2.35,10,exif,aa,{uri},"
+        '"{""time_zone"": ""+02:00"", ""n"": 2}"\n'
+        f"2,photo,in/p.jpg,front,in/p.jpg,48.85,2.35,90,exif,bb,{uri},\n"
+        f"3,photo,in/p.jpg,right,in/p.jpg,48.85,2.35,180,exif,bb,{uri},\n"
+    )
+    rows = [
+        r for r in read_manifest(tmp_path / "export.csv", SETTINGS) if isinstance(r, ManifestRow)
+    ]
+    assert [row.external_id for row in rows] == ["in/a.jpg", "in/p.jpg", "in/p.jpg"]
+    assert rows[0].metadata_override.attributes == {"time_zone": "+02:00", "n": 2}
+    assert [row.metadata_override.heading_deg for row in rows] == [10, 90, None]
+    assert {row.metadata_override.panorama_id for row in rows} == {None}
+
+
 def test_read_manifest_flickr_without_position_keeps_the_file(tmp_path: Path) -> None:
     (tmp_path / "498232_abd.jpg").write_bytes(photo())
     first, second = read_case(tmp_path, "Flickr")

@@ -1,4 +1,4 @@
-"""Layouts of known data sets: OSV-5M, MP-16, YFCC100M and Flickr, recognized by their columns.
+"""Layouts of known tables: exports, OSV-5M, MP-16, YFCC100M and Flickr, recognized by columns.
 
 A layout adds meanings to names that are ambiguous elsewhere, and finds the files of rows that give
 only an id. A meaning from `--column` has precedence.
@@ -6,6 +6,7 @@ only an id. A meaning from `--column` has precedence.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -54,6 +55,10 @@ class DatasetLayout:
     file_names: tuple[str, ...] = ()
     """Columns whose cells are names of files without a suffix, for tables without a column
     `file`."""
+    ignored: frozenset[str] = frozenset()
+    """Columns whose values are derived from the file or belong to another gallery."""
+    attributes: str | None = None
+    """Column with further attributes, as a JSON object."""
     convert: Callable[[dict[str, Any], RowCells], None] | None = None
     """Changes the values of a row (column → cell), given all of its cells."""
 
@@ -76,6 +81,18 @@ def list_file_candidates(layout: DatasetLayout, cells: RowCells) -> tuple[str, .
     return tuple(stems)
 
 
+def select_attributes(layout: DatasetLayout, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a row without those that its layout ignores, and with those in JSON."""
+    selected: dict[str, Any] = {}
+    for name, value in attributes.items():
+        key = normalize_name(name)[0]
+        if key == layout.attributes:
+            selected |= _parse_attributes(value)
+        elif key not in layout.ignored:
+            selected[name] = value
+    return selected
+
+
 def is_yfcc_row(cells: list[str]) -> bool:
     """Whether a row is one of `yfcc100m_dataset`, which has no header."""
     return (
@@ -84,6 +101,24 @@ def is_yfcc_row(cells: list[str]) -> bool:
         and cells[22] in ("0", "1")
         and "@N" in cells[1]
     )
+
+
+def _parse_attributes(value: object) -> dict[str, Any]:
+    """The entries of a JSON object; empty for any other text."""
+    try:
+        document = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _convert_export(values: dict[str, Any], cells: RowCells) -> None:
+    face = cells.get("cubemapface")
+    if is_missing(face):
+        return
+    # The faces are cut from the file again. That in front has the heading of the panorama.
+    for name in ("panorama", "field_of_view_deg", *(() if face == "front" else ("heading_deg",))):
+        values[name] = None
 
 
 def _convert_osv(values: dict[str, Any], cells: RowCells) -> None:
@@ -111,6 +146,17 @@ def _convert_flickr(values: dict[str, Any], cells: RowCells) -> None:
 
 
 LAYOUTS: Final = (
+    DatasetLayout(
+        name="Pinpoint export",
+        required=frozenset({"externalid", "sourcekind", "positionsource", "sha256", "uri"}),
+        ignored=frozenset(
+            {"id", "source", "sourcekind", "cubemapface", "camera", "attribution", "positionsource"}
+            | {"timesource", "sha256", "sizebytes", "format", "widthpx", "heightpx", "cellr9"}
+            | {"state", "version", "createdat", "updatedat"}
+        ),
+        attributes="attributes",
+        convert=_convert_export,
+    ),
     DatasetLayout(
         name="OSV-5M",
         required=frozenset({"id", "latitude", "longitude", "capturedat", "landcover", "driveside"}),

@@ -66,9 +66,9 @@ def names_files(path: Path) -> bool:
                 return True
         else:
             table = open_manifest(path, MediaSettings(), ReadOptions(), has_files=True)
-            if table.layout is not None:
-                return True
             names = list(table.columns.names)
+            if table.layout is not None or find_layout(names) is not None:
+                return True
     except (OSError, PinpointError, csv.Error):
         return False
     return any(find_column(name) == "file" for name in names)

@@ -18,6 +18,7 @@ from pinpoint.media.manifests.layouts import (
     find_layout,
     is_yfcc_row,
     list_file_candidates,
+    select_attributes,
 )
 from pinpoint.media.manifests.manifest_rows import ManifestTable, RawRow
 from pinpoint.records import Rejected
@@ -77,7 +78,8 @@ def resolve_header(
         )
     if len(head) > MAX_COLUMNS:
         raise BadManifestError(f"{path.name} has {len(head)} columns; at most {MAX_COLUMNS}")
-    layout = find_layout(head)
+    # A layout says where files are, and which columns of a file are not kept.
+    layout = None if has_files else find_layout(head)
     meanings = dict(requested)
     if layout is not None:
         for name in head:
@@ -114,6 +116,7 @@ def make_row(
         by_key = {
             normalize_name(name)[0]: cell for name, cell in zip(columns.names, cells, strict=False)
         }
+        attributes = select_attributes(layout, attributes)
         if layout.convert is not None:
             layout.convert(values, by_key)
         if "file" not in columns.understood:

@@ -21,8 +21,8 @@ from pinpoint.media.vector_files.formats import REFUSED, find_format
 from pinpoint.media.vector_files.reader import open_batches
 from pinpoint.parent_death import prepare_death_signal
 
-MAX_BATCH_BYTES: Final = 64_000_000
-"""Maximum size of the values of `BATCH_ROWS` rows, which the parent holds in memory."""
+_MAX_BATCH_BYTES: Final = 64_000_000
+"""Maximum size of the values of one batch, which the parent holds in memory."""
 
 
 def main() -> int:
@@ -37,8 +37,8 @@ def main() -> int:
             pa.ipc.new_stream(sys.stdout.buffer, schema) as writer,
         ):
             for batch in batches:
-                if batch.nbytes > MAX_BATCH_BYTES:
-                    return _refuse(f"{path.name} has values of over {MAX_BATCH_BYTES} bytes")
+                if batch.nbytes > _MAX_BATCH_BYTES:
+                    return _refuse(f"{path.name} has values of over {_MAX_BATCH_BYTES} bytes")
                 writer.write_batch(batch)
     except PinpointError as error:
         named = path.name in error.message

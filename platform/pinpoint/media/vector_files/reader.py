@@ -30,7 +30,7 @@ from pinpoint.media.vector_files.formats import (
 )
 from pinpoint.media.vector_files.geoparquet import open_geoparquet
 
-BATCH_ROWS: Final = 8_192
+_BATCH_ROWS: Final = 8_192
 """Rows of one batch; limits the memory of both processes."""
 MAX_LAYERS: Final = 64
 _POINT, _MULTIPOINT = 0, 4
@@ -60,7 +60,7 @@ def open_batches(
             reference system.
     """
     if file_format.driver is None:
-        with open_geoparquet(path, BATCH_ROWS) as (schema, geometry, system, batches):
+        with open_geoparquet(path, _BATCH_ROWS) as (schema, geometry, system, batches):
             fields = [field for field in schema if field.name != geometry]
             schema = _extend_schema(fields, has_geometry=geometry is not None)
             yield schema, _add_positions(batches, schema, fields, geometry, system)
@@ -69,7 +69,7 @@ def open_batches(
     source = pyogrio.raw.open_arrow(
         str(path),
         layer=layer,
-        batch_size=BATCH_ROWS,
+        batch_size=_BATCH_ROWS,
         use_pyarrow=True,
         datetime_as_string=True,
         return_fids=False,

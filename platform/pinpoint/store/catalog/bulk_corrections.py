@@ -6,11 +6,31 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    Uuid,
+    and_,
+    cast,
+    column,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+    values,
+)
 
 from pinpoint.errors import BadRequestError
 from pinpoint.records import CorrectionResult, ImageCorrection, Layer, LayerName, limits
-from pinpoint.store.catalog.corrections import apply_update, check_layers, write_layers
+from pinpoint.store.catalog.corrections import (
+    apply_update,
+    check_layers,
+    compute_columns,
+    mark_changed,
+)
 from pinpoint.store.catalog.layer_json import layers_of_row
 from pinpoint.store.db.rows import is_any_of
 from pinpoint.store.db.tables import images, sources
@@ -56,9 +76,37 @@ def correct_images(
         results.append(_apply_correction(correction, image_ids, current))
     changed = sorted(image_id for image_id in stored if current[image_id] != stored[image_id])
     panoramas = {row.id: row.panorama_id for row in rows}
-    for image_id in changed:
-        write_layers(connection, image_id, current[image_id], panoramas[image_id])
+    _write_columns(
+        connection,
+        {image_id: compute_columns(current[image_id], panoramas[image_id]) for image_id in changed},
+    )
     return results, changed
+
+
+def _write_columns(connection: Connection, rows: dict[UUID, dict[str, Any]]) -> None:
+    """Write the derived columns of images in one statement.
+
+    The triggers that count images of cells run once for each statement, so one statement for each
+    image takes 20 times longer.
+    """
+    if not rows:
+        return
+    names = list(next(iter(rows.values())))
+    corrected = values(
+        column("id", Uuid),
+        *(column(name, Text if name == "geog" else images.c[name].type) for name in names),
+        name="corrected",
+    ).data([(image_id, *(row[name] for name in names)) for image_id, row in rows.items()])
+    new_values = {
+        # A column of VALUES without any value has the type text.
+        name: func.ST_GeogFromText(corrected.c.geog)
+        if name == "geog"
+        else cast(corrected.c[name], images.c[name].type)
+        for name in names
+    }
+    connection.execute(
+        update(images).where(images.c.id == corrected.c.id).values(**new_values, **mark_changed())
+    )
 
 
 def _lock_images(
@@ -132,9 +180,9 @@ def _apply_correction(
 
 def _check_texts(correction: ImageCorrection) -> None:
     """Raise `BadRequestError` for a text that does not fit its column."""
-    for column in ("creator", "sequence", "license"):
+    for name in ("creator", "sequence", "license"):
         try:
-            limits.check_text(column, getattr(correction.update, column))
+            limits.check_text(name, getattr(correction.update, name))
         except limits.UnstorableError as error:
             raise BadRequestError(error.detail, reason=error.reason) from error
 

@@ -47,7 +47,11 @@ def correct_image(
         raise NotFoundError(f"no image {image_id}")
     layers = correct_layers(layers_of_row(row), image_update)
     check_layers(layers)
-    write_layers(connection, image_id, layers, row.panorama_id)
+    connection.execute(
+        update(images)
+        .where(images.c.id == image_id)
+        .values(**compute_columns(layers, row.panorama_id), **mark_changed())
+    )
 
 
 def check_layers(layers: Layers) -> None:
@@ -60,14 +64,10 @@ def check_layers(layers: Layers) -> None:
         )
 
 
-def write_layers(
-    connection: Connection, image_id: UUID, layers: Layers, panorama_id: str | None
-) -> None:
-    """Write the layers of an image and the columns derived from them; the version increases.
+def compute_columns(layers: Layers, panorama_id: str | None) -> dict[str, Any]:
+    """Columns of `images` that are derived from the layers of an image.
 
     Args:
-        connection: Connection of the unit of work, which holds the lock of the row.
-        image_id: Id of the image.
         layers: They have a position (`check_layers`).
         panorama_id: Of the row, for images whose layers have none.
     """
@@ -76,16 +76,16 @@ def write_layers(
         raise ValueError("an image needs a position")
     values = columns_of(layers, merged.position, merged)
     values["panorama_id"] = merged.panorama_id or panorama_id
-    connection.execute(
-        update(images)
-        .where(images.c.id == image_id)
-        .values(
-            **values,
-            state=case((images.c.state == "indexed", "pending"), else_=images.c.state),
-            version=images.c.version + 1,
-            updated_at=func.now(),
-        )
-    )
+    return values
+
+
+def mark_changed() -> dict[str, Any]:
+    """Columns that each correction sets: the version increases, and the image becomes pending."""
+    return {
+        "state": case((images.c.state == "indexed", "pending"), else_=images.c.state),
+        "version": images.c.version + 1,
+        "updated_at": func.now(),
+    }
 
 
 def correct_layers(
