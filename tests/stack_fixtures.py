@@ -17,6 +17,7 @@ from media.pictures import exif, noise, saved
 from pinpoint import jobs
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
+from pinpoint.ingest.gallery_files import GalleryFiles
 from pinpoint.ingest.gallery_pixels import StoredPixels
 from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.matching_handle import MatchingHandle
@@ -86,6 +87,9 @@ class ServiceHarness:
             blobs=self.blobs,
             features=self.features,
             threads=1,
+        )
+        self.gallery_files = GalleryFiles(
+            self.blobs, self.components.decoder, self.settings.media.max_bytes
         )
         self.threshold = VerificationThreshold()
         self.verifier = Verifier(

@@ -60,7 +60,7 @@ def setting_groups() -> list[Any]:
         group
         for group in vars(settings).values()
         if isinstance(group, type)
-        and group.__module__ == settings.__name__
+        and group.__module__.startswith("pinpoint.")
         and getattr(group, "model_fields", None)
     ]
 

@@ -75,6 +75,13 @@ CREATE TABLE images (
     camera text,
     creator text,
     sequence text,
+    -- Layout of a UUID of version 3 (RFC 9562). Days are counted from 1970-01-01, UTC.
+    collection_id uuid GENERATED ALWAYS AS (
+        overlay(overlay(md5(source_id::text || CASE
+            WHEN sequence <> '' THEN '/sequence/' || sequence
+            ELSE '/day/' || coalesce(((captured_at AT TIME ZONE 'UTC')::date
+                                      - DATE '1970-01-01')::text, '') END)
+            PLACING '3' FROM 13) PLACING 'a' FROM 17)::uuid) STORED,
     license text,
     position_source text NOT NULL,
     time_source text,
@@ -108,7 +115,9 @@ CREATE TABLE images (
 );
 
 CREATE INDEX ix_images_geog ON images USING gist (geog);
-CREATE INDEX ix_images_geom ON images USING gist (geom);
+-- With the organization first: else the planner combines an index of positions with one that has all
+-- images of the organization. Measured with a million images: 7,500 pages for a tile, now 140.
+CREATE INDEX ix_images_organization_id_geom ON images USING gist (organization_id, geom);
 CREATE INDEX ix_images_near_photo ON images USING gist (organization_id, geog)
     WHERE source_kind = 'photo' AND state = 'indexed';
 CREATE INDEX ix_images_near_street ON images USING gist (organization_id, geog)
@@ -127,6 +136,11 @@ CREATE INDEX ix_images_organization_id_camera ON images (organization_id, camera
     WHERE camera IS NOT NULL;
 CREATE INDEX ix_images_attributes ON images USING gin (attributes jsonb_path_ops);
 CREATE INDEX ix_images_modified_xid ON images (modified_xid);
+-- The items of a collection in the order of their capture, and collections page by page.
+CREATE INDEX ix_images_collection_items ON images
+    (organization_id, collection_id, coalesce(captured_at, 'infinity'::timestamptz),
+     external_id COLLATE "C", id)
+    WHERE state <> 'deleted';
 -- A path of 4,096 bytes gives a URI of 12 kB; a b-tree entry is limited to 2.7 kB. A hash index
 -- stores no text, and URIs are only compared for equality.
 CREATE INDEX ix_images_uri ON images USING hash (uri);
@@ -144,6 +158,7 @@ CREATE INDEX ix_images_organization_id_source_kind_id ON images
     (organization_id, source_kind, id);
 CREATE INDEX ix_images_organization_id_sha256 ON images (organization_id, sha256)
     WHERE sha256 IS NOT NULL;
+CREATE INDEX ix_images_collection_id_captured_at ON images (collection_id, captured_at);
 CREATE INDEX ix_images_not_indexed ON images (state) WHERE state <> 'indexed';
 
 CREATE TABLE thumbnails (
@@ -188,6 +203,8 @@ CREATE TABLE cell_stats (
     -- Bits 52 to 55 of an H3 id.
     resolution smallint GENERATED ALWAYS AS (((cell >> 52) & 15)::smallint) STORED,
     images integer NOT NULL,
+    panorama_faces integer NOT NULL,
+    panoramas integer NOT NULL,
     first_captured_at timestamptz,
     last_captured_at timestamptz,
     x_sum double precision NOT NULL,
@@ -286,8 +303,10 @@ CREATE TABLE audit_log (
     key_id uuid,
     operation text NOT NULL,
     photo_sha256 bytea,
-    bundle text NOT NULL,
+    bundle text,
     index_build text,
+    num_rows bigint,
+    image_filter jsonb,
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_audit_log PRIMARY KEY (id),
     CONSTRAINT fk_audit_log_organization_id FOREIGN KEY (organization_id)

@@ -99,9 +99,10 @@ BEGIN
     DELETE FROM cell_stats n
      USING unnest(touched_cells, touched_sources) AS t(cell, source_id)
      WHERE n.cell = t.cell AND n.source_id = t.source_id;
-    INSERT INTO cell_stats (cell, source_id, organization_id, images, first_captured_at,
-                            last_captured_at, x_sum, y_sum, z_sum)
-    SELECT t.cell, t.source_id, t.org, count(*), min(i.captured_at), max(i.captured_at),
+    INSERT INTO cell_stats (cell, source_id, organization_id, images, panorama_faces,
+                            panoramas, first_captured_at, last_captured_at, x_sum, y_sum, z_sum)
+    SELECT t.cell, t.source_id, t.org, count(*), count(i.cubemap_face),
+           count(*) FILTER (WHERE i.cubemap_face = 'front'), min(i.captured_at), max(i.captured_at),
            sum(cosd(ST_Y(i.geom)) * cosd(ST_X(i.geom))),
            sum(cosd(ST_Y(i.geom)) * sind(ST_X(i.geom))), sum(sind(ST_Y(i.geom)))
       FROM (SELECT DISTINCT ON (cell, source_id) cell, source_id, org
@@ -118,9 +119,11 @@ BEGIN
         DELETE FROM cell_stats n
          USING unnest(touched_cells, touched_sources) AS t(cell, source_id)
          WHERE n.cell = t.cell AND n.source_id = t.source_id;
-        INSERT INTO cell_stats (cell, source_id, organization_id, images, first_captured_at,
-                                last_captured_at, x_sum, y_sum, z_sum)
-        SELECT t.cell, t.source_id, t.org, sum(c.images), min(c.first_captured_at),
+        INSERT INTO cell_stats (cell, source_id, organization_id, images, panorama_faces,
+                                panoramas, first_captured_at, last_captured_at, x_sum, y_sum,
+                                z_sum)
+        SELECT t.cell, t.source_id, t.org, sum(c.images), sum(c.panorama_faces),
+               sum(c.panoramas), min(c.first_captured_at),
                max(c.last_captured_at), sum(c.x_sum), sum(c.y_sum), sum(c.z_sum)
           FROM unnest(touched_cells, touched_sources, orgs) AS t(cell, source_id, org)
           -- The next resolution, and the digits 0 to 6 at it.
@@ -141,11 +144,13 @@ SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
 BEGIN
     PERFORM lock_counters(array_agg(source_id))
        FROM (SELECT DISTINCT source_id FROM after_rows) t;
-    INSERT INTO cell_stats AS n (cell, source_id, organization_id, images, first_captured_at,
-                                 last_captured_at, x_sum, y_sum, z_sum)
+    INSERT INTO cell_stats AS n (cell, source_id, organization_id, images, panorama_faces,
+                                 panoramas, first_captured_at, last_captured_at, x_sum, y_sum,
+                                 z_sum)
     SELECT cell_parent(i.cell_r7, r.resolution), i.source_id, i.organization_id, count(*),
+           count(i.cubemap_face), count(*) FILTER (WHERE i.cubemap_face = 'front'),
            min(i.captured_at), max(i.captured_at), sum(i.x), sum(i.y), sum(i.z)
-      FROM (SELECT a.cell_r7, a.source_id, a.organization_id, a.captured_at,
+      FROM (SELECT a.cell_r7, a.source_id, a.organization_id, a.cubemap_face, a.captured_at,
                    cosd(ST_Y(a.geom)) * cosd(ST_X(a.geom)) AS x,
                    cosd(ST_Y(a.geom)) * sind(ST_X(a.geom)) AS y, sind(ST_Y(a.geom)) AS z
               FROM after_rows a
@@ -154,6 +159,8 @@ BEGIN
      GROUP BY 1, 2, 3
     ON CONFLICT (cell, source_id) DO UPDATE
        SET images = n.images + excluded.images,
+           panorama_faces = n.panorama_faces + excluded.panorama_faces,
+           panoramas = n.panoramas + excluded.panoramas,
            first_captured_at = least(n.first_captured_at, excluded.first_captured_at),
            last_captured_at = greatest(n.last_captured_at, excluded.last_captured_at),
            x_sum = n.x_sum + excluded.x_sum, y_sum = n.y_sum + excluded.y_sum,

@@ -5,10 +5,13 @@
 CREATE VIEW pinpoint.visible_images AS
 SELECT i.id, i.organization_id, i.source_id, s.name AS source, i.source_kind,
        i.external_id, substring(i.external_id COLLATE "C", '[^/]*$') AS file_name,
-       i.cubemap_face, i.panorama_id, i.geog, i.geom,
+       i.cubemap_face, i.panorama_id,
+       -- A rendition is that of one face.
+       i.cubemap_face IS NOT NULL AND s.originals <> 'rendition' AS is_panorama, i.geog, i.geom,
        public.ST_Y(i.geom) AS lat, public.ST_X(i.geom) AS lon,
        i.captured_at, i.heading_deg, i.field_of_view_deg, i.altitude_m, i.camera, i.creator,
-       i.sequence, -- The license in the photo's metadata takes precedence over that of its source.
+       i.sequence, i.collection_id,
+       -- The license in the photo's metadata takes precedence over that of its source.
        coalesce(nullif(i.license, ''), s.license) AS license,
        coalesce(nullif(s.attribution, ''), i.creator) AS attribution,
        i.position_source, i.time_source, i.warnings, i.sha256, i.size_bytes, i.format, i.width_px,
@@ -30,8 +33,8 @@ GRANT EXECUTE ON FUNCTION tenant.organization() TO pinpoint_reader;
 -- Paths of files on the server are not public, and images that failed are not in the gallery.
 CREATE VIEW layers.images AS
 SELECT id, source_id, source, source_kind, external_id, file_name, cubemap_face, panorama_id,
-       geog, geom, lat, lon, captured_at, heading_deg, field_of_view_deg, altitude_m, camera,
-       creator, sequence, license, attribution, position_source, time_source,
+       is_panorama, geog, geom, lat, lon, captured_at, heading_deg, field_of_view_deg, altitude_m,
+       camera, creator, sequence, collection_id, license, attribution, position_source, time_source,
        encode(sha256, 'hex') AS sha256, size_bytes, format, width_px, height_px,
        CASE WHEN uri NOT LIKE 'file:%' THEN uri END AS uri, cell_r5, cell_r7, cell_r9, attributes,
        state, version, created_at, updated_at
@@ -42,7 +45,10 @@ GRANT SELECT ON layers.images TO pinpoint_reader;
 -- Cells with images, by source; `store/gallery/coverage_cells.py` adds them up.
 CREATE VIEW layers.cell_counts AS
 SELECT c.cell AS cell_id, c.resolution, c.source_id, s.name AS source, s.kind AS source_kind,
-       s.license, s.attribution, c.images, c.first_captured_at, c.last_captured_at, c.x_sum,
+       s.license, s.attribution, c.images,
+       CASE WHEN s.originals <> 'rendition' THEN c.panorama_faces ELSE 0 END AS panorama_faces,
+       CASE WHEN s.originals <> 'rendition' THEN c.panoramas ELSE 0 END AS panoramas,
+       c.first_captured_at, c.last_captured_at, c.x_sum,
        c.y_sum, c.z_sum, c.geom, public.ST_Y(c.geom) AS lat, public.ST_X(c.geom) AS lon
   FROM tenant.cell_stats c
   JOIN tenant.sources s ON s.id = c.source_id;

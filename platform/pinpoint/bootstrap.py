@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import ModelMismatchError
+from pinpoint.ingest.gallery_files import GalleryFiles
 from pinpoint.ingest.gallery_pixels import StoredPixels
 from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.matching_handle import MatchingHandle
@@ -210,6 +211,8 @@ class Services:
     blobs: FolderBlobs
     jobs: CeleryQueue | BoundedSender
     decoder: ChildDecoder
+    file_decoder: ChildDecoder
+    """Children of their own, so that views of images do not delay queries."""
     matching: MatchingHandle
     verifier: Verifier
     repository: CatalogIngestRepository | None
@@ -220,6 +223,11 @@ class Services:
     training_rows: CatalogTrainingRows | None
     maintenance_stats: MaintenanceStats
     installation: Installation
+
+    @property
+    def gallery_files(self) -> GalleryFiles:
+        """Files of gallery images for users."""
+        return GalleryFiles(self.blobs, self.file_decoder, self.settings.media.max_bytes)
 
     @property
     def encoder(self) -> EncoderHandle:
@@ -269,6 +277,7 @@ class Services:
         self.verifier.close()
         self.matching.close()
         self.decoder.close()
+        self.file_decoder.close()
         self.jobs.close()
         self.database.close()
 
@@ -305,6 +314,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         blobs=blobs,
         jobs=queue,
         decoder=decoder,
+        file_decoder=ChildDecoder(settings.media, children=2),
         matching=matching,
         verifier=Verifier(
             matching,

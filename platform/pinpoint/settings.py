@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
@@ -376,7 +377,17 @@ class LogSettings(BaseSettings):
 class Settings:
     """All groups of settings, validated; read by `settings_file.load_settings()`."""
 
-    __slots__ = ("api", "encoder", "log", "matching", "media", "search", "services", "worker")
+    __slots__ = (
+        "api",
+        "encoder",
+        "export",
+        "log",
+        "matching",
+        "media",
+        "search",
+        "services",
+        "worker",
+    )
 
     def __init__(  # noqa: PLR0913 - one group each
         self,
@@ -388,6 +399,7 @@ class Settings:
         matching: MatchingSettings | None = None,
         worker: WorkerSettings | None = None,
         api: ApiSettings | None = None,
+        export: ExportSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
         self.services = services or ServiceSettings()
@@ -397,4 +409,5 @@ class Settings:
         self.matching = matching or MatchingSettings()
         self.worker = worker or WorkerSettings()
         self.api = api or ApiSettings()
+        self.export = export or ExportSettings()
         self.log = log or LogSettings()

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import pyarrow as pa
+
 from pinpoint.errors import ConflictError, NotFoundError, UnauthenticatedError
 from pinpoint.records import (
     FINAL_STATUSES,
@@ -18,8 +20,10 @@ from pinpoint.records import (
     Caller,
     Candidate,
     Citation,
+    CorrectionResult,
     CredibleDisc,
     Evidence,
+    ExportRows,
     Hit,
     Image,
     ImageLabel,
@@ -235,6 +239,25 @@ class Rows:
         )
         return self.all_images[image_id]
 
+    def update_images(self, corrections):
+        results = []
+        for correction in corrections:
+            named = [
+                stored.id
+                for stored in self.all_images.values()
+                if correction.image_id in (None, stored.id)
+                and correction.external_id in (None, stored.external_id)
+                and correction.source in (None, stored.source)
+            ]
+            for image_id in named:
+                self.update_image(image_id, correction.update)
+            results.append(
+                CorrectionResult(status="updated", image_ids=tuple(named))
+                if named
+                else CorrectionResult(status="rejected", error_code="not_found")
+            )
+        return results
+
     def delete_image(self, image_id):
         self.image(image_id)
         del self.all_images[image_id]
@@ -263,6 +286,9 @@ class Rows:
             raise NotFoundError(f"no kept query {query_id}")
         self.all_kept = remaining
 
+    def log_export(self, **fields):
+        self.audit.append({"operation": "export", **fields})
+
 
 class Database:
     def __init__(self):
@@ -280,6 +306,42 @@ class Database:
     def check(self):
         if self.broken:
             raise self.broken
+
+
+class Gallery:
+    """Counts the faces of panoramas; exports all rows; other reads need PostgreSQL."""
+
+    def __init__(self, database):
+        self.database = database
+
+    @contextmanager
+    def read(self, organization_id):
+        with self.database.read(organization_id) as rows:
+            yield SimpleNamespace(count_faces=lambda id_: self.count_faces(rows, id_))
+
+    def count_faces(self, rows, image_id):
+        face = rows.image(image_id)
+        return sum(
+            (other.source_id, other.external_id) == (face.source_id, face.external_id)
+            for other in rows.all_images.values()
+            if other.cubemap_face is not None
+        )
+
+    @contextmanager
+    def export(self, organization_id, request, limit_s):
+        with self.database.read(organization_id) as rows:
+            values = [
+                {"id": str(i.id), "lat": i.point.lat, "lon": i.point.lon, "attributes": "{}"}
+                for i in rows.all_images.values()
+            ]
+        schema = pa.schema(
+            [
+                ("id", pa.string()), ("lat", pa.float64()), ("lon", pa.float64()),
+                ("attributes", pa.string()),
+            ]
+        )  # fmt: skip
+        batches = pa.Table.from_pylist(values, schema).to_batches()
+        yield ExportRows(schema=schema, num_rows=len(values), batches=iter(batches))
 
 
 class Blobs:
@@ -309,9 +371,11 @@ class Index:
 
 
 def services(settings: Settings) -> SimpleNamespace:
+    database = Database()
     return SimpleNamespace(
         settings=settings,
-        database=Database(),
+        database=database,
+        gallery=Gallery(database),
         api_keys=Access(),
         index=Index(),
         encoder=None,

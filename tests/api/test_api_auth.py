@@ -31,6 +31,7 @@ NEEDS = [
     ("POST", f"/v1/batches/{SOME}/close", "ingest", {}),
     ("POST", f"/v1/batches/{SOME}/retry", "ingest", {}),
     ("POST", f"/v1/batches/{SOME}/cancel", "ingest", {}),
+    ("GET", "/v1/exports/images.csv", "export", {}),
     ("GET", "/v1/images", "read", {}),
     ("GET", f"/v1/images/{SOME}", "read", {}),
     ("GET", f"/v1/images/{SOME}/thumbnail", "read", {}),
@@ -68,7 +69,7 @@ def test_scope_table_has_every_secured_route(api):
     with api.http() as http:
         document = http.get("/openapi.json").json()
     secured = {
-        (method.upper(), path.replace("{source_id}", "walk"))
+        (method.upper(), path.replace("{source_id}", "walk").replace("{suffix}", "csv"))
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if operation.get("security")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 from pydantic import ValidationError
 
 from pinpoint.api.v1.schemas.catalog import ImageUpdateIn, MetadataOverrideIn
+from pinpoint.api.v1.schemas.image_metadata import ImageMetadataRowIn
 from pinpoint.records import limits
 from pinpoint.store.db.tables import images, sources
 
@@ -19,6 +22,20 @@ def test_override_with_text_over_its_limit_in_bytes_names_the_field(field):
     with pytest.raises(ValidationError, match="3000 bytes") as caught:
         MetadataOverrideIn.model_validate({field: CJK})
     assert caught.value.errors()[0]["loc"] == (field,)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {},
+        {"source": "trips"},
+        {"external_id": "a.jpg"},
+        {"id": str(UUID(int=1)), "source": "trips", "external_id": "a.jpg"},
+    ],
+)
+def test_image_metadata_row_without_one_key_is_rejected(key):
+    with pytest.raises(ValidationError, match="source and external_id"):
+        ImageMetadataRowIn.model_validate({**key, "creator": "me"})
 
 
 @pytest.mark.parametrize("form", [MetadataOverrideIn, ImageUpdateIn])

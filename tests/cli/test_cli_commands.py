@@ -16,6 +16,7 @@ from PIL import Image
 from api import memory
 from media.pictures import photo
 from pinpoint.cli import output
+from pinpoint.cli.exit_codes import FAILED_ITEMS
 from pinpoint.cli.main import main
 from pinpoint.client import Client
 
@@ -71,6 +72,7 @@ def test_ingest_folder_uploads_it_and_shows_the_batch(pinpoint, api, tmp_path):
     document = pinpoint("batches", "show", batch["id"], "--json")
     assert [item["file"] for item in document["items"]] == ["a.png", "deep/b.png"]
     assert (batch.pop("not_sent"), batch.pop("repeated"), batch.pop("manifest")) == ([], 0, None)
+    assert batch.pop("sidecars")["count"] == 0
     assert batch.pop("sidecars_not_read")["count"] == 0
     assert pinpoint("batches", "list", "--json")["batches"] == [batch]
     (line,) = pinpoint("batches", "list").out.splitlines()[1:]
@@ -101,6 +103,31 @@ def test_images_show_update_and_delete(pinpoint, api):
     missing = pinpoint("images", "show", image.id, code=66)
     assert missing.out == ""
     assert missing.err.startswith("pinpoint: ")
+
+
+def test_images_import_metadata_reports_each_row(pinpoint, api, tmp_path):
+    source = api.rows().add_source("walk", "photo")
+    image = memory.image(source)
+    api.rows().all_images[image.id] = image
+    table, report = tmp_path / "fix.csv", tmp_path / "report.csv"
+    table.write_text(
+        f"id,external_id,lat,lon,note\n{image.id},,-1,2,x\n,{image.external_id},-3,4,\n"
+        f",gone.jpg,1,2,\n{image.id},,95,2,\n"
+    )
+    arguments = ["images", "import-metadata", table, "--source", "walk", "--report", report]
+    document = pinpoint(*arguments, "--json", code=FAILED_ITEMS)
+    assert (document["rows"], document["updated"], document["rejected"]) == (4, 2, 2)
+    assert [row["error_code"] for row in document["first_rejected"]] == [
+        *("not_found", "out_of_range")
+    ]
+    assert api.rows().all_images[image.id].point.lat == -3
+    assert [line.split(",")[2] for line in report.read_text().splitlines()] == [
+        *("status", "updated", "updated", "rejected", "rejected")
+    ]
+    printed = pinpoint(*arguments, code=FAILED_ITEMS).out
+    assert "4 rows: 2 updated, 0 unchanged, 2 rejected" in printed
+    table.write_text("name,lat,lon\na,1,2\n")
+    assert "fix.csv names no images" in pinpoint(*arguments, code=65).err
 
 
 def test_images_list_prints_names_and_the_next_cursor(pinpoint, api):

@@ -12,7 +12,8 @@ import pytest
 COMMANDS = """
 up / down / status / demo / orgs create / orgs list / orgs disable / keys create / keys list
 / keys revoke / sources add / sources list / sources delete / ingest / batches list / batches show
-/ batches retry / images show / images update / images delete / validate / locate / similar
+/ batches retry / images show / images update / images import-metadata / images delete / validate
+/ locate / similar
 / index info / index rebuild / index reconcile
 """
 NAMES = [name.split() for name in " ".join(COMMANDS.split()).split("/")]

@@ -140,7 +140,8 @@ def test_ingest_options_are_sent_with_uploads_and_track_options_are_rejected(pin
     (folder / "a.jpg.supplemental-metadata.json").write_text("{}")
     options = ("--time-zone", "Asia/Tokyo", "--camera-clock-offset", "-00:00:30")
     document = pinpoint("ingest", folder, "--source", "walk", *options, "--no-manifest", "--json")
-    assert document["sidecars_not_read"]["kinds"] == {"takeout": 1, "xmp": 1}
+    assert document["sidecars"]["kinds"] == {"takeout": 1, "xmp": 1}
+    assert document["sidecars_not_read"]["count"] == 0
     (stored,) = api.rows().all_batches.values()
     metadata_overrides = [item.metadata_override for item in stored["new"]]
     assert {
@@ -148,7 +149,7 @@ def test_ingest_options_are_sent_with_uploads_and_track_options_are_rejected(pin
         for metadata_override in metadata_overrides
     } == {("Asia/Tokyo", -30.0)}
     text = pinpoint("ingest", folder, "--source", "walk", "--no-manifest").err
-    assert "2 sidecars are not read (1 XMP, 1 Google Takeout)" in text
+    assert "2 sidecars are read with the photos" in text
     refused = pinpoint("ingest", folder, "--source", "walk", "--track", "Aino", code=64)
     assert "GPX tracks are not sent" in refused.err
 
@@ -198,3 +199,22 @@ def test_ingest_requests_stay_under_the_upload_limits(tmp_path):
     ]
     twice = [Upload(name="same", path=path)] * 2
     assert [len(chunk) for chunk in split_into_requests(twice)] == [1, 1]
+
+
+def test_ingest_values_of_sidecars_yield_to_manifest(pinpoint, api, tmp_path):  # noqa: F811
+    api.rows().add_source("walk", "photo")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        picture(folder / name)
+        geo = {"latitude": 1.5, "longitude": 2.5}
+        document = {"photoTakenTime": {"timestamp": "1574598615"}, "geoData": geo}
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    manifest = tmp_path / "elsewhere.csv"
+    manifest.write_text("file,lat,lon\na.png,3,4\nb.png,,\n")
+    pinpoint("ingest", folder, "--source", "walk", "--manifest", manifest)
+    (stored,) = api.rows().all_batches.values()
+    overrides = {item.file: item.metadata_override for item in stored["new"]}
+    assert (overrides["a.png"].lat, overrides["a.png"].lon) == (3, 4)
+    assert (overrides["b.png"].lat, overrides["b.png"].lon) == (1.5, 2.5)
+    assert {override.captured_at.year for override in overrides.values()} == {2019}

@@ -44,7 +44,7 @@ def test_validate_folder_lists_photos_and_counts_other_files(pinpoint, tmp_path)
     (tmp_path / "a.jpg").write_bytes(photo())
     (tmp_path / "a.jpg.xmp").write_bytes(xmp())
     (tmp_path / "a.jpg.supplemental-metadata.json").write_text("{}")
-    (tmp_path / "mapillary_image_description.json").write_text("[]")
+    (tmp_path / "walk.kml").write_text("<kml/>")
     (tmp_path / "walk.gpx").write_bytes(render(one_track(walk(1.0, 2.0))))
     (tmp_path / "m.csv").write_text("file,lat,lon,floor\na.jpg,-33.45,-70.66,2\n")
     (tmp_path / "note.txt").write_text("hello")
@@ -61,15 +61,12 @@ def test_validate_folder_lists_photos_and_counts_other_files(pinpoint, tmp_path)
     assert document["other_files"] == {
         "tracks": {"count": 1, "names": ["walk.gpx"]},
         "manifests": {"count": 1, "names": ["m.csv"]},
-        "sidecars_not_read": {
-            "count": 3,
-            "names": [
-                "a.jpg.supplemental-metadata.json",
-                "a.jpg.xmp",
-                "mapillary_image_description.json",
-            ],
-            "kinds": {"takeout": 1, "xmp": 1, "mapillary": 1},
+        "sidecars": {
+            "count": 2,
+            "names": ["a.jpg.supplemental-metadata.json", "a.jpg.xmp"],
+            "kinds": {"takeout": 1, "xmp": 1},
         },
+        "sidecars_not_read": {"count": 1, "names": ["walk.kml"], "kinds": {"other_track": 1}},
         "other": {"count": 1, "names": ["note.txt"]},
     }
     printed = pinpoint("validate", tmp_path)
@@ -77,7 +74,8 @@ def test_validate_folder_lists_photos_and_counts_other_files(pinpoint, tmp_path)
     assert "used the manifest m.csv" in printed.out
     assert "not photos: 1 GPX file, 1 manifest, 1 other file" in printed.err
     assert (
-        "3 sidecars are not read (1 XMP, 1 Google Takeout, 1 Mapillary description)" in printed.err
+        "2 sidecars are read with the photos that they are named after (1 XMP, 1 Google Takeout)"
+        in printed.err
     )
     assert "m.csv: columns kept as attributes, without a meaning: floor" in printed.err
     plain = by_name(pinpoint("validate", tmp_path, "--no-manifest", "--json"))
@@ -171,5 +169,5 @@ def test_validate_one_photo_lists_its_sidecars(pinpoint, tmp_path):
         (tmp_path / name).write_bytes(photo())
         (tmp_path / f"{name}.xmp").write_bytes(xmp())
     document = pinpoint("validate", tmp_path / "a.jpg", "--json")
-    assert document["other_files"]["sidecars_not_read"]["names"] == ["a.jpg.xmp"]
+    assert document["other_files"]["sidecars"]["names"] == ["a.jpg.xmp"]
     json.dumps(document)

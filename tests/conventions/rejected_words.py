@@ -76,6 +76,9 @@ EXCEPTIONS: list[tuple[str, str, str]] = [
     (r"house|wall|town|bell", "platform/pinpoint/synthetic/*", "objects of the synthetic planet"),
     (r"author", "platform/pinpoint/evaluation/labels/protocols.py", "columns and people of others"),
     (r"maker", "platform/pinpoint/media/metadata/*", "manufacturers of drones, as in EXIF"),
+    (r"pictures?", "platform/pinpoint/store/gallery/pictures.py", "the term of Panoramax"),
+    (r"pictures?", "platform/pinpoint/store/db/views.py", "the term of Panoramax"),
+    (r"pictures?", "docs/how-to/panoramax-clients.md", "the term of Panoramax"),
 ]
 """Word, file pattern, and why the word is right there."""
 

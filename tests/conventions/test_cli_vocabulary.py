@@ -73,7 +73,7 @@ SHARED_MODULES = {
 """Modules of the top-level commands whose module has another name."""
 WITHOUT_JSON = {"bench"}
 """Commands that another program continues; its options decide the format."""
-SOURCE_TARGETS = {"ingest"}
+SOURCE_TARGETS = {"ingest", "images import-metadata"}
 """Commands where `--source` is the target of files; filters are `--in-source`."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -84,6 +85,28 @@ def test_field_layers_any_event_order_keeps_precedence(harness, org, photo_folde
         scenario.apply_event(event)
     scenario.check_index()
     scenario.clear_manual_values()
+
+
+def test_sidecar_and_manifest_elsewhere_are_layers_of_the_image(harness, org, tmp_path):
+    folder = tmp_path / "ground"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(plain_jpeg(1))
+    geo = {"latitude": 10.0, "longitude": 20.0}
+    (folder / "a.jpg.json").write_text(json.dumps({"geoData": geo}))
+    _, items = ingest(harness, org, folder)
+    assert items["a.jpg"].status == "indexed"
+    image = stored_image(harness, org, "ground/a.jpg")
+    assert (image.point, image.field_sources["position"]) == (Point(10, 20), "sidecar")
+    (tmp_path / "elsewhere.csv").write_text("file,lat,lon\na.jpg,11,21\n../a.jpg,1,2\n")
+    batch, _ = ingest(harness, org, folder, manifest=tmp_path / "elsewhere.csv")
+    assert (batch.updated, batch.rejected) == (1, 1)
+    image = stored_image(harness, org, "ground/a.jpg")
+    assert (image.point, image.field_sources["position"]) == (Point(11, 21), "manifest")
+    (folder / "a.jpg.json").unlink()
+    (folder / "a.jpg").write_bytes(plain_jpeg(2))
+    ingest(harness, org, folder)
+    image = stored_image(harness, org, "ground/a.jpg")
+    assert "position: manifest 11.000000, 21.000000 is used; sidecar has 10" in image.warnings[0]
 
 
 def test_image_with_layers_reports_field_sources(harness, org, photo_folder):

@@ -14,7 +14,8 @@ from nets.towers import timm_bundle
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.ingest import pipeline
-from pinpoint.ingest.stored_images import MODIFIED_SINCE_INDEXING, RateLimiter
+from pinpoint.ingest.stored_images import RateLimiter
+from pinpoint.media.checks import MODIFIED_SINCE_INDEXING
 from pinpoint.records import IMAGE_CHANNEL, Embedded
 from pinpoint.settings import EncoderSettings, Settings
 from pinpoint.store.db.rows import unpack_vector

@@ -1,4 +1,4 @@
-"""Files next to photos: their kinds, and the sidecars that are not read."""
+"""Files next to photos: their kinds."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ FILES: dict[str, tuple[bytes | str, str]] = {
     "b.heic.supplemental-metadata(1).json": ("{}", "takeout"),
     "b.jpg(2).json": (TAKEOUT, "takeout"),
     "IMG_20190101_a_very_long_name_that_was_cut_of.json": (TAKEOUT, "takeout"),
-    "mapillary_image_description.json": ("[]", "mapillary"),
-    "deep/mapillary_image_description_2.json": (MAPILLARY, "mapillary"),
-    "descriptions.json": (MAPILLARY, "mapillary"),
+    "mapillary_image_description.json": ("[]", "other"),
+    "deep/mapillary_image_description_2.json": (MAPILLARY, "manifest"),
+    "descriptions.json": (MAPILLARY, "manifest"),
     "c.png.meta.json": ('{"a": 1}', "json"),
     "exiftool.json": ('[{"SourceFile": "a.jpg", "GPSLatitude": 1}]', "json"),
     "walk.kml": ("<kml/>", "other_track"),

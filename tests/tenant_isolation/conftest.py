@@ -51,6 +51,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         blobs=harness.blobs,
         jobs=harness.queue,
         decoder=harness.components.decoder,
+        gallery_files=harness.gallery_files,
         verifier=harness.verifier,
     )
     # As at the start of the API.

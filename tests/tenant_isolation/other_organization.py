@@ -173,12 +173,14 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
             {"id": item_id},
         )
         image = unit.connection.execute(
-            text("SELECT id FROM images WHERE source_id = :source"), {"source": source.id}
-        ).scalar_one()
+            text("SELECT id, collection_id FROM images WHERE source_id = :source"),
+            {"source": source.id},
+        ).one()
     tenant.shared = {
         "source": str(source.id),
         "batch": str(batch.id),
         "item": str(item_id),
-        "image": str(image),
+        "image": str(image.id),
+        "collection": str(image.collection_id),
         "query": str(kept_query.id),
     }

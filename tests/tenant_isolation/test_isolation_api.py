@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from typing import Any
 from uuid import uuid4
 
+import pyogrio
 import pytest
+from pyarrow import parquet
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
@@ -35,6 +38,10 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
     ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
     ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/exports/images.{suffix}"): [
+        ("source", lambda one, photo: {"params": {"source": one}}),
+        ("source", lambda one, photo: {"params": {"source": one, "state": "failed"}}),
+    ],
     ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
     ("GET", "/v1/batches/{batch_id}/items"): [
         ("batch", lambda one, photo: {}),
@@ -50,10 +57,26 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}/file"): [
+        ("image", lambda one, photo: {}),
+        ("image", lambda one, photo: {"params": {"width": 100}}),
+        ("image", lambda one, photo: {"headers": {"Range": "bytes=0-9"}}),
+        ("image", lambda one, photo: {"headers": {"If-None-Match": "*"}}),
+    ],
     ("GET", "/v1/images/{image_id}/neighbors"): [
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
     ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
+    ("GET", "/api/collections/{collection_id}"): [("collection", lambda one, photo: {})],
+    ("GET", "/api/collections/{collection_id}/items"): [
+        ("collection", lambda one, photo: {}),
+        ("collection", lambda one, photo: {"params": {"limit": 1}}),
+    ],
+    # The item is in the table of `test_items_of_the_other_organization_are_not_found`, too.
+    ("GET", "/api/collections/{collection_id}/items/{item_id}"): [
+        ("collection", lambda one, photo: {}),
+    ],
+    ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
@@ -62,6 +85,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
     ("GET", "/v1/queries"),
+    ("POST", "/v1/images/metadata"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -70,6 +94,13 @@ WITHOUT_ID = {
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/sign-in"),
+    ("GET", "/api"),
+    ("GET", "/api/conformance"),
+    ("GET", "/api/configuration"),
+    ("GET", "/api/collections"),
+    ("GET", "/api/search"),
+    ("GET", "/api/map/style.json"),
+    ("GET", "/api/map/{z}/{x}/{y}.mvt"),
 }
 
 
@@ -102,8 +133,16 @@ def iterate_responses(tenant_pair, requester, id_, sort):
             for id_sort, request in calls:
                 if id_sort != sort:
                     continue
-                url = path
-                for name in ("batch_id", "image_id", "source_id", "query_id"):
+                url = path.replace("{suffix}", "csv")
+                names = (
+                    "batch_id",
+                    "image_id",
+                    "source_id",
+                    "collection_id",
+                    "item_id",
+                    "query_id",
+                )
+                for name in names:
                     url = url.replace(f"{{{name}}}", id_)
                 yield (
                     (method, path),
@@ -123,7 +162,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image", "query"])
+@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query"])
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):
@@ -150,12 +189,18 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
     harmless = [
         ("GET", "/v1/images/{image}"),
         ("GET", "/v1/images/{image}/thumbnail"),
+        ("GET", "/v1/images/{image}/file"),
         ("GET", "/v1/images/{image}/neighbors"),
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
         ("GET", "/v1/images?source={source}"),
+        ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
+        ("GET", "/api/collections/{collection}"),
+        ("GET", "/api/collections/{collection}/items"),
+        ("GET", "/api/collections/{collection}/items/{image}"),
+        ("GET", "/api/collections/{collection}/thumb.jpg"),
     ]
     with requester.http() as http:
         for method, path in harmless:
@@ -174,6 +219,8 @@ def iterate_reads(tenant, photo):
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",
+            "/v1/exports/images.csv",
+            "/v1/exports/images.geojsons?source_kind=street",
             "/v1/images?looks_at_lat=48.85&looks_at_lon=2.35&looks_at_distance_m=50000",
             "/v1/coverage?resolution=7",
             "/v1/coverage?resolution=3&source_kind=photo",
@@ -181,8 +228,17 @@ def iterate_reads(tenant, photo):
             "/",
             "/health/live",
             "/health/ready",
+            "/api",
+            "/api/configuration",
+            "/api/collections?limit=1000",
+            "/api/search?limit=1000",
+            "/api/search?limit=1000&bbox=-180,-90,180,90",
+            "/api/search?limit=1000&place_position=2.3511,48.85&place_distance=1000"
+            "&place_fov_tolerance=180",
         ):
             yield path, http.get(path)
+        for collection in http.get("/api/collections?limit=1000").json()["collections"]:
+            yield "items", http.get(f"/api/collections/{collection['id']}/items?limit=1000")
         batches = http.get("/v1/batches?limit=500").json()["batches"]
         for batch in batches:
             for path in (f"/v1/batches/{batch['id']}", f"/v1/batches/{batch['id']}/items"):
@@ -209,6 +265,31 @@ def strip_volatile(answer):
     body = answer.json()
     body.pop("timings_ms", None)
     return json.dumps(body, sort_keys=True)
+
+
+@BOTH
+def test_update_images_of_other_organization_are_as_unknown(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    # Names of sources and files are not unique across organizations, but these exist once.
+    own_names = set(requester.column("SELECT external_id FROM images WHERE organization_id = :org"))
+    names = other.column(
+        "SELECT i.external_id FROM images i JOIN sources s ON s.id = i.source_id"
+        " WHERE i.organization_id = :org ORDER BY 1"
+    )
+    (source, *_) = other.column("SELECT name FROM sources WHERE organization_id = :org ORDER BY 1")
+    keys = [
+        {"id": other.shared["image"]},
+        *({"source": source, "external_id": name} for name in names if name not in own_names),
+        {"id": str(uuid4())},
+    ]
+    before = other.fingerprint()
+    with requester.http() as http:
+        answer = http.post("/v1/images/metadata", json={"rows": [k | CORRECTION for k in keys]})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert all(result == results[-1] for result in results)
+    assert results[-1]["error_code"] == "not_found"
+    assert other.fingerprint() == before
 
 
 @BOTH
@@ -288,6 +369,38 @@ def test_image_list_with_filters_has_no_image_of_the_other_organization(
 
 
 @BOTH
+@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsons", "csv"])
+def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name, suffix, tmp_path):
+    requester, other = tenant_pair.pair(tenant_name)
+    expected = requester.column(
+        "SELECT id FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
+    )
+    with requester.http() as http:
+        answer = http.get(f"/v1/exports/images.{suffix}")
+        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name}-only*")
+    assert answer.status_code == theirs.status_code == 200
+    assert answer.headers["X-Pinpoint-Rows"] == str(len(expected))
+    assert theirs.headers["X-Pinpoint-Rows"] == "0"
+    path = tmp_path / f"images.{suffix}"
+    path.write_bytes(answer.content)
+    table = parquet.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
+    assert sorted(table["id"].to_pylist()) == sorted(map(str, expected))
+    assert not tenant_pair.leaks(str(table.drop_columns("attributes").to_pylist()), other)
+
+
+@BOTH
+def test_export_of_embeddings_has_those_of_its_organization_only(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    rows = "SELECT image_id FROM embeddings WHERE organization_id = :org AND channel = 'image'"
+    with requester.http() as http:
+        answer = http.get("/v1/exports/images.parquet?embeddings=image")
+    assert answer.status_code == 200, answer.text
+    table = parquet.read_table(io.BytesIO(answer.content), columns=["id", "embedding"])
+    images = table.filter(table["embedding"].is_valid())["id"].to_pylist()
+    assert sorted(images) == sorted(map(str, requester.column(rows)))
+
+
+@BOTH
 @pytest.mark.parametrize(("sort", "listed"), [("image", "images"), ("batch", "batches")])
 def test_image_list_with_id_prefix_of_other_organization_is_empty(
     tenant_pair, tenant_name, sort, listed
@@ -302,6 +415,37 @@ def test_image_list_with_id_prefix_of_other_organization_is_empty(
             assert other_org.status_code == same_org.status_code == 200
             assert other.shared[sort] not in [row["id"] for row in other_org.json()[listed]]
             assert requester.shared[sort] in [row["id"] for row in same_org.json()[listed]]
+
+
+@BOTH
+def test_items_of_the_other_organization_are_not_found(tenant_pair, tenant_name):
+    requester, other = tenant_pair.pair(tenant_name)
+    unknown = str(uuid4())
+    with requester.http() as http:
+        item = "/api/collections/{collection}/items/{image}"
+        theirs = http.get(item.format(**other.shared))
+        mixed = http.get(item.format(**{**requester.shared, "image": other.shared["image"]}))
+        missing = http.get(item.format(**{**requester.shared, "image": unknown}))
+        searches = [
+            http.get("/api/search", params={name: value, "limit": 1000}).json()
+            for name, value in (
+                ("ids", other.shared["image"]),
+                ("ids", unknown),
+                ("collections", other.shared["collection"]),
+                ("collections", unknown),
+            )
+        ]
+        cursor = http.get(
+            "/api/search", params={"cursor": other.shared["image"], "limit": 1000}
+        ).json()
+    assert theirs.status_code == 404
+    assert comparable_response(mixed, other.shared["image"]) == comparable_response(
+        missing, unknown
+    )
+    assert [search["features"] for search in searches] == [[]] * 4
+    assert searches[0] == searches[1]
+    # An id of the other organization is only a position in the own order.
+    assert not tenant_pair.leaks(json.dumps(cursor).replace(other.shared["image"], ""), other)
 
 
 @BOTH

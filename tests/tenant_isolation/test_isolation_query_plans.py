@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from psycopg.types.json import Jsonb
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from pinpoint.records import (
     SOURCE_KINDS,
@@ -22,7 +22,11 @@ from pinpoint.records import (
 )
 from pinpoint.store.catalog import neighbors
 from pinpoint.store.catalog.image_listing import PLAN_SETTINGS, select_image_page
+from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
+from pinpoint.store.gallery.image_tiles import build_image_tile
+from pinpoint.store.gallery.panoramax_tiles import build_map_tile
 from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
+from vector_tiles import tile_of
 
 
 @pytest.fixture
@@ -192,3 +196,37 @@ def test_neighbors_statement_as_api_role_uses_the_spatial_index(as_api, large_or
         "limit": 20,
     }
     check_spatial(explain_nodes(as_api, large_organization, neighbors._AROUND, values), loops=1)
+
+
+def test_tile_statements_use_the_spatial_index_of_the_organization(as_api, large_organization):
+    tile = (15, *tile_of(48.85, 2.3, 15))
+    builders = {
+        "images": lambda connection: build_image_tile(connection, *tile, ImageFilter()),
+        "map": lambda connection: build_map_tile(connection, *tile),
+    }
+    for name, build in builders.items():
+        plans = []
+
+        def explain(connection, _cursor, statement, parameters, *_, plans=plans):
+            if not statement.startswith("EXPLAIN"):
+                output = connection.exec_driver_sql(
+                    f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
+                ).scalar_one()
+                plans.append(list(nodes(output[0]["Plan"])))
+
+        with as_api.begin(
+            large_organization, read_only=True, role=READER_ROLE, schema=LAYERS_SCHEMA
+        ) as unit:
+            event.listen(unit.connection, "before_cursor_execute", explain)
+            assert len(build(unit.connection)) > 100
+        assert len(plans) == {"images": 1, "map": 2}[name]
+        for plan in plans:
+            read = [node for node in plan if node.get("Relation Name") == "images"]
+            assert read
+            assert "Seq Scan" not in {node["Node Type"] for node in read}
+            spatial = [
+                node for node in plan if node.get("Index Name") == "ix_images_organization_id_geom"
+            ]
+            assert spatial
+            # One organization of five, and a small part of its square.
+            assert max(node["Actual Rows"] for node in spatial) < 1_000

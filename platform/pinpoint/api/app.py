@@ -15,19 +15,33 @@ from starlette.concurrency import run_in_threadpool
 from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
+from pinpoint.api.export_stream import ExportSlots
 from pinpoint.api.ogc import routes as layers
+from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
-from pinpoint.api.v1 import batches, images, kept_queries, locate, sources, spatial
+from pinpoint.api.v1 import (
+    batches,
+    exports,
+    image_files,
+    image_metadata,
+    images,
+    kept_queries,
+    locate,
+    sources,
+    spatial,
+)
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.http_headers import API_KEY_HEADER
+from pinpoint.media.exports.temporary_files import remove_abandoned_folders
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
+from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.sign_in_urls import keyless_warning
 
 _log = logs.get_logger(__name__)
@@ -35,11 +49,16 @@ _log = logs.get_logger(__name__)
 ROUTE_MODULES: Final = (
     locate,
     batches,
+    image_metadata,
     images,
+    exports,
+    image_files,
     sources,
     spatial,
     kept_queries,
     layers,
+    routes,
+    map_tiles,
     health,
     sign_in,
     metrics,
@@ -90,6 +109,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
         built = await run_in_threadpool(bootstrap.build_services, load_settings(), "api")
         app.state.services = built
         _configure_process(built.settings)
+        remove_abandoned_folders(StackPaths(built.settings.services.home).exports_dir)
         # Weights take seconds to load; a background thread spares the first query this wait.
         Thread(target=_preload_models, args=(built,), name="warm", daemon=True).start()
         try:
@@ -113,6 +133,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     app.state.meters = metrics.Meters()
     app.state.sessions = Sessions()
     app.state.readiness = Readiness()
+    app.state.export_slots = ExportSlots()
     app.add_middleware(Protection, rules=read_rules(routers))
     add_request_ids(app)
     _describe_common_responses(app)

@@ -13,5 +13,6 @@ from pinpoint.records import Caller
 AppServices = Annotated[Services, Depends(get_services)]
 ReadCaller = Annotated[Caller, Depends(require_scope("read"))]
 LocateCaller = Annotated[Caller, Depends(require_scope("locate"))]
+ExportCaller = Annotated[Caller, Depends(require_scope("export"))]
 IngestCaller = Annotated[Caller, Depends(require_scope("ingest"))]
 AdminCaller = Annotated[Caller, Depends(require_scope("admin"))]

@@ -71,6 +71,7 @@ TITLES: Final[dict[str, str]] = {
     "method_not_allowed": "The path does not support this method",
     "not_acceptable": "The path returns none of the accepted media types",
     "unsupported_media_type": "The body has the wrong content type",
+    "range_not_satisfiable": "The file has no byte of the requested range",
     "request_timeout": "The request arrived too slowly",
     "internal": "Internal error",
 }

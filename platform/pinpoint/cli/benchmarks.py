@@ -17,6 +17,7 @@ from pinpoint.errors import BadRequestError, ConfigurationError
 
 PROGRAMS: Final = {
     "speed": ("bench", "latency and throughput next to a bare baseline of the same run"),
+    "gis": ("bench.gis", "features, tiles, neighbors, coverage and exports of a million images"),
     "planet": ("trials.planet", "how well a probe reads the synthetic planet"),
     "embedder": ("trials.embedder", "retrieval of a trained bundle"),
     "reranker": ("trials.rerank", "accuracy, calibration and ablations of the reranker"),

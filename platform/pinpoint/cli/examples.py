@@ -46,6 +46,8 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "ingest": (
         "pinpoint ingest ~/photos/trips --source trips --source-kind photo --wait",
         "pinpoint ingest ~/street --source walk --manifest positions.csv",
+        "pinpoint ingest /mnt/osv5m/images --source osv --source-kind street --manifest train.csv",
+        "pinpoint ingest ~/street --source walk --manifest ~/qgis/positions.gpkg",
         "pinpoint --server https://pinpoint.example.org --key KEY ingest photos --source trips",
     ),
     "validate": ("pinpoint validate ~/photos/trips", "pinpoint validate photo.jpg --json"),
@@ -135,7 +137,21 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         f"pinpoint images update {_IMAGE} --lat 48.8584 --lon 2.2945",
         f"pinpoint images update {_IMAGE} --captured-at 2024-05-01T14:30:00+02:00",
     ),
+    "images import-metadata": (
+        "pinpoint images import-metadata corrections.csv --report result.csv",
+        "pinpoint images import-metadata ~/qgis/moved.gpkg --source trips --json",
+    ),
+    "images download": (
+        f"pinpoint images download {_IMAGE} -o photo.jpg",
+        f"pinpoint images download {_IMAGE} -o face.jpg --width 800",
+        f"pinpoint images download {_IMAGE} -o sphere.jpg --panorama",
+    ),
     "images delete": (f"pinpoint images delete {_IMAGE}",),
+    "export": (
+        "pinpoint export -o gallery.parquet",
+        "pinpoint export -o trips.gpkg --in-source trips",
+        "pinpoint export -o vectors.parquet --embeddings image --json",
+    ),
     "images list": (
         "pinpoint images list --in-source trips --state failed",
         "pinpoint images list --area district.gpkg --geojson --all > district.geojson",

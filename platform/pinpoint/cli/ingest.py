@@ -23,6 +23,7 @@ from pinpoint.cli.metadata_options import (
     describe_columns,
     describe_sidecars,
     find_files_beside,
+    find_manifest,
     note_lines,
     other_files_to_dict,
     read_options,
@@ -65,7 +66,10 @@ OriginalsOption = Annotated[
 ManifestOption = Annotated[
     Path | None,
     typer.Option(
-        "--manifest", help="CSV or GeoJSON file in PATH; only the files that it names are read."
+        "--manifest",
+        help="Manifest in PATH or elsewhere, such as `photos.csv` or `photos.gpkg`: CSV, GeoJSON, "
+        "GeoParquet, GeoPackage, FlatGeobuf or Shapefile. Its file names are relative to PATH, and "
+        "only the files that it names are read.",
     ),
 ]
 NoManifestOption = Annotated[bool, typer.Option("--no-manifest", help="Ignore a manifest in PATH.")]
@@ -126,7 +130,7 @@ def ingest(  # noqa: PLR0913 - options of a command
         source=source,
         kind=source_kind,
         originals=originals,
-        manifest=None if manifest is None else _check_manifest(path, manifest),
+        manifest=None if manifest is None else find_manifest(path, manifest),
         use_manifest=not no_manifest,
         root=root,
         remove_missing=remove_missing,
@@ -138,7 +142,11 @@ def ingest(  # noqa: PLR0913 - options of a command
     remote = session.server is not None or session.key is not None
     batch = _upload_files(session, request) if remote else _register_files(session, request)
     others = find_files_beside(path)
-    batch["sidecars_not_read"] = other_files_to_dict(others)["sidecars_not_read"]
+    batch |= {
+        name: value
+        for name, value in other_files_to_dict(others).items()
+        if name in ("sidecars", "sidecars_not_read")
+    }
     if session.as_json:
         output.print_json(batch)
     else:
@@ -312,21 +320,6 @@ def _note_columns(request: _IngestRequest) -> None:
     if manifest is not None:
         summary = describe_manifest(manifest, load_settings().media, request.options)
         note_lines(describe_columns(summary))
-
-
-def _check_manifest(folder: Path, manifest: Path) -> Path:
-    """Return the path of the manifest, which must be in the folder with its files.
-
-    Raises:
-        BadRequestError: The manifest is in another folder.
-    """
-    manifest_path = manifest if manifest.exists() else folder / manifest
-    if manifest_path.resolve().parent != folder.resolve():
-        raise BadRequestError(
-            f"the rows of a manifest name files below its folder: put {manifest} into {folder}, "
-            "or give its folder as PATH"
-        )
-    return manifest_path
 
 
 def _wait_for_batch(services: Services, organization_id: Any, batch: Batch) -> Batch:

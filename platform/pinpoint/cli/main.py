@@ -24,9 +24,12 @@ from pinpoint.cli import (
     coverage,
     evaluate,
     examples,
+    export,
     gaps,
     images,
+    images_download,
     images_list,
+    import_metadata,
     index,
     ingest,
     key,
@@ -65,9 +68,12 @@ app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)
 app.add_typer(batches.app, name="batches")
+images.app.add_typer(import_metadata.app)
+images.app.add_typer(images_download.app)
 images.app.add_typer(images_list.app)
 images.app.add_typer(looking_at.app)
 app.add_typer(images.app, name="images")
+app.add_typer(export.app)
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.cli import output
+from pinpoint.errors import BadManifestError, BadRequestError
 from pinpoint.media.manifests.columns import parse_column_options
-from pinpoint.media.manifests.manifest_files import ManifestSummary, is_manifest
+from pinpoint.media.manifests.manifest_files import FORMAT_NAMES, ManifestSummary, is_manifest
 from pinpoint.media.metadata.clocks import check_zone, read_clock_offset
-from pinpoint.media.sidecars import LABELS, SIDECAR_KINDS, OtherFile, find_other_files
+from pinpoint.media.sidecars import LABELS, SIDECAR_KINDS, UNREAD_KINDS, OtherFile, find_other_files
 from pinpoint.records import ReadOptions
 
 TrackOption = Annotated[
@@ -72,6 +73,25 @@ def read_options(
     )
 
 
+def find_manifest(folder: Path, manifest: Path) -> Path:
+    """Find a manifest by its path, or by its name in the folder with its files.
+
+    Raises:
+        BadManifestError: It does not exist.
+        BadRequestError: `folder` is not a folder, or the file is no manifest.
+    """
+    if not folder.is_dir():
+        raise BadRequestError(f"--manifest needs a folder with its files as PATH, not {folder}")
+    path = manifest if manifest.exists() else folder / manifest
+    if not path.is_file():
+        raise BadManifestError(
+            f"there is no manifest {manifest}, neither in {folder} nor elsewhere"
+        )
+    if not is_manifest(path):
+        raise BadRequestError(f"{manifest} is no manifest: give {FORMAT_NAMES}")
+    return path
+
+
 def find_files_beside(path: Path) -> list[OtherFile]:
     """Find files below a folder that are not photos; for a photo, files with the same stem."""
     if path.is_dir():
@@ -84,18 +104,19 @@ def find_files_beside(path: Path) -> list[OtherFile]:
 
 def other_files_to_dict(others: Sequence[OtherFile]) -> dict[str, Any]:
     """Group the files by type, with counts and names."""
-    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
     groups = {
         "tracks": [file for file in others if file.kind == "track"],
         "manifests": [file for file in others if file.kind == "manifest"],
-        "sidecars_not_read": sidecars,
+        "sidecars": [file for file in others if file.kind in SIDECAR_KINDS],
+        "sidecars_not_read": [file for file in others if file.kind in UNREAD_KINDS],
         "other": [file for file in others if file.kind == "other"],
     }
     fields: dict[str, Any] = {
         name: {"count": len(group), "names": [file.name for file in group[:_MAX_NAMES]]}
         for name, group in groups.items()
     }
-    fields["sidecars_not_read"]["kinds"] = dict(Counter(file.kind for file in sidecars))
+    for name in ("sidecars", "sidecars_not_read"):
+        fields[name]["kinds"] = dict(Counter(file.kind for file in groups[name]))
     return fields
 
 
@@ -112,26 +133,34 @@ def describe_others(others: Sequence[OtherFile]) -> list[str]:
 
 
 def describe_sidecars(others: Sequence[OtherFile]) -> list[str]:
-    """Describe the unread sidecars, which may contain positions of photos, if there are any."""
-    sidecars = [file for file in others if file.kind in SIDECAR_KINDS]
+    """Describe the sidecars, if there are any: those that are read, and those that are not."""
+    counts: Counter[str] = Counter(file.kind for file in others)
+    lines = []
+    num_read = sum(counts[kind] for kind in SIDECAR_KINDS)
+    if num_read:
+        noun = "sidecar is" if num_read == 1 else "sidecars are"
+        kinds = ", ".join(f"{counts[k]} {LABELS[k]}" for k in SIDECAR_KINDS if counts[k])
+        lines.append(f"{num_read} {noun} read with the photos that they are named after ({kinds})")
+    sidecars = [file for file in others if file.kind in UNREAD_KINDS]
     if not sidecars:
-        return []
-    counts: Counter[str] = Counter(file.kind for file in sidecars)
-    kinds = ", ".join(f"{counts[kind]} {LABELS[kind]}" for kind in SIDECAR_KINDS if counts[kind])
+        return lines
+    kinds = ", ".join(f"{counts[kind]} {LABELS[kind]}" for kind in UNREAD_KINDS if counts[kind])
     noun = "sidecar is" if len(sidecars) == 1 else "sidecars are"
     return [
+        *lines,
         f"{len(sidecars)} {noun} not read ({kinds}): "
         f"{_list_names(file.name for file in sidecars)}; "
-        "positions and times in them are not used, a manifest can give them"
+        "positions and times in them are not used, a manifest can give them",
     ]
 
 
 def describe_columns(summary: ManifestSummary) -> list[str]:
-    """Describe the unknown columns of a manifest, if there are any."""
+    """Describe the layout and the unknown columns of a manifest, if there are any."""
+    layout = [] if summary.layout is None else [f"{summary.name}: read as {summary.layout}"]
     if not summary.attributes:
-        return []
+        return layout
     names = _list_names(summary.attributes, limit=20)
-    return [f"{summary.name}: columns kept as attributes, without a meaning: {names}"]
+    return [*layout, f"{summary.name}: columns kept as attributes, without a meaning: {names}"]
 
 
 def note_lines(lines: Iterable[str]) -> None:

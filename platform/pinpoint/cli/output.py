@@ -16,12 +16,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -210,3 +212,20 @@ def open_progress_bar(description: str) -> tuple[Progress, Any]:
         transient=False,
     )
     return bar, bar.add_task(description, total=1)
+
+
+def open_byte_bar(description: str) -> tuple[Progress, Any]:
+    """Create a progress bar on stderr for bytes, whose total may be unknown, and its task."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        plain_progress = _PlainProgress()
+        return plain_progress, plain_progress.add_task(f"{description}, bytes", total=None)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=console,
+        transient=False,
+    )
+    return bar, bar.add_task(description, total=None)

@@ -17,6 +17,7 @@ from pinpoint.cli.metadata_options import (
     describe_columns,
     describe_others,
     find_files_beside,
+    find_manifest,
     note_lines,
     other_files_to_dict,
     read_options,
@@ -48,7 +49,9 @@ def validate(  # noqa: PLR0913 - options of a command
     manifest: Annotated[
         Path | None,
         typer.Option(
-            "--manifest", help="CSV or GeoJSON file in PATH; only the files that it names are read."
+            "--manifest",
+            help="Manifest of the files in PATH, in PATH or elsewhere; only the files that it "
+            "names are read.",
         ),
     ] = None,
     no_manifest: Annotated[
@@ -69,13 +72,10 @@ def validate(  # noqa: PLR0913 - options of a command
         check_exists(path)
     options = read_options(track, time_zone, camera_clock_offset, column)
     inputs = [(path, _choose_manifest(path, manifest, no_manifest)) for path in paths]
-    if manifest is not None:
-        # As in `ingest`: with an explicit manifest only its rows are read.
-        inputs = [(chosen or path, chosen) for path, chosen in inputs]
     summaries = [
         describe_manifest(chosen, settings.media, options) for _, chosen in inputs if chosen
     ]
-    results = _inspect_all(inputs, settings, options)
+    results = _inspect_all(inputs, settings, options, only_rows=manifest is not None)
     others = [(path, find_files_beside(path)) for path in paths]
     if session.as_json:
         output.print_json(_to_document(results, summaries, others))
@@ -87,8 +87,8 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
     """Choose the manifest for a path.
 
     Raises:
-        BadRequestError: The manifest does not exist, the folder has several, or both options were
-            given.
+        BadRequestError: The manifest does not exist, PATH is not a folder or has several, or both
+            options were given.
     """
     from pinpoint.ingest.inspect import used_manifest
 
@@ -96,17 +96,15 @@ def _choose_manifest(path: Path, manifest: Path | None, no_manifest: bool) -> Pa
         return None if no_manifest and path.is_dir() else used_manifest(path)
     if no_manifest:
         raise BadRequestError("--manifest and --no-manifest cannot be combined")
-    chosen = manifest if manifest.exists() else path / manifest
-    if not path.is_dir() or chosen.resolve().parent != path.resolve():
-        raise BadRequestError(
-            f"the rows of a manifest name files below its folder: put {manifest} into {path}, or "
-            "give its folder as PATH"
-        )
-    return chosen
+    return find_manifest(path, manifest)
 
 
 def _inspect_all(
-    inputs: list[tuple[Path, Path | None]], settings: Settings, options: ReadOptions
+    inputs: list[tuple[Path, Path | None]],
+    settings: Settings,
+    options: ReadOptions,
+    *,
+    only_rows: bool,
 ) -> list[tuple[Path, Inspected]]:
     from pinpoint.ingest import inspect as inspection
     from pinpoint.media.decoding.decoder import ChildDecoder
@@ -123,6 +121,8 @@ def _inspect_all(
                     decoder,
                     settings.media,
                     manifest=manifest,
+                    # As in `ingest`: with an explicit manifest only its rows are read.
+                    only_rows=only_rows,
                     options=options,
                     threads=threads,
                 ):

@@ -12,13 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from pinpoint.client import folders
-from pinpoint.client.queries import Id, QueryMethods
+from pinpoint.client.downloads import Downloads
+from pinpoint.client.queries import Id, PhotoQueries
 from pinpoint.client.spatial_queries import SpatialQueries
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
 
-class Client(QueryMethods, SpatialQueries):
+class Client(PhotoQueries, Downloads, SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod
@@ -291,6 +292,10 @@ class Client(QueryMethods, SpatialQueries):
         )
         return image
 
+    def update_images(self, rows: Sequence[Json]) -> Json:
+        """Update many images manually; see `POST /v1/images/metadata`."""
+        return dict(self._transport.call("POST", "/v1/images/metadata", body={"rows": rows}))
+
     def delete(self, image_id: Id) -> None:
         """Delete an image."""
         self._transport.call("DELETE", f"/v1/images/{to_path_segment(image_id)}")
@@ -298,6 +303,23 @@ class Client(QueryMethods, SpatialQueries):
     def thumbnail(self, image_id: Id) -> bytes:
         """Return a small JPEG of an image."""
         return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/thumbnail")
+
+    def image_file(
+        self, image_id: Id, *, width: int | None = None, panorama: bool = False
+    ) -> bytes:
+        """Return an image as a JPEG without metadata.
+
+        Args:
+            image_id: The image.
+            width: Maximum width in pixels; None for the full size. An image is never enlarged.
+            panorama: Whether to return the panorama that a face was cut from.
+
+        Raises:
+            NotFoundError: There is no such image, or its file is not stored or is missing.
+            ConflictError: The file was modified since it was indexed, or cannot be decoded.
+        """
+        query = {"width": width, "panorama": "true" if panorama else None}
+        return self._transport.fetch(f"/v1/images/{to_path_segment(image_id)}/file", query)
 
     # --- health ------------------------------------------------------------------------------
 

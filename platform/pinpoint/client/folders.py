@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from pinpoint.client.override_fields import collect_fields
 from pinpoint.client.retry import RetryPolicy
 from pinpoint.client.transport import Json
 from pinpoint.errors import BadRequestError, ForbiddenError, TooLargeError
@@ -22,8 +23,8 @@ from pinpoint.media.checks import rejected
 from pinpoint.media.files import find_photos, find_sibling_tracks
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
-from pinpoint.media.tracks import add_options
-from pinpoint.records import MetadataOverride, ReadOptions, Rejected
+from pinpoint.media.sidecar_files import sidecar_finder
+from pinpoint.records import ReadOptions, Rejected
 from pinpoint.settings_file import load_settings
 
 MAX_FILES_PER_REQUEST: Final = 64
@@ -31,9 +32,6 @@ MAX_BYTES_PER_REQUEST: Final = 64_000_000
 MAX_NAME_LENGTH: Final = 512
 _MIN_POLL_S: Final = 0.1
 _MAX_POLL_S: Final = 2.0
-_LOCAL_OVERRIDE_FIELDS: Final = frozenset(
-    {"track", "track_name", "position_source", "stored_layers"}
-)
 
 BatchCallback = Callable[[Json], None] | None
 
@@ -165,7 +163,7 @@ def find_uploads(
 
     Args:
         path: A folder, a file or a manifest; names are paths below the folder.
-        manifest: A manifest of files below `path`.
+        manifest: A manifest of files below `path`, in that folder or elsewhere.
         only_rows: Whether to omit files that the manifest does not name.
         root: Prefix of the names, except for names from a manifest.
         options: Clock, time zone and columns from the user; tracks are not sent.
@@ -176,12 +174,16 @@ def find_uploads(
     options = options or ReadOptions()
     named: set[str] = set()
     if manifest is not None:
-        yield from _iterate_manifest(manifest, root, options, named)
+        folder = path if path.is_dir() else path.parent
+        yield from _iterate_manifest(manifest, folder, root, options, named)
         if only_rows:
             return
     if path.is_file():
+        sidecars = sidecar_finder(path.parent)(path)
         yield Upload(
-            name=_below_root(path.name, root), path=path, metadata_override=_option_fields(options)
+            name=_below_root(path.name, root),
+            path=path,
+            metadata_override=collect_fields(None, options, sidecars),
         )
     elif path.is_dir():
         yield from _walk_folder(path, root, options, named)
@@ -193,7 +195,7 @@ def _walk_folder(
     folder: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
     """List files below the folder, except those that a manifest has named."""
-    metadata_override = _option_fields(options)
+    find_sidecars = sidecar_finder(folder)
     unreadable: list[Rejected] = []
 
     def record_unreadable(below: Path, error: OSError) -> None:
@@ -206,6 +208,7 @@ def _walk_folder(
         unreadable.clear()
         name = file.relative_to(folder).as_posix()
         if name not in named:
+            metadata_override = collect_fields(None, options, find_sidecars(file))
             yield Upload(
                 name=_below_root(name, root), path=file, metadata_override=metadata_override
             )
@@ -332,38 +335,20 @@ class _BatchUploader:
 
 
 def _iterate_manifest(
-    manifest: Path, root: str | None, options: ReadOptions, named: set[str]
+    manifest: Path, folder: Path, root: str | None, options: ReadOptions, named: set[str]
 ) -> Iterator[Upload | Rejected]:
     """List rows of a manifest and add the files that they name to `named`."""
-    for row in read_manifest(manifest, load_settings().media, options):
+    resolved_folder, find_sidecars = folder.resolve(), sidecar_finder(folder)
+    for row in read_manifest(manifest, load_settings().media, options, folder=folder):
         if isinstance(row, Rejected):
             named.add(row.file)
             yield row
             continue
-        named.add(row.file.relative_to(manifest.parent.resolve()).as_posix())
+        named.add(row.file.relative_to(resolved_folder).as_posix())
         has_external_id = row.external_id != row.name
         name = row.external_id if has_external_id else _below_root(row.name, root)
-        metadata_override = (
-            add_options(row.metadata_override, None, options) or row.metadata_override
-        )
-        yield Upload(
-            name=name, path=row.file, metadata_override=_override_fields(metadata_override)
-        )
-
-
-def _option_fields(options: ReadOptions) -> Json:
-    """Return the override fields from the options for files without a manifest row."""
-    return _override_fields(add_options(None, None, options) or MetadataOverride())
-
-
-def _override_fields(metadata_override: MetadataOverride) -> Json:
-    """Return the override fields that the API accepts, without empty values."""
-    values = dataclasses.asdict(metadata_override)
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in _LOCAL_OVERRIDE_FIELDS and value is not None and value != {}
-    }
+        metadata_override = collect_fields(row.metadata_override, options, find_sidecars(row.file))
+        yield Upload(name=name, path=row.file, metadata_override=metadata_override)
 
 
 def _partition_uploads(uploads: Iterable[Upload | Rejected]) -> tuple[list[Upload], list[Rejected]]:

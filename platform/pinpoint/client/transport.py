@@ -6,6 +6,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -138,9 +139,9 @@ class HttpTransport:
                 f"{response.request.url} is not a Pinpoint API: its answer is not JSON"
             ) from error
 
-    def fetch(self, path: str) -> bytes:
+    def fetch(self, path: str, query: Mapping[str, Any] | None = None) -> bytes:
         """Download a file; return its bytes."""
-        return self.send("GET", path).content
+        return self.send("GET", path, params=_drop_none(query)).content
 
     def send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         """Send one request; return its successful response.
@@ -164,6 +165,34 @@ class HttpTransport:
         if response.is_error:
             raise error_from_response(response)
         return response
+
+    @contextmanager
+    def stream(
+        self, path: str, *, query: Mapping[str, Any], timeout_s: float
+    ) -> Iterator[httpx.Response]:
+        """Send a GET request; the body of its successful response is not read yet.
+
+        Args:
+            path: Path of the route.
+            query: Query parameters.
+            timeout_s: Maximum wait for the response, and for each part of its body, seconds.
+
+        Raises:
+            PinpointError: As `send`; also while the body is read inside the context.
+        """
+        timeout = httpx.Timeout(timeout_s, connect=5.0)
+        try:
+            with self._http.stream(
+                "GET", path, params=_drop_none(query), timeout=timeout
+            ) as response:
+                if response.is_error:
+                    response.read()
+                    raise error_from_response(response)
+                yield response
+        except httpx.HTTPError as error:
+            raise self._connection_error(error) from error
+        except httpx.InvalidURL as error:
+            raise _invalid_server_error(self.server) from error
 
     def close(self) -> None:
         """Close the connections."""

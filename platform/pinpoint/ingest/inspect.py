@@ -13,6 +13,7 @@ from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_file_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
 from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
+from pinpoint.media.sidecar_files import sidecar_finder
 from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import Decoder
 from pinpoint.records import CaptureMetadata, MetadataOverride, ReadOptions, Rejected
@@ -46,6 +47,7 @@ def inspect_files(
     settings: MediaSettings,
     *,
     manifest: Path | None = None,
+    only_rows: bool = False,
     options: ReadOptions | None = None,
     threads: int = 1,
 ) -> Iterator[Inspected]:
@@ -58,8 +60,9 @@ def inspect_files(
         path: A file, a folder or a manifest.
         decoder: Decodes the files; should have as many child processes as `threads`.
         settings: Limits of manifests.
-        manifest: Manifest of the folder at `path`. Its rows are read first, then the photos that
-            it does not name. `used_manifest` finds one.
+        manifest: Manifest of the folder at `path`, in it or elsewhere. Its rows are read first,
+            then the photos that it does not name. `used_manifest` finds one.
+        only_rows: Whether to omit photos that the manifest does not name.
         options: Track, clock, time zone and columns, as given by the caller.
         threads: Number of files read concurrently.
 
@@ -67,7 +70,7 @@ def inspect_files(
         BadManifestError: A manifest cannot be read at all.
         TooLargeError: A manifest has too many rows.
     """
-    work_items = _list_work(path, manifest, settings, options or ReadOptions())
+    work_items = _list_work(path, manifest, settings, options or ReadOptions(), only_rows=only_rows)
     if threads == 1:
         yield from (_inspect_file(work_item, decoder) for work_item in work_items)
         return
@@ -91,23 +94,34 @@ def used_manifest(path: Path) -> Path | None:
 
 
 def _list_work(
-    path: Path, manifest: Path | None, settings: MediaSettings, options: ReadOptions
+    path: Path,
+    manifest: Path | None,
+    settings: MediaSettings,
+    options: ReadOptions,
+    *,
+    only_rows: bool,
 ) -> Iterable[_Work]:
     if path.is_dir():
         named_files: set[str] = set()
         if manifest is not None:
-            yield from _list_rows(manifest, settings, options, named_files)
-        yield from _list_folder(path, options, named_files)
+            yield from _list_rows(manifest, path, settings, options, named_files)
+        if not only_rows:
+            yield from _list_folder(path, options, named_files)
     elif is_manifest(path):
-        yield from _list_rows(path, settings, options, set())
+        yield from _list_rows(path, path.parent, settings, options, set())
     else:
         track = find_tracks(path.parent, options.track)(path)
-        yield _Work(file=path.name, path=path, metadata_override=add_options(None, track, options))
+        sidecars = sidecar_finder(path.parent)(path)
+        yield _Work(
+            file=path.name,
+            path=path,
+            metadata_override=add_options(None, track, options, sidecars),
+        )
 
 
 def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Work]:
     """Photos below a folder that are not named by a manifest."""
-    find_track = find_tracks(root, options.track)
+    find_track, find_sidecars = find_tracks(root, options.track), sidecar_finder(root)
     unreadable: list[_Work] = []
 
     def reject_folder(folder: Path, error: OSError) -> None:
@@ -129,24 +143,27 @@ def _list_folder(root: Path, options: ReadOptions, named_files: set[str]) -> Ite
             yield _Work(file=rejection.file, rejected=rejection)
             continue
         yield _Work(
-            file=name, path=path, metadata_override=add_options(None, find_track(path), options)
+            file=name,
+            path=path,
+            metadata_override=add_options(None, find_track(path), options, find_sidecars(path)),
         )
     yield from unreadable
 
 
 def _list_rows(
-    path: Path, settings: MediaSettings, options: ReadOptions, named_files: set[str]
+    path: Path, root: Path, settings: MediaSettings, options: ReadOptions, named_files: set[str]
 ) -> Iterator[_Work]:
     """Rows of a manifest; adds the files that they name to `named`, also rejected ones."""
-    root = path.parent
-    find_track = find_tracks(root, options.track)
-    for row in read_manifest(path, settings, options):
+    find_track, find_sidecars = find_tracks(root, options.track), sidecar_finder(root)
+    for row in read_manifest(path, settings, options, folder=root):
         if isinstance(row, Rejected):
             named_files.add(row.file)
             yield _Work(file=row.file, rejected=row)
         else:
             named_files.add(row.name)
-            metadata_override = add_options(row.metadata_override, find_track(row.file), options)
+            metadata_override = add_options(
+                row.metadata_override, find_track(row.file), options, find_sidecars(row.file)
+            )
             yield _Work(file=row.name, path=row.file, metadata_override=metadata_override)
 
 

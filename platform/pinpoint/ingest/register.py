@@ -13,9 +13,10 @@ from pinpoint.iteration import batched
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import check_file_name, find_photos
 from pinpoint.media.manifests.manifest_choice import find_one_manifest
-from pinpoint.media.manifests.manifest_files import is_manifest, read_manifest
+from pinpoint.media.manifests.manifest_files import FORMAT_NAMES, is_manifest, read_manifest
 from pinpoint.media.metadata.raw_metadata import sanitize_text
 from pinpoint.media.missing_files import MissingFiles, find_missing_files
+from pinpoint.media.sidecar_files import sidecar_finder
 from pinpoint.media.tracks import add_options, find_tracks
 from pinpoint.ports import CatalogWriter, Database
 from pinpoint.records import (
@@ -85,14 +86,15 @@ def register_files(  # noqa: PLR0913 - see long_functions.toml
     """Register the files of a local folder or manifest in a new batch, and close the batch.
 
     Args:
-        path: A folder, or a CSV or GeoJSON manifest. Of a manifest, only the rows are read.
+        path: A folder, or a manifest. Of a manifest, only the rows are read.
         source: Name of the source; created if it does not exist and `kind` is given.
         organization_id: Organization of the source.
         database: The catalog.
         settings: Limits of manifests.
         kind: Kind of a new source.
         originals: Originals policy of a new source.
-        manifest: The manifest in the folder to use; only its rows are read.
+        manifest: The manifest to use, in the folder or elsewhere; its names are relative to the
+            folder, and only its rows are read.
         use_manifest: Whether to use a manifest in the folder. Files that it does not name are
             read as well.
         root_name: Name of the folder among the roots of the source; default: the folder name.
@@ -223,15 +225,17 @@ def list_entries(
     if manifest is None:
         return _walk_folder(folder, options, set())
     if not is_manifest(manifest):
-        raise BadRequestError(f"{manifest.name} is not a folder, CSV or GeoJSON: give one of these")
+        raise BadRequestError(f"{manifest.name} is no manifest: give {FORMAT_NAMES}")
+    if only_rows:
+        return _read_rows(manifest, folder, settings, options)
     named_files: set[str] = set()
     rows = _read_rows(manifest, folder, settings, options, named_files)
-    return rows if only_rows else chain(rows, _walk_folder(folder, options, named_files))
+    return chain(rows, _walk_folder(folder, options, named_files))
 
 
 def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> Iterator[_Entry]:
     """Files below the folder, except those that are named by a manifest."""
-    find_track = find_tracks(folder, options.track)
+    find_track, find_sidecars = find_tracks(folder, options.track), sidecar_finder(folder)
     unreadable: list[_Entry] = []
 
     def reject_folder(subfolder: Path, error: OSError) -> None:
@@ -252,27 +256,35 @@ def _walk_folder(folder: Path, options: ReadOptions, named_files: set[str]) -> I
             rejection = rejected(name, error.reason, error.detail)
             yield _Entry(relative=name, rejected=rejection)
             continue
-        metadata_override = add_options(None, find_track(photo), options)
+        metadata_override = add_options(None, find_track(photo), options, find_sidecars(photo))
         yield _Entry(relative=name, path=photo, metadata_override=metadata_override)
     yield from unreadable
 
 
 def _read_rows(
-    manifest: Path, folder: Path, settings: Settings, options: ReadOptions, named_files: set[str]
+    manifest: Path,
+    folder: Path,
+    settings: Settings,
+    options: ReadOptions,
+    named_files: set[str] | None = None,
 ) -> Iterator[_Entry]:
-    """Rows of a manifest; adds the files that they name to `named`."""
-    find_track = find_tracks(folder, options.track)
-    for row in read_manifest(manifest, settings.media, options):
+    """Rows of a manifest; adds the files that they name to `named_files`, if it is given."""
+    find_track, find_sidecars = find_tracks(folder, options.track), sidecar_finder(folder)
+    for row in read_manifest(manifest, settings.media, options, folder=folder):
         if isinstance(row, Rejected):
-            named_files.add(row.file)
+            if named_files is not None:
+                named_files.add(row.file)
             yield _Entry(relative=row.file, external_id=row.file, rejected=row)
             continue
-        named_files.add(row.file.relative_to(folder).as_posix())
+        if named_files is not None:
+            named_files.add(row.file.relative_to(folder).as_posix())
         yield _Entry(
             relative=row.name,
             path=row.file,
             external_id=row.external_id if row.external_id != row.name else None,
-            metadata_override=add_options(row.metadata_override, find_track(row.file), options),
+            metadata_override=add_options(
+                row.metadata_override, find_track(row.file), options, find_sidecars(row.file)
+            ),
         )
 
 

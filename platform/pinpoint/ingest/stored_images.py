@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final
 from uuid import UUID
 
+from pinpoint.media.checks import MODIFIED_SINCE_INDEXING
 from pinpoint.records import DecodedImage, ImageFace, Rejected, StoredFile, StoredImage
-
-MODIFIED_SINCE_INDEXING: Final = "file_modified_since_indexing"
-"""Reason for a stored file with other bytes or faces than those that were ingested."""
 
 MatchedImage = tuple[StoredFile, StoredImage, ImageFace]
 """A stored file, its image in the catalog, and the decoded face."""

@@ -79,6 +79,9 @@ POISON: Final = frozenset({"decoder_crashed", "out_of_memory", "timeout"})
 """Error codes that a file may have caused in its decoder. The machine may be the cause, so the item
 is `failed`, which can be retried, and not `rejected`."""
 
+MODIFIED_SINCE_INDEXING: Final = "file_modified_since_indexing"
+"""Reason for a stored file with other bytes or faces than those that were ingested."""
+
 MAX_MESSAGE_CHARS: Final = 500
 """Maximum characters of an explanation."""
 

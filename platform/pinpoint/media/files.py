@@ -16,6 +16,8 @@ from pinpoint.media.metadata.raw_metadata import sanitize_text
 SIDECARS: Final = frozenset(
     {".gpx", ".xmp", ".aae", ".csv", ".tsv", ".json", ".geojson", ".xml"}
     | {".txt", ".md", ".html", ".yaml", ".yml", ".ini", ".log", ".db"}
+    | {".parquet", ".geoparquet", ".gpkg", ".fgb", ".geojsonl", ".geojsons"}
+    | {".shp", ".dbf", ".shx", ".prj", ".cpg", ".qix", ".sbn", ".sbx"}
     | {".kml", ".kmz", ".tcx", ".fit", ".nmea", ".igc", ".pp3", ".dop"}
 )
 """Suffixes of files that are not photos; all other files are tried, and rejected with an error

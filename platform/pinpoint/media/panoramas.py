@@ -29,6 +29,9 @@ FACES: Final[tuple[tuple[str, float], ...]] = (
 OVERSAMPLING: Final = 4
 """An image this many sides wide has at least one pixel per pixel at the center of a face."""
 
+_STRIP_ROWS: Final = 256
+"""Rows of a face that are sampled together, which bounds the memory of large faces."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
@@ -86,17 +89,44 @@ def face_side(width: int, rendition_px: int) -> int:
 def cut_faces(image: Pixels, part: Window, side: int) -> list[tuple[str, Pixels]]:
     """Four faces `[N, N, 3]` by bilinear sampling, in the order of `FACES`."""
     height, width = image.shape[:2]
+    lon, rows = _map_face(height, part, side, slice(0, side))
+    return [
+        (name, _sample_bilinear(image, rows, _turn_columns(lon, turn, width)))
+        for name, turn in FACES
+    ]
+
+
+def cut_face(image: Pixels, part: Window, side: int, name: str) -> Pixels:
+    """The face `[N, N, 3]` with this name; large faces are cut strip by strip.
+
+    Raises:
+        KeyError: No face has this name.
+    """
+    turn = dict(FACES)[name]
+    height, width = image.shape[:2]
+    face = np.empty((side, side, 3), np.uint8)
+    for top in range(0, side, _STRIP_ROWS):
+        strip = slice(top, min(top + _STRIP_ROWS, side))
+        lon, rows = _map_face(height, part, side, strip)
+        face[strip] = _sample_bilinear(image, rows, _turn_columns(lon, turn, width))
+    return face
+
+
+def _map_face(
+    height: int, part: Window, side: int, strip: slice
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Longitude, in turns from the center of the face, and image row of each pixel of a strip."""
     steps = (np.arange(side) + 0.5) / side * 2.0 - 1.0
-    across, down = np.meshgrid(steps, steps)
+    across, down = np.meshgrid(steps, steps[strip])
     lon = np.arctan(across) / (2.0 * math.pi)
     lat = np.arctan2(-down, np.hypot(across, 1.0)) / math.pi
     share = (0.5 - lat - part.top) / (part.bottom - part.top)
-    rows = np.clip(share * height - 0.5, 0.0, height - 1.0)
-    faces = []
-    for name, turn in FACES:
-        columns = ((lon + 0.5 + turn / 360.0) * width - 0.5) % width
-        faces.append((name, _sample_bilinear(image, rows, columns)))
-    return faces
+    return lon, np.clip(share * height - 0.5, 0.0, height - 1.0)
+
+
+def _turn_columns(lon: NDArray[np.float64], turn: float, width: int) -> NDArray[np.float64]:
+    columns: NDArray[np.float64] = ((lon + 0.5 + turn / 360.0) * width - 0.5) % width
+    return columns
 
 
 def _sample_bilinear(

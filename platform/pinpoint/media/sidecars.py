@@ -1,4 +1,4 @@
-"""Classifies the files of a folder that are not photos: tracks, manifests, unread sidecars."""
+"""Classifies the files of a folder that are not photos: tracks, manifests, sidecars."""
 
 from __future__ import annotations
 
@@ -11,30 +11,23 @@ from typing import Final, Literal
 
 from pinpoint.media.files import SIDECARS, find_files
 from pinpoint.media.manifests.manifest_files import is_manifest, names_files
+from pinpoint.media.sidecar_files import SUPPLEMENT, TAKEOUT_KEYS
 
-OtherKind = Literal[
-    "track", "manifest", "xmp", "takeout", "mapillary", "json", "other_track", "other"
-]
-"""`xmp`: sidecars of Adobe and exiftool; `takeout`: Google Photos; `mapillary`: descriptions of
-mapillary_tools; `json`: other JSON named after a photo, or of exiftool; `other_track`: tracks in
-formats other than GPX."""
+OtherKind = Literal["track", "manifest", "xmp", "takeout", "json", "other_track", "other"]
+"""`xmp`: sidecars of Adobe and exiftool; `takeout`: Google Photos; `json`: other JSON named after a
+photo, or of exiftool; `other_track`: tracks in formats other than GPX."""
 
-SIDECAR_KINDS: Final[tuple[OtherKind, ...]] = (
-    "xmp",
-    "takeout",
-    "mapillary",
-    "json",
-    "other_track",
-)
+SIDECAR_KINDS: Final[tuple[OtherKind, ...]] = ("xmp", "takeout")
+"""Kinds that are read with the photo that they are named after (`media.sidecar_files`)."""
+UNREAD_KINDS: Final[tuple[OtherKind, ...]] = ("json", "other_track")
 """Kinds that may contain positions and times of photos, and are not read."""
 LABELS: Final = {
     "xmp": "XMP",
     "takeout": "Google Takeout",
-    "mapillary": "Mapillary description",
     "json": "other JSON",
     "other_track": "track that is not GPX",
 }
-MAX_SIDECAR_BYTES: Final = 16_000_000
+MAX_CLASSIFIED_BYTES: Final = 16_000_000
 """Maximum size of JSON files that are opened for classification."""
 
 _PHOTO_NAME = re.compile(
@@ -42,11 +35,8 @@ _PHOTO_NAME = re.compile(
     r"|raf)(?:[.(_-].*)?",
     re.IGNORECASE,
 )
-_SUPPLEMENT: Final = "supplemental-metadata"
-_TAKEOUT_KEYS: Final = frozenset({"photoTakenTime", "geoData", "geoDataExif", "photoLastModified"})
 _EXIFTOOL_KEYS: Final = frozenset({"SourceFile"})
 _TRACKS: Final = frozenset({".kml", ".kmz", ".tcx", ".fit", ".nmea", ".igc"})
-_MAPILLARY_KEYS: Final = frozenset({"MAPLatitude", "MAPLongitude", "MAPCaptureTime"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +51,8 @@ class OtherFile:
 def find_other_files(root: Path) -> Iterator[OtherFile]:
     """Files that are not tried as photos, sorted, with their kinds.
 
-    JSON files up to `MAX_SIDECAR_BYTES` are opened if their names are not sufficient. Folders that
-    cannot be opened are skipped; the reader of the photos reports them.
+    JSON files up to `MAX_CLASSIFIED_BYTES` are opened if their names are not sufficient. Folders
+    that cannot be opened are skipped; the reader of the photos reports them.
 
     Raises:
         NotADirectoryError: `root` is not a folder.
@@ -95,20 +85,16 @@ def is_takeout_name(name: str) -> bool:
     """
     stem = re.sub(r"\(\d+\)$", "", name.removesuffix(".json"))
     photo, _, rest = stem.rpartition(".")
-    return bool(rest) and _SUPPLEMENT.startswith(rest) and bool(_PHOTO_NAME.fullmatch(photo))
+    return bool(rest) and SUPPLEMENT.startswith(rest) and bool(_PHOTO_NAME.fullmatch(photo))
 
 
 def _classify_json(path: Path) -> OtherKind:
     """Kind of a JSON document, by its name if that is certain, otherwise by its keys."""
-    if path.name.lower().startswith("mapillary_image_description"):
-        return "mapillary"
     if is_takeout_name(path.name):
         return "takeout"
     keys = _read_keys(path)
-    if keys & _TAKEOUT_KEYS:
+    if keys & TAKEOUT_KEYS:
         return "takeout"
-    if keys & _MAPILLARY_KEYS:
-        return "mapillary"
     if names_files(path):
         return "manifest"
     return "json" if keys & _EXIFTOOL_KEYS or _PHOTO_NAME.fullmatch(path.stem) else "other"
@@ -117,7 +103,7 @@ def _classify_json(path: Path) -> OtherKind:
 def _read_keys(path: Path) -> set[str]:
     """Keys of an object, or of the first objects of a list; empty if it cannot be read."""
     try:
-        if path.stat().st_size > MAX_SIDECAR_BYTES:
+        if path.stat().st_size > MAX_CLASSIFIED_BYTES:
             return set()
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -53,15 +53,24 @@ def find_tracks(root: Path, chosen: str | None = None) -> Callable[[Path], Path 
 
 
 def add_options(
-    metadata_override: MetadataOverride | None, track: Path | None, options: ReadOptions
+    metadata_override: MetadataOverride | None,
+    track: Path | None,
+    options: ReadOptions,
+    sidecars: tuple[str, ...] = (),
 ) -> MetadataOverride | None:
-    """The override with a photo's track and the options for clock and zone; None without any."""
-    if track is None and options.time_zone is None and options.camera_clock_offset_s is None:
+    """The override with a photo's track, its sidecars and the options; None without any of them."""
+    if (
+        track is None
+        and not sidecars
+        and options.time_zone is None
+        and options.camera_clock_offset_s is None
+    ):
         return metadata_override
     return replace(
         metadata_override or MetadataOverride(),
         track=None if track is None else str(track.absolute()),
         track_name=None if track is None else options.track,
+        sidecars=sidecars,
         time_zone=options.time_zone,
         camera_clock_offset_s=options.camera_clock_offset_s,
     )

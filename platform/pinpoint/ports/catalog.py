@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from pinpoint.records import (
@@ -14,9 +14,11 @@ from pinpoint.records import (
     BatchItem,
     Candidate,
     Circle,
+    CorrectionResult,
     Evidence,
     GallerySample,
     Image,
+    ImageCorrection,
     ImageFilter,
     ImageLabel,
     ImagePosition,
@@ -239,6 +241,14 @@ class CatalogWriter(CatalogReader, Protocol):
         """
         ...
 
+    def update_images(self, corrections: Sequence[ImageCorrection]) -> list[CorrectionResult]:
+        """Apply corrections in their order; each has a result, and a rejected one changes nothing.
+
+        Raises:
+            BadRequestError: There are too many for one transaction.
+        """
+        ...
+
     def delete_image(self, image_id: UUID) -> None:
         """Mark an image as deleted; a worker removes index point, blob and row."""
         ...
@@ -264,6 +274,18 @@ class CatalogWriter(CatalogReader, Protocol):
 
     def delete_kept_query(self, query_id: UUID) -> None:
         """Delete a kept query that is not expired."""
+        ...
+
+    def log_export(
+        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
+    ) -> None:
+        """Write the audit log of one export.
+
+        Args:
+            key_id: API key of the caller; None for the operator.
+            num_rows: Number of rows that were sent.
+            image_filter: Format and filter as JSON values.
+        """
         ...
 
 

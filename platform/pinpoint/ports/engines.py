@@ -138,6 +138,28 @@ class Decoder(Protocol):
         """
         ...
 
+
+class JpegConverter(Protocol):
+    """Converts untrusted image files to JPEGs without metadata in a restricted child process."""
+
+    def convert_to_jpeg(
+        self, file: str, data: bytes, *, width: int | None = None, face: str | None = None
+    ) -> bytes | Rejected:
+        """Convert one file.
+
+        A JPEG at its full size is not encoded again: only its metadata are removed; color profile
+        and orientation stay. All other images become upright sRGB. Equal calls of one release
+        return equal bytes.
+
+        Args:
+            file: Name for messages.
+            data: The bytes.
+            width: Maximum width in pixels of the upright image; None for its full size. An image
+                is never enlarged.
+            face: Cube-map face to cut from a panorama; None for the whole image.
+        """
+        ...
+
     def close(self) -> None:
         """End the child process."""
         ...

@@ -9,10 +9,17 @@ from uuid import UUID
 
 from pinpoint.records import (
     CellFilter,
+    CollectionItem,
     CoverageCell,
+    ExportRequest,
+    ExportRows,
     Feature,
     FeaturePage,
     FeatureQuery,
+    ImageCollection,
+    ImageFilter,
+    ItemPosition,
+    ItemReference,
     LayerExtent,
     Point,
     PointNeighbor,
@@ -22,6 +29,54 @@ from pinpoint.records import (
 
 class GalleryReader(Protocol):
     """Rows of one organization's layers; rows of other organizations cannot be reached."""
+
+    def list_collections(
+        self, *, ids: Sequence[UUID] = (), after: UUID | None = None, limit: int
+    ) -> list[ImageCollection]:
+        """Collections by id, after the collection `after`; with `ids` only these."""
+        ...
+
+    def list_items(
+        self, collection_id: UUID, *, after: ItemPosition | None = None, limit: int
+    ) -> list[CollectionItem]:
+        """Items of a collection by capture time, external id and id, after a position."""
+        ...
+
+    def search_items(
+        self,
+        image_filter: ImageFilter,
+        *,
+        collection_ids: Sequence[UUID] = (),
+        min_distance_m: float = 0.0,
+        after: UUID | None = None,
+        limit: int,
+    ) -> list[CollectionItem]:
+        """Items that match a filter, by id, after the item `after`.
+
+        A panorama looks at every point. `min_distance_m` is the minimum distance to the point of
+        `looks_at`, if there is one.
+        """
+        ...
+
+    def find_item(self, collection_id: UUID, item_id: UUID) -> CollectionItem:
+        """One item of a collection.
+
+        Raises:
+            NotFoundError: The collection has no such item.
+        """
+        ...
+
+    def list_related_items(self, item: CollectionItem) -> list[ItemReference]:
+        """Nearest item of each other collection within 20 m, nearest first."""
+        ...
+
+    def build_map_tile(self, zoom: int, x: int, y: int) -> bytes:
+        """A vector tile of the Panoramax map."""
+        ...
+
+    def count_faces(self, image_id: UUID) -> int:
+        """Number of visible faces that come from the same file as a face, including itself."""
+        ...
 
     def features(self, layer_name: str, query: FeatureQuery) -> FeaturePage:
         """A page of the features of a layer, ordered by id."""
@@ -35,7 +90,7 @@ class GalleryReader(Protocol):
         """A vector tile of a layer (Mapbox Vector Tile 2.1).
 
         Raises:
-            NotFoundError: The layer has no tiles.
+            NotFoundError: The layer has no tiles, or the map has no such tile.
         """
         ...
 
@@ -84,4 +139,19 @@ class Gallery(Protocol):
         self, organization_id: UUID, *, timeout_s: float | None = None
     ) -> AbstractContextManager[GalleryReader]:
         """A read-only transaction in one organization; `timeout_s` limits each statement."""
+        ...
+
+    def export(
+        self, organization_id: UUID, request: ExportRequest, limit_s: float
+    ) -> AbstractContextManager[ExportRows]:
+        """A read-only transaction with the rows of an export, all of one state of the gallery.
+
+        Args:
+            organization_id: Organization of the rows.
+            request: Rows and columns.
+            limit_s: Time limit of reading all rows, seconds.
+
+        Raises:
+            BadRequestError: No image has an embedding of the requested channel.
+        """
         ...

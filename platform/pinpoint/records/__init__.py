@@ -52,11 +52,24 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.corrections import (
+    CORRECTION_STATUSES,
+    CorrectionResult,
+    CorrectionStatus,
+    ImageCorrection,
+)
 from pinpoint.records.coverage import (
     COVERAGE_RESOLUTIONS,
     CellCount,
     CellFilter,
     CoverageCell,
+)
+from pinpoint.records.export import (
+    EMBEDDING_TYPES,
+    EmbeddingColumn,
+    EmbeddingType,
+    ExportRequest,
+    ExportRows,
 )
 from pinpoint.records.feature_filter import (
     AllOf,
@@ -111,6 +124,12 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
+from pinpoint.records.image_collections import (
+    CollectionItem,
+    ImageCollection,
+    ItemPosition,
+    ItemReference,
+)
 from pinpoint.records.image_filter import ImageFilter
 from pinpoint.records.index import (
     SCORE_DIGITS,
@@ -134,6 +153,7 @@ from pinpoint.records.ingest import (
 )
 from pinpoint.records.metadata import (
     FACE_FIELD_OF_VIEW_DEG,
+    PANORAMA_TOP_ATTRIBUTE,
     TIME_SOURCES,
     CaptureMetadata,
     DecodedImage,
@@ -189,6 +209,11 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "PANORAMA_TOP_ATTRIBUTE",
+    "ItemReference",
+    "ItemPosition",
+    "ImageCollection",
+    "CollectionItem",
     "COVERAGE_RESOLUTIONS",
     "FACE_FIELD_OF_VIEW_DEG",
     "LooksAt",
@@ -196,6 +221,11 @@ __all__ = [
     "CellCount",
     "CellFilter",
     "CoverageCell",
+    "EMBEDDING_TYPES",
+    "EmbeddingColumn",
+    "EmbeddingType",
+    "ExportRequest",
+    "ExportRows",
     "DEFAULT_ORGANIZATION",
     "FIELDS",
     "LAYERS",
@@ -249,6 +279,10 @@ __all__ = [
     "CitedCopy",
     "ClaimedItem",
     "Contract",
+    "CORRECTION_STATUSES",
+    "CorrectionResult",
+    "CorrectionStatus",
+    "ImageCorrection",
     "Drift",
     "Embedded",
     "Evidence",

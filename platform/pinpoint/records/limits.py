@@ -31,6 +31,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     # of URIs are hash indexes, which store no text.
     "file": 4_096,
     "track": 4_096,
+    "sidecar": 4_096,
     "track_name": INDEXED_BYTES,
     "time_zone": 64,
     "root": 4_096,
@@ -157,6 +158,8 @@ def check_metadata_override(metadata_override: MetadataOverride) -> None:
         "time_zone",
     ):
         check_text(column, getattr(metadata_override, column))
+    for path in metadata_override.sidecars:
+        check_text("sidecar", path)
     for column in (
         "lat",
         "lon",

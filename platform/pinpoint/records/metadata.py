@@ -26,8 +26,14 @@ TimeSource = Literal[
 docs/reference/metadata.md lists the tags."""
 
 TIME_SOURCES: Final[tuple[TimeSource, ...]] = get_args(TimeSource)
-"""Values of `Capture.time_source` that come from the file itself. Other origins are `manifest` (a
-row), `caller` (fields of an upload) and `manual` (a person's correction)."""
+"""Values of `Capture.time_source` that come from the file itself. Other origins are
+`sidecar`, `manifest` (a row), `caller` (fields of an upload) and `manual` (a person's
+correction)."""
+
+
+PANORAMA_TOP_ATTRIBUTE: Final = "panorama_top_px"
+"""Attribute of the faces of a panorama that does not show the whole sphere: number of rows of the
+sphere above the image, in pixels of the file."""
 
 
 FACE_FIELD_OF_VIEW_DEG: Final = 90.0
@@ -50,9 +56,9 @@ class CaptureMetadata:
 
     point: Point
     position_source: str
-    """`exif`, `xmp`, `gpx`, `manifest`, `caller` or `manual`."""
+    """`exif`, `xmp`, `gpx`, `sidecar`, `manifest`, `caller` or `manual`."""
     time_source: str | None = None
-    """One of `TIME_SOURCES`, `manifest`, `caller` or `manual`; None without a time."""
+    """One of `TIME_SOURCES`, `sidecar`, `manifest`, `caller` or `manual`; None without a time."""
     warnings: tuple[str, ...] = ()
     """One sentence for each value that was chosen over another one or ignored."""
     captured_at: datetime | None = None
@@ -77,7 +83,7 @@ class CaptureMetadata:
     file_attributes: Mapping[str, str | float | int | bool | None] = field(default_factory=dict)
     """Attributes of the file besides its fields."""
     layers: Layers = field(default_factory=dict)
-    """Layers of this reading: the file and, if present, a manifest row and a track."""
+    """Layers of this reading: the file and, if present, a manifest row, sidecars and a track."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +122,7 @@ class DecodedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetadataOverride:
-    """Metadata from outside a file: a manifest row, upload fields, a GPX track. All optional.
+    """Metadata from outside a file: manifest row, upload fields, track, sidecars. All optional.
 
     A field of an override replaces that of the file (`records.field_layers`).
     """
@@ -137,6 +143,8 @@ class MetadataOverride:
     position but a time is known."""
     track_name: str | None = None
     """Name of the track: its own name, a file name, or `FILE#2` for the second track of a file."""
+    sidecars: tuple[str, ...] = ()
+    """Paths of sidecars, highest precedence first; a worker reads them with the file."""
     time_zone: str | None = None
     """Time zone of times without an offset in the file: an IANA name or an offset."""
     camera_clock_offset_s: float | None = None

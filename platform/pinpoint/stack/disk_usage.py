@@ -44,6 +44,7 @@ def measure_home(paths: StackPaths, limit_s: float | None = None) -> tuple[Compo
         "index": paths.index_dir,
         "blobs": paths.blobs_dir,
         "bundles": paths.bundles_dir,
+        "exports": paths.exports_dir,
         "features": paths.features_dir,
         "logs": paths.logs_dir,
         "redis": paths.redis_dir,

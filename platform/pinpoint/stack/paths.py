@@ -121,6 +121,11 @@ class StackPaths:
         return self.home / "features"
 
     @property
+    def exports_dir(self) -> Path:
+        """Folder of the temporary files of running exports."""
+        return self.home / "exports"
+
+    @property
     def bundles_dir(self) -> Path:
         """Folder of bundles; bundles are found by name."""
         return self.home / "bundles"

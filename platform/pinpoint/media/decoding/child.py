@@ -21,8 +21,14 @@ from typing import BinaryIO
 from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
 
 from pinpoint.media.checks import RejectedFileError
-from pinpoint.media.decoding.decode_request import THREADS, DecodeRequest
+from pinpoint.media.decoding.decode_request import (
+    THREADS,
+    DecodeRequest,
+    JpegRequest,
+    read_request,
+)
 from pinpoint.media.decoding.image_reader import open_image, read_image
+from pinpoint.media.decoding.jpeg_writer import write_jpeg
 from pinpoint.media.decoding.pipe import read_header, write_all
 from pinpoint.media.decoding.sandbox import Measure, confine
 from pinpoint.media.decoding.warmup import load_everything
@@ -37,7 +43,7 @@ def main(argv: list[str]) -> int:
     stream_in, stream_out, measures = start_confined(json.loads(argv[1]))
     write_ready(stream_out, measures)
     while (header := read_header(stream_in)) is not None:
-        request = DecodeRequest.from_wire(header)
+        request = read_request(header)
         data = stream_in.read(request.size)
         if len(data) < request.size:
             break
@@ -72,10 +78,14 @@ def write_ready(stream: BinaryIO, measures: Iterable[Measure]) -> None:
     write_all(stream, {"ready": True, "sandbox": [measure.to_wire() for measure in measures]}, ())
 
 
-def _handle_request(stream: BinaryIO, data: bytes, request: DecodeRequest) -> None:
-    """Write one message for one file: a refusal, or metadata and faces."""
+def _handle_request(stream: BinaryIO, data: bytes, request: DecodeRequest | JpegRequest) -> None:
+    """Write one message for one file: a refusal, metadata and faces, or a JPEG."""
     try:
-        header, chunks = read_image(open_image(data, request), request)
+        image = open_image(data, request)
+        if isinstance(request, JpegRequest):
+            header, chunks = write_jpeg(image, request)
+        else:
+            header, chunks = read_image(image, request)
     except RejectedFileError as refused:
         header, chunks = {"reason": refused.reason, "detail": refused.detail[:300]}, []
     except MemoryError:

@@ -9,12 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, TypeVar
 
-import pinpoint
 from pinpoint.errors import UnavailableError
 from pinpoint.media.checks import RejectedFileError
+from pinpoint.media.decoding.child_environment import build_child_environment
 from pinpoint.media.decoding.pipe import Header, PipeBrokenError, PipeTimeoutError, TimedPipes
 from pinpoint.media.decoding.sandbox import Measure, missing_measures
 from pinpoint.settings import MediaSettings
@@ -25,9 +24,6 @@ _FILES_PER_CHILD: Final = 2_000
 """Number of files after which a child is replaced; this bounds leaks of libraries."""
 _PIPE_BYTES: Final = 1 << 20
 _F_SETPIPE_SZ: Final = 1031
-_MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-"""Lets the C library keep up to 64 MB between files. By default it frees buffers after each file or
-not, depending on the heap layout: 640 x 480 JPEGs took 10.4 or 6.9 ms of CPU time."""
 
 T = TypeVar("T")
 
@@ -131,7 +127,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=_build_environment(),
+            env=build_child_environment(),
             # A new session: no terminal, and no signals of the parent's process group.
             start_new_session=True,
         )
@@ -225,20 +221,6 @@ def _classify_exit(status: int | None, error: PipeBrokenError) -> RejectedFileEr
         return RejectedFileError("decoder_crashed", f"the decoding child lost its way: {error}")
     how = f"signal {-status}" if status < 0 else f"status {status}"
     return RejectedFileError("decoder_crashed", f"the decoding child ended with {how}: {error}")
-
-
-def _build_environment() -> dict[str, str]:
-    """Environment of the child: the paths that Python needs, without secrets."""
-    root = str(Path(pinpoint.__file__).resolve().parents[1])
-    base_variables = {
-        name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ
-    }
-    inherited = os.environ.get("PYTHONPATH")
-    one_thread = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX"), "1"
-    )
-    path = os.pathsep.join(part for part in (root, inherited) if part)
-    return base_variables | one_thread | _MALLOC | {"PYTHONPATH": path, "LC_ALL": "C.UTF-8"}
 
 
 def _enlarge_pipe(fd: int) -> None:

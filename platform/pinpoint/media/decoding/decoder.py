@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import numpy as np
 
 from pinpoint.errors import UnavailableError
 from pinpoint.media.checks import REASONS, RejectedFileError, rejected
 from pinpoint.media.decoding.child_process import CHILD_MODULE, ChildProcess
-from pinpoint.media.decoding.decode_request import LONGEST_SIDES, THREADS, DecodeRequest
+from pinpoint.media.decoding.decode_request import (
+    LONGEST_SIDES,
+    THREADS,
+    DecodeRequest,
+    JpegRequest,
+)
 from pinpoint.media.decoding.pipe import Header, PipeBrokenError, TimedPipes
 from pinpoint.media.files import check_file_size, read_bytes, sha256
 from pinpoint.media.metadata.capture import FileProperties, make_capture, query_capture
@@ -39,6 +45,8 @@ _RETRIED_REASONS: Final = frozenset({"decoder_crashed", "out_of_memory"})
 which is 256 s with two children."""
 
 DecodedFace = tuple[str | None, Pixels, bytes]
+T = TypeVar("T")
+AnswerReader = Callable[[Header, TimedPipes, float], T]
 
 
 class ChildDecoder:
@@ -93,6 +101,31 @@ class ChildDecoder:
         except RejectedFileError as refused:
             return rejected(file, refused.reason, refused.detail)
 
+    def convert_to_jpeg(
+        self, file: str, data: bytes, *, width: int | None = None, face: str | None = None
+    ) -> bytes | Rejected:
+        """Convert one file to a JPEG; see `ports.JpegConverter.convert_to_jpeg`.
+
+        Raises:
+            UnavailableError: No child can be started, or the decoder is closed.
+        """
+        self._check_open()
+        settings = self._settings
+        try:
+            request = JpegRequest(
+                size=len(data),
+                format=_find_format(data, settings.max_bytes),
+                max_pixels=settings.max_pixels,
+                max_frames=settings.max_frames,
+                max_metadata_bytes=settings.max_metadata_bytes,
+                cpu_s=THREADS * settings.timeout_s + 1.0,
+                width=width,
+                face=face,
+            )
+            return self._exchange(request, data, partial(_read_jpeg, request))
+        except RejectedFileError as refused:
+            return rejected(file, refused.reason, refused.detail)
+
     def close(self) -> None:
         """End the children after their current files; repeated calls have no effect."""
         with self._lock:
@@ -129,32 +162,42 @@ class ChildDecoder:
         settings = self._settings
         if isinstance(data, str):
             data = read_bytes(Path(data), settings.max_bytes)
-        check_file_size(len(data), settings.max_bytes)
-        kind = sniff_format(data[:HEAD_BYTES])
-        if kind is None:
-            format_name = guess_format(data[:HEAD_BYTES])
-            raise RejectedFileError(
-                "unsupported_format", f"{format_name}; JPEG, HEIC, AVIF, WebP, PNG, TIFF are read"
-            )
+        kind = _find_format(data, settings.max_bytes)
         request = self._make_request(len(data), kind, metadata_override, query)
         if crop is not None:
             request = replace(request, crop=(crop.x, crop.y, crop.width, crop.height))
+        answer = self._exchange(request, data, partial(_read_answer, request))
+        return answer.reading(data, metadata_override, query)
+
+    def _exchange(
+        self, request: DecodeRequest | JpegRequest, data: bytes, read_answer: AnswerReader[T]
+    ) -> T:
+        """Send one file to a free child, and to a new child if the first one died.
+
+        Raises:
+            RejectedFileError: The child refused the file, or the last child died.
+        """
         child = self._free_children.get()
         try:
             self._check_open()
-            answer = _exchange_with_retry(child, request, data)
+            for _ in range(MAX_ATTEMPTS - 1):
+                try:
+                    return child.exchange(request.to_wire(), data, read_answer)
+                except RejectedFileError as refused:
+                    if refused.reason not in _RETRIED_REASONS:
+                        raise
+            return child.exchange(request.to_wire(), data, read_answer)
         finally:
             self._free_children.put(child)
-        return answer.reading(data, metadata_override, query)
 
     def _make_request(
         self, size: int, kind: str, metadata_override: MetadataOverride, query: bool
     ) -> DecodeRequest:
         settings = self._settings
-        has_position = (metadata_override.lat, metadata_override.lon, metadata_override.track) != (
-            None,
-            None,
-            None,
+        has_position = bool(
+            (metadata_override.lat, metadata_override.lon, metadata_override.track)
+            != (None, None, None)
+            or metadata_override.sidecars
         ) or any(layer.position is not None for layer in metadata_override.stored_layers.values())
         return DecodeRequest(
             size=size,
@@ -171,19 +214,20 @@ class ChildDecoder:
         )
 
 
-def _exchange_with_retry(child: ChildProcess, request: DecodeRequest, data: bytes) -> _ChildAnswer:
-    """Decode one file in a child, and again in a new child if the first one died.
+def _find_format(data: bytes, max_bytes: int) -> str:
+    """Format of a file by its first bytes.
 
     Raises:
-        RejectedFileError: The child refused the file, or the last child died.
+        RejectedFileError: `empty_file`, `too_large` or `unsupported_format`.
     """
-    for _ in range(MAX_ATTEMPTS - 1):
-        try:
-            return child.exchange(request.to_wire(), data, partial(_read_answer, request))
-        except RejectedFileError as refused:
-            if refused.reason not in _RETRIED_REASONS:
-                raise
-    return child.exchange(request.to_wire(), data, partial(_read_answer, request))
+    check_file_size(len(data), max_bytes)
+    kind = sniff_format(data[:HEAD_BYTES])
+    if kind is None:
+        format_name = guess_format(data[:HEAD_BYTES])
+        raise RejectedFileError(
+            "unsupported_format", f"{format_name}; JPEG, HEIC, AVIF, WebP, PNG, TIFF are read"
+        )
+    return kind
 
 
 class _ChildAnswer:
@@ -254,11 +298,7 @@ def _read_answer(
         RejectedFileError: The child refused the file.
         PipeBrokenError: The answer is not valid.
     """
-    if "reason" in header:
-        reason, detail = header["reason"], header.get("detail")
-        if reason not in REASONS or not isinstance(detail, str):
-            raise PipeBrokenError("a refusal without a known reason")
-        raise RejectedFileError(str(reason), detail[:300])
+    _raise_refusal(header)
     try:
         raw_metadata = from_wire(header.get("metadata"))
         size = _check_dimensions(header.get("width"), header.get("height"), request.max_pixels)
@@ -277,6 +317,34 @@ def _read_answer(
             raise PipeBrokenError("a thumbnail that is no JPEG")
         faces.append((name, pixels.reshape(height, width, 3), thumbnail))
     return _ChildAnswer(request.format, raw_metadata, size, panorama, faces)
+
+
+def _read_jpeg(request: JpegRequest, header: Header, pipes: TimedPipes, deadline: float) -> bytes:
+    """Read and validate a JPEG from a child; the child is not trusted.
+
+    Raises:
+        RejectedFileError: The child refused the file.
+        PipeBrokenError: The answer is not valid.
+    """
+    _raise_refusal(header)
+    size = header.get("bytes")
+    # Encoding adds at most a few bytes to three of each pixel, or removes segments of the file.
+    if not isinstance(size, int) or not 0 < size <= request.size + 4 * request.max_pixels:
+        raise PipeBrokenError("a JPEG's size makes no sense")
+    jpeg = bytes(pipes.body(size, deadline))
+    if not jpeg.startswith(b"\xff\xd8"):
+        raise PipeBrokenError("a file that is no JPEG")
+    return jpeg
+
+
+def _raise_refusal(header: Header) -> None:
+    """Raise the refusal of a child's answer, if it is one."""
+    if "reason" not in header:
+        return
+    reason, detail = header["reason"], header.get("detail")
+    if reason not in REASONS or not isinstance(detail, str):
+        raise PipeBrokenError("a refusal without a known reason")
+    raise RejectedFileError(str(reason), detail[:300])
 
 
 def _check_dimensions(width: object, height: object, max_pixels: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.decoding import jpeg_end
-from pinpoint.media.decoding.decode_request import DecodeRequest
+from pinpoint.media.decoding.decode_request import DecodeRequest, FileLimits
 from pinpoint.media.metadata.file_metadata import read_raw_metadata
 from pinpoint.media.metadata.raw_metadata import RawMetadata, limit_warnings, to_wire
 from pinpoint.media.panoramas import (
@@ -32,7 +32,7 @@ from pinpoint.media.renditions import (
     upright,
 )
 from pinpoint.media.sniff import read_webp_size, with_known_brand
-from pinpoint.records import Pixels
+from pinpoint.records import PANORAMA_TOP_ATTRIBUTE, Pixels
 
 _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
     "avif": ("AVIF",),
@@ -42,10 +42,12 @@ _PLUGINS: Final[Mapping[str, tuple[str, ...]]] = {
     "tiff": ("TIFF",),
     "webp": ("WEBP",),
 }
+_WHOLE_SPHERE: Final = 0.999
+"""Share of the rows of the sphere from which an image shows all of it."""
 _DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_IFDS, _ICC_TAG, _XMP_TAG = 50706, 254, 330, 34675, 700
 
 
-def open_image(data: bytes, request: DecodeRequest) -> Image.Image:
+def open_image(data: bytes, request: FileLimits) -> Image.Image:
     """Read the header and check all limits, without decoding pixels.
 
     Raises:
@@ -61,7 +63,7 @@ def open_image(data: bytes, request: DecodeRequest) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:
-        raise _to_refusal(error) from error
+        raise to_refusal(error) from error
     _check_pixels(image.size, request)
     _check_frames(image, request)
     _check_metadata(image, request)
@@ -78,7 +80,7 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
     """
     full = image.size
     if request.format == "png":
-        _load_pixels(image)  # metadata of a PNG may follow its pixels
+        load_pixels(image)  # metadata of a PNG may follow its pixels
         _check_metadata(image, request)
     raw_metadata = read_raw_metadata(image)
     position = raw_metadata.lat is not None and raw_metadata.lon is not None
@@ -100,6 +102,11 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
     if is_equirectangular(raw_metadata) and visible is None:
         raw_metadata = replace(
             raw_metadata, attributes={**raw_metadata.attributes, "panorama": "partial"}
+        )
+    if visible is not None and visible.bottom - visible.top < _WHOLE_SPHERE:
+        top_px = round(visible.top * full[0] / 2)
+        raw_metadata = replace(
+            raw_metadata, attributes={**raw_metadata.attributes, PANORAMA_TOP_ATTRIBUTE: top_px}
         )
     header = _build_header(request, raw_metadata, size)
     header["panorama"] = [visible.full_width_px, visible.full_height_px] if visible else None
@@ -135,7 +142,7 @@ def _render_faces(
         RejectedFileError: `undecodable`, `crop_outside_image`.
     """
     if request.crop is not None and request.format != "jpeg":
-        _load_pixels(image)  # some formats apply their orientation when pixels are loaded
+        load_pixels(image)  # some formats apply their orientation when pixels are loaded
     box = None if request.crop is None else stored_box(image, request.crop)
     width, height = image.size if box is None else (box[2] - box[0], box[3] - box[1])
     size = rendition_size(width, height, request.rendition_px)
@@ -148,7 +155,7 @@ def _render_faces(
     except MemoryError:
         raise
     except Exception as error:
-        raise _to_refusal(error) from error
+        raise to_refusal(error) from error
     pixels = np.asarray(plain.image, dtype=np.uint8)
     if part is None:
         return plain, [(None, pixels)]
@@ -161,36 +168,60 @@ def _complete_jpeg(image: Image.Image) -> bool:
     Raises:
         RejectedFileError: `undecodable`; pixels are missing.
     """
-    stream = getattr(image, "fp", None)
-    if not isinstance(stream, BytesIO):
-        return False
-    data = stream.getvalue()
+    data = _read_stream(image)
+    return data is not None and complete_image(image) != data
+
+
+def complete_image(image: Image.Image) -> bytes | None:
+    """The bytes of an opened JPEG, with an end marker if only that is missing.
+
+    The image is decoded from these bytes from now on.
+
+    Returns:
+        None if the image has no bytes in memory.
+
+    Raises:
+        RejectedFileError: `undecodable`; pixels are missing.
+    """
+    data = _read_stream(image)
+    if data is None:
+        return None
     header_bytes = sum(len(segment) for _, segment in getattr(image, "applist", ()))
     if not jpeg_end.may_lack_end(data, header_bytes):
-        return False
+        return data
     completed, cut_short = jpeg_end.complete_jpeg(data)
     if cut_short:
         raise RejectedFileError(
             "undecodable", "the JPEG is cut short: it has no end, and pixels are missing"
         )
     if completed is None:
-        return False
+        return data
     for name in ("fp", "_fp"):  # `_fp`: of files with several images
         if hasattr(image, name):
             setattr(image, name, BytesIO(completed))
-    return True
+    return completed
 
 
-def _load_pixels(image: Image.Image) -> None:
+def _read_stream(image: Image.Image) -> bytes | None:
+    stream = getattr(image, "fp", None)
+    return stream.getvalue() if isinstance(stream, BytesIO) else None
+
+
+def load_pixels(image: Image.Image) -> None:
+    """Decode the pixels of an opened image.
+
+    Raises:
+        RejectedFileError: `undecodable`, `metadata_too_large` or `out_of_memory`.
+    """
     try:
         image.load()
     except MemoryError:
         raise
     except Exception as error:
-        raise _to_refusal(error) from error
+        raise to_refusal(error) from error
 
 
-def _to_refusal(error: Exception) -> RejectedFileError:
+def to_refusal(error: Exception) -> RejectedFileError:
     """Convert a decoder's error to a refusal; decoders raise many types on malformed bytes."""
     if isinstance(error, UnidentifiedImageError):
         return RejectedFileError("undecodable", "the header makes no sense")
@@ -207,7 +238,7 @@ def _to_refusal(error: Exception) -> RejectedFileError:
     return RejectedFileError("undecodable", "the image's data are damaged or cut short")
 
 
-def _check_pixels(size: tuple[int, int], request: DecodeRequest) -> None:
+def _check_pixels(size: tuple[int, int], request: FileLimits) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise RejectedFileError("undecodable", f"the image is {width} x {height} pixels")
@@ -218,7 +249,7 @@ def _check_pixels(size: tuple[int, int], request: DecodeRequest) -> None:
         )
 
 
-def _check_frames(image: Image.Image, request: DecodeRequest) -> None:
+def _check_frames(image: Image.Image, request: FileLimits) -> None:
     if request.format == "tiff":
         # Counting a TIFF's frames walks its directories, so it stops at the limit.
         try:
@@ -238,7 +269,7 @@ def _check_frames(image: Image.Image, request: DecodeRequest) -> None:
         )
 
 
-def _check_metadata(image: Image.Image, request: DecodeRequest) -> None:
+def _check_metadata(image: Image.Image, request: FileLimits) -> None:
     blocks = {name: image.info.get(name) for name in ("exif", "xmp", "icc_profile")}
     if request.format == "tiff":
         tags = getattr(image, "tag_v2", {})

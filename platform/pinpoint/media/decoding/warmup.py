@@ -29,6 +29,7 @@ _MODULES: Final = (
     "PIL.ImagePalette",
     "PIL.ImageSequence",
     "pinpoint.media.decoding.image_reader",
+    "pinpoint.media.decoding.jpeg_writer",
 )
 
 

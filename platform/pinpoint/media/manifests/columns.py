@@ -28,6 +28,7 @@ COLUMN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "image",
         "photo",
         "img",
+        "uri",
     ),
     "latitude": ("latitude", "lat", "gps_latitude", "gps_lat", "decimal_latitude", "map_latitude"),
     "longitude": (
@@ -118,7 +119,7 @@ ATTRIBUTE: Final = "attribute"
 
 # If several columns have one of these meanings, the preferred column is used. For other meanings
 # that is an error.
-_PREFERRED: Final = frozenset({"file", "captured_at", "time_zone"})
+_PREFERRED: Final = frozenset({"file", "captured_at", "time_zone", "external_id"})
 _POSITION_WORDS: Final = frozenset(
     {"latitude", "longitude", "lat", "lon", "lng", "coord", "coords", "coordinate", "coordinates"}
     | {"latlon", "latlng", "lonlat", "lnglat", "easting", "northing", "utm", "mgrs", "geohash"}
@@ -170,7 +171,7 @@ class Columns:
 
 def find_column(name: str) -> str | None:
     """The column of a name, or None."""
-    key, unit = _normalize_name(name)
+    key, unit = normalize_name(name)
     column = _BY_KEY.get(key)
     if column is None:
         # `latitude_deg`, `captured_at_utc`
@@ -193,6 +194,7 @@ def resolve_columns(
     requested: Mapping[str, str] | None = None,
     *,
     has_position: bool = False,
+    has_files: bool = False,
 ) -> Columns:
     """Resolve the meanings of the names of a manifest.
 
@@ -201,6 +203,7 @@ def resolve_columns(
         names: Its columns or properties.
         requested: Name → column or `attribute`, as given by the user; has precedence.
         has_position: Positions exist without a column (the geometries of GeoJSON).
+        has_files: Rows name files without a column, or need none.
 
     Raises:
         BadManifestError: No column names files, two have the same meaning, only one of latitude and
@@ -219,11 +222,13 @@ def resolve_columns(
                 )
             for index in same_meaning:
                 meanings[index] = column if index == preferred else None
-            if column == "captured_at" and _normalize_name(names[preferred])[0] == "date":
+            if column == "captured_at" and normalize_name(names[preferred])[0] == "date":
                 for index in same_meaning:
-                    if _normalize_name(names[index])[0] == "time":
+                    if normalize_name(names[index])[0] == "time":
                         meanings[index] = TIME_OF_DAY
     columns = Columns(meanings=tuple(meanings), names=tuple(names))
+    if not has_files:
+        _check_file_column(file, columns)
     _check_columns(file, columns, requested or {}, has_position)
     return columns
 
@@ -252,6 +257,15 @@ def show_names(names: Sequence[str]) -> str:
     return (text or "nothing") + (" …" if len(names) > _MAX_SHOWN else "")
 
 
+def normalize_name(name: str) -> tuple[str, str]:
+    """Letters and digits of a name in lower case, and the unit in parentheses after it."""
+    plain = unicodedata.normalize("NFKC", name).strip().strip("\ufeff\"'` ").casefold()
+    plain = re.sub(r"^\[?[a-z][\w-]*\]?\s*:\s*", "", plain)
+    match = re.fullmatch(r"(.*?)\s*[\(\[]\s*(.*?)\s*[\)\]]", plain)
+    plain, unit = (match[1], match[2]) if match else (plain, "")
+    return re.sub(r"[\s_.-]+", "", plain), re.sub(r"[\s_.:-]+", "", unit)
+
+
 def _resolve_meaning(name: str, requested: Mapping[str, str]) -> str | None:
     column = requested.get(name.strip())
     if column is not None:
@@ -266,13 +280,13 @@ def _select_preferred(
     requested_indexes = [index for index in alike if names[index].strip() in requested]
     if requested_indexes:
         return requested_indexes[0] if len(requested_indexes) == 1 else None
-    keys = [_normalize_name(names[index])[0] for index in alike]
+    keys = [normalize_name(names[index])[0] for index in alike]
     if column not in _PREFERRED or len(set(keys)) < len(keys):
         return None
     order = [name.replace("_", "") for name in COLUMN_NAMES[column]]
     listed = [index for index, key in zip(alike, keys, strict=True) if key in order]
     return min(
-        listed or alike, key=lambda index: _rank_name(order, _normalize_name(names[index])[0])
+        listed or alike, key=lambda index: _rank_name(order, normalize_name(names[index])[0])
     )
 
 
@@ -280,16 +294,19 @@ def _rank_name(order: list[str], key: str) -> int:
     return order.index(key) if key in order else len(order)
 
 
+def _check_file_column(file: str, columns: Columns) -> None:
+    if "file" not in columns.understood:
+        other_columns = ", ".join(name for name in COLUMN_NAMES if name != "file")
+        raise BadManifestError(
+            f"{file} names no files: its columns are {show_names(columns.names)}; wanted is "
+            f"`file`, and any of {other_columns}"
+        )
+
+
 def _check_columns(
     file: str, columns: Columns, requested: Mapping[str, str], has_position: bool
 ) -> None:
     understood, named = columns.understood, show_names(columns.names)
-    if "file" not in understood:
-        other_columns = ", ".join(name for name in COLUMN_NAMES if name != "file")
-        raise BadManifestError(
-            f"{file} names no files: its columns are {named}; wanted is `file`, and any of "
-            f"{other_columns}"
-        )
     present = [name for name in ("latitude", "longitude") if name in understood]
     unclear = [name for name in columns.attributes if name.strip() not in requested]
     if len(present) < 2 and not has_position:
@@ -317,14 +334,14 @@ def _reject_unclear(file: str, what: str, names: list[str]) -> None:
 
 
 def _looks_like_position(name: str) -> bool:
-    key = _normalize_name(name)[0]
+    key = normalize_name(name)[0]
     if key in _POSITION_NAMES or _POSITION_WORDS & set(_split_words(name)):
         return _IGNORED_NAMES.fullmatch(key) is None
     return find_column(re.sub(r"[\(\[].*", "", name)) in ("latitude", "longitude")
 
 
 def _looks_like_time(name: str) -> bool:
-    key, words = _normalize_name(name)[0], set(_split_words(name))
+    key, words = normalize_name(name)[0], set(_split_words(name))
     if _IGNORED_NAMES.fullmatch(key) or "".join(_split_words(name)[:1]) in _CHANGE_VERBS:
         return False
     alone = key in _TIME_PARTS or bool(_TIME_WORDS & words)
@@ -335,15 +352,6 @@ def _split_words(name: str) -> list[str]:
     """Words of a name: `photoLatitude`, `photo_latitude` and `Photo latitude` have two."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
     return re.findall(r"[a-z]+", spaced.casefold())
-
-
-def _normalize_name(name: str) -> tuple[str, str]:
-    """Letters and digits of a name in lower case, and the unit in parentheses after it."""
-    plain = unicodedata.normalize("NFKC", name).strip().strip("\ufeff\"'` ").casefold()
-    plain = re.sub(r"^\[?[a-z][\w-]*\]?\s*:\s*", "", plain)
-    match = re.fullmatch(r"(.*?)\s*[\(\[]\s*(.*?)\s*[\)\]]", plain)
-    plain, unit = (match[1], match[2]) if match else (plain, "")
-    return re.sub(r"[\s_.-]+", "", plain), re.sub(r"[\s_.:-]+", "", unit)
 
 
 _BY_KEY: Final = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.errors import BadManifestError, TooLargeError
+from pinpoint.media.manifests.row_limits import too_many_rows
 from pinpoint.settings import MediaSettings
 
 MAX_LINE_BYTES: Final = 8 << 20
@@ -85,14 +86,6 @@ def explain_bad_row(error: csv.Error) -> str:
     if "field larger" in str(error):
         return f"a cell is longer than {limit} characters"
     return "it cannot be split into cells; is a quotation mark missing?"
-
-
-def too_many_rows(path: Path, settings: MediaSettings) -> TooLargeError:
-    """The error for a table with more rows than allowed."""
-    return TooLargeError(
-        f"{path.name} has more than {settings.max_manifest_rows} rows "
-        "(PINPOINT_MEDIA_MAX_MANIFEST_ROWS); split it"
-    )
 
 
 def _next_row(reader: Iterator[list[str]]) -> list[str] | csv.Error | None:

@@ -1,38 +1,34 @@
-"""Manifests: CSV or GeoJSON with metadata of files."""
+"""Manifests: tables, GeoJSON and vector files with metadata of files."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pinpoint.errors import BadManifestError, PinpointError
 from pinpoint.media.checks import RejectedFileError, rejected
 from pinpoint.media.files import list_files
-from pinpoint.media.manifests.columns import Columns, find_column, resolve_columns
-from pinpoint.media.manifests.delimited_tables import (
-    explain_bad_row,
-    find_delimiter,
-    read_cells,
-    read_column_names,
-    too_many_rows,
-)
-from pinpoint.media.manifests.geojson_features import (
-    list_properties,
-    load_features,
-    read_feature,
-    resolve_properties,
-)
-from pinpoint.media.manifests.manifest_rows import ManifestRow, RawRow, name_finder, read_row
+from pinpoint.media.manifests import geojson_lines, json_documents, table_rows
+from pinpoint.media.manifests.columns import find_column
+from pinpoint.media.manifests.delimited_tables import read_column_names
+from pinpoint.media.manifests.file_names import candidate_finder, name_finder
+from pinpoint.media.manifests.layouts import find_layout, is_yfcc_row
+from pinpoint.media.manifests.manifest_rows import ManifestRow, ManifestTable, read_row
+from pinpoint.media.manifests.row_limits import too_many_rows
+from pinpoint.media.vector_files.formats import VECTOR_SUFFIXES
 from pinpoint.records import ReadOptions, Rejected
 from pinpoint.settings import MediaSettings
 
-SUFFIXES: Final = frozenset({".csv", ".tsv", ".geojson", ".json"})
+TABLE_SUFFIXES: Final = frozenset({".csv", ".tsv"})
+DOCUMENT_SUFFIXES: Final = frozenset({".geojson", ".json"})
+LINE_SUFFIXES: Final = frozenset({".geojsonl", ".geojsons"})
+SUFFIXES: Final = TABLE_SUFFIXES | DOCUMENT_SUFFIXES | LINE_SUFFIXES | VECTOR_SUFFIXES
 """Suffixes of manifests (`is_manifest`)."""
-_FEATURES: Final = frozenset({".geojson", ".json"})
-_MAX_COLUMNS: Final = 256
+FORMAT_NAMES: Final = "CSV, GeoJSON, GeoParquet, GeoPackage, FlatGeobuf or Shapefile"
+"""Formats of manifests, for messages and help texts."""
 
 
 def is_manifest(path: Path) -> bool:
@@ -57,16 +53,21 @@ def find_manifests(folder: Path) -> list[Path]:
 
 
 def names_files(path: Path) -> bool:
-    """Whether a table has a column, or a GeoJSON a property, that names files.
+    """Whether a manifest has a column that names files, or a known layout that implies their names.
 
     Reads the header of a table and all of a JSON document. The result is False if the file cannot
     be read.
     """
     try:
-        if path.suffix.lower() in _FEATURES:
-            names = list_properties(load_features(path))
-        else:
+        if path.suffix.lower() in TABLE_SUFFIXES:
             names = read_column_names(path)
+            if find_layout(names) is not None or is_yfcc_row(names):
+                return True
+        else:
+            table = open_manifest(path, MediaSettings(), ReadOptions(), has_files=True)
+            if table.layout is not None:
+                return True
+            names = list(table.columns.names)
     except (OSError, PinpointError, csv.Error):
         return False
     return any(find_column(name) == "file" for name in names)
@@ -81,6 +82,8 @@ class ManifestSummary:
     """Column → its name in the manifest."""
     attributes: tuple[str, ...]
     """Unknown names; their values are stored as attributes."""
+    layout: str | None = None
+    """Name of the known data set whose columns it has."""
 
 
 def describe_manifest(
@@ -92,116 +95,84 @@ def describe_manifest(
         BadManifestError: As `read_manifest`.
         TooLargeError: As `read_manifest`.
     """
-    requested = (options or ReadOptions()).columns
-    _check_exists(path)
-    if path.suffix.lower() in _FEATURES:
-        columns = resolve_properties(path, load_features(path), requested)
-    else:
-        columns = _read_header(path, next(read_cells(path, settings), (0, []))[1], requested)
+    table = open_manifest(path, settings, options or ReadOptions())
     return ManifestSummary(
-        name=path.name, understood=columns.understood, attributes=columns.attributes
+        name=path.name,
+        understood=table.columns.understood,
+        attributes=table.columns.attributes,
+        layout=table.layout,
     )
 
 
 def read_manifest(
-    path: Path, settings: MediaSettings, options: ReadOptions | None = None
+    path: Path,
+    settings: MediaSettings,
+    options: ReadOptions | None = None,
+    *,
+    folder: Path | None = None,
 ) -> Iterator[ManifestRow | Rejected]:
     """Rows of a manifest in its order; a bad row becomes a `Rejected`, and reading continues.
 
     Args:
-        path: CSV or GeoJSON (FeatureCollection of Points); file names are relative to its folder.
+        path: A file with a suffix of `SUFFIXES`.
         settings: `max_manifest_rows` applies.
         options: Meanings of columns, and the time zone of times without an offset.
+        folder: Folder of the files; their names are relative to it. Default: the manifest's.
 
     Raises:
         BadManifestError: It cannot be read at all, does not name files, or has unknown columns that
             look like a position or a time.
         TooLargeError: More rows than allowed.
     """
-    _check_exists(path)
     options = options or ReadOptions()
-    root = path.parent.resolve()
-    find_file = name_finder(root)
-    reader = _read_features if path.suffix.lower() in _FEATURES else _read_table
-    for number, row in enumerate(reader(path, settings, options), start=1):
+    table = open_manifest(path, settings, options)
+    root = (folder or path.parent).resolve()
+    find_file, find_candidate = name_finder(root), candidate_finder(root)
+    for number, row in enumerate(table.rows, start=1):
         if number > settings.max_manifest_rows:
             raise too_many_rows(path, settings)
         if isinstance(row, Rejected):
             yield row
             continue
         try:
-            yield read_row(row, root, find_file, options.time_zone)
+            yield read_row(row, root, find_file, find_candidate, options.time_zone)
         except RejectedFileError as refused:
-            name = str(row.values.get("file") or f"row {number}")[:300]
+            candidates = row.file_candidates[:1]
+            name = str(row.values.get("file") or "".join(candidates) or f"row {number}")[:300]
             yield rejected(
                 name, refused.reason, f"row {number}: {refused.detail}", error_stage="find"
             )
 
 
-def _check_exists(path: Path) -> None:
-    if not path.is_file():
-        raise BadManifestError(f"there is no manifest at {path}")
+def open_manifest(
+    path: Path, settings: MediaSettings, options: ReadOptions, *, has_files: bool = False
+) -> ManifestTable:
+    """Open a manifest by its suffix and resolve its columns.
 
-
-def _read_table(
-    path: Path, settings: MediaSettings, options: ReadOptions
-) -> Iterator[RawRow | Rejected]:
-    """Rows of a CSV; refused before the first row if it is too long."""
-    rows = read_cells(path, settings)
-    _, head = next(rows, (0, []))
-    columns = _read_header(path, head, options.columns)
-    names, meanings = columns.names, columns.meanings
-    comma = find_delimiter(path) != ","
-    for line, cells in rows:
-        if isinstance(cells, csv.Error):
-            where = f"line {line}"
-            yield rejected(where, "bad_row", f"{where}: {explain_bad_row(cells)}")
-            continue
-        if any(cell.strip() for cell in cells[len(names) :]):
-            detail = f"line {line} has {len(cells)} cells for {len(names)} names"
-            name = cells[meanings.index("file")]
-            yield rejected(name[:300] or f"row {line}", "bad_row", detail)
-            continue
-        values: dict[str, Any] = {}
-        attributes: dict[str, Any] = {}
-        for name, meaning, cell in zip(names, meanings, cells, strict=False):
-            if meaning is None:
-                attributes[name] = cell
-            else:
-                values[meaning] = cell
-        yield RawRow(values=values, attributes=attributes, decimal_comma=comma)
-
-
-def _read_header(
-    path: Path, head: Sequence[str] | csv.Error, requested: Mapping[str, str]
-) -> Columns:
-    """Resolve the columns of the first row.
+    Args:
+        path: A file with a suffix of `SUFFIXES`.
+        settings: Limits of manifests.
+        options: Meanings of columns.
+        has_files: Rows need not name files.
 
     Raises:
-        BadManifestError: See `columns.resolve_columns`; or there are too many columns.
+        BadManifestError: As `read_manifest`.
+        TooLargeError: As `read_manifest`.
     """
-    if isinstance(head, csv.Error):
-        raise BadManifestError(
-            f"the first row of {path.name} cannot be read: {explain_bad_row(head)}"
-        )
-    if len(head) > _MAX_COLUMNS:
-        raise BadManifestError(f"{path.name} has {len(head)} columns; at most {_MAX_COLUMNS}")
-    return resolve_columns(path.name, list(head), requested)
+    if not path.is_file():
+        raise BadManifestError(f"there is no manifest at {path}")
+    suffix = path.suffix.lower()
+    if suffix in DOCUMENT_SUFFIXES:
+        open_rows = json_documents.open_document
+    elif suffix in LINE_SUFFIXES:
+        open_rows = geojson_lines.open_lines
+    elif suffix in VECTOR_SUFFIXES:
+        # Imported here, because Arrow takes longer to import than most manifests to read.
+        from pinpoint.media.manifests import vector_manifests
 
-
-def _read_features(
-    path: Path, settings: MediaSettings, options: ReadOptions
-) -> Iterator[RawRow | Rejected]:
-    """Features as rows."""
-    features = load_features(path)
-    if not features:
-        return
-    columns = resolve_properties(path, features, options.columns)
-    if len(features) > settings.max_manifest_rows:
-        raise too_many_rows(path, settings)
-    for number, feature in enumerate(features, start=1):
-        try:
-            yield read_feature(feature, columns)
-        except RejectedFileError as refused:
-            named = f"feature {number}"
-            yield rejected(named, refused.reason, f"{named}: {refused.detail}", error_stage="find")
+        open_rows = vector_manifests.open_vector_manifest
+    elif suffix in TABLE_SUFFIXES:
+        open_rows = table_rows.open_table
+    else:
+        raise BadManifestError(f"{path.name} is no manifest: give {FORMAT_NAMES}")
+    return open_rows(path, settings, options.columns, has_files=has_files)

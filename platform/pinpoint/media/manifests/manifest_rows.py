@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.media.checks import RejectedFileError, check_position
-from pinpoint.media.files import check_file_name, is_below
-from pinpoint.media.manifests.columns import TIME_OF_DAY
+from pinpoint.media.manifests.columns import TIME_OF_DAY, Columns
+from pinpoint.media.manifests.file_names import locate_file
 from pinpoint.media.manifests.manifest_times import join_date_and_time, read_time
 from pinpoint.media.manifests.values import (
     is_empty,
@@ -26,7 +23,7 @@ from pinpoint.media.manifests.values import (
     read_text,
 )
 from pinpoint.media.metadata.raw_metadata import Scalar, sanitize_text, wrap_heading
-from pinpoint.records import MetadataOverride
+from pinpoint.records import MetadataOverride, Rejected
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "file": ("filename", "path"),
@@ -56,6 +53,20 @@ class RawRow:
     attributes: Mapping[str, Any]
     """Name of any other column → cell."""
     decimal_comma: bool = False
+    file_candidates: tuple[str, ...] = ()
+    """Names that the file may have if no cell names it, in order, with or without a suffix; the
+    file may be in any folder below the root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestTable:
+    """An opened manifest."""
+
+    columns: Columns
+    rows: Iterator[RawRow | Rejected]
+    """Read while they are iterated, once."""
+    layout: str | None = None
+    """Name of the known layout of its columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +74,11 @@ class ManifestRow:
     """A file of a manifest with its metadata from the manifest."""
 
     external_id: str
-    """From its column, otherwise the file's path relative to the manifest's folder."""
+    """From its column, otherwise the file's path relative to the folder."""
     file: Path
-    """Absolute path below the manifest's folder; the file existed when the row was read."""
+    """Absolute path below the folder; the file existed when the row was read."""
     name: str
-    """The file's path relative to the manifest's folder, as shown to users."""
+    """The file's path relative to the folder, as shown to users."""
     metadata_override: MetadataOverride
 
 
@@ -79,75 +90,46 @@ def canonical_column(name: str) -> str:
 
 
 def read_row(
-    row: RawRow, root: Path, find_file: Callable[[str], str | None], zone: str | None = None
+    row: RawRow,
+    root: Path,
+    find_file: Callable[[str], str | None],
+    find_candidate: Callable[[tuple[str, ...]], str | None],
+    zone: str | None = None,
 ) -> ManifestRow:
     """Convert the cells of a row to a record.
 
     Args:
         row: The cells.
-        root: The manifest's folder, resolved.
-        find_file: See `name_finder`.
+        root: The folder of the files, resolved.
+        find_file: See `file_names.name_finder`.
+        find_candidate: See `file_names.candidate_finder`.
         zone: Time zone of times without an offset, unless the row has one; default UTC.
 
     Raises:
         RejectedFileError: `bad_row`, `incomplete_position`, `out_of_range`, `null_island`,
             `outside_root`, `missing_file`.
     """
-    name = read_name(row.values.get("file"), "file")
+    name = read_name(row.values.get("file"), "file") or find_candidate(row.file_candidates)
+    if name is None and row.file_candidates:
+        raise RejectedFileError(
+            "missing_file", f"no file is named {' or '.join(row.file_candidates[:3])[:200]}"
+        )
     if name is None:
         raise RejectedFileError("bad_row", "no file is named")
-    metadata_override = _read_override(row, zone)
-    path, relative = _locate_file(name, root, find_file)
+    metadata_override = read_override(row, zone)
+    path, relative = locate_file(name, root, find_file)
     external_id = read_text(row.values.get("external_id"), "external_id") or relative
     return ManifestRow(
         external_id=external_id, file=path, name=relative, metadata_override=metadata_override
     )
 
 
-def name_finder(root: Path) -> Callable[[str], str | None]:
-    """A function from a relative name in any Unicode form to the name on disk.
-
-    macOS writes `é` as two characters, most other systems as one; both are the same name. The
-    function returns None if no file has the name.
+def read_override(row: RawRow, zone: str | None) -> MetadataOverride:
+    """Convert the cells of a row, except those that name its file, to an override.
 
     Raises:
-        RejectedFileError: `missing_file`, from the function, if several names differ only in their
-            form and none is an exact match.
+        RejectedFileError: `bad_row`, `incomplete_position`, `out_of_range`, `null_island`.
     """
-
-    @lru_cache(maxsize=1024)
-    def list_names(folder: Path) -> dict[str, list[str]]:
-        names_by_form: dict[str, list[str]] = {}
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            return names_by_form
-        for name in names:
-            names_by_form.setdefault(unicodedata.normalize("NFC", name), []).append(name)
-        return names_by_form
-
-    def find(name: str) -> str | None:
-        folder, parts = root, []
-        for part in PurePosixPath(name).parts:
-            same_names = list_names(folder).get(unicodedata.normalize("NFC", part), [])
-            if part == ".." or part in same_names:
-                actual = part
-            elif len(same_names) > 1:
-                raise RejectedFileError(
-                    "missing_file", f"several files have the name {name} in other Unicode forms"
-                )
-            elif same_names:
-                actual = same_names[0]
-            else:
-                return None
-            parts.append(actual)
-            folder = folder / actual
-        return str(PurePosixPath(*parts))
-
-    return find
-
-
-def _read_override(row: RawRow, zone: str | None) -> MetadataOverride:
     cells, comma = row.values, row.decimal_comma
     lat = read_coordinate(cells.get("latitude"), cells.get("latitude_ref"), "latitude")
     lon = read_coordinate(cells.get("longitude"), cells.get("longitude_ref"), "longitude")
@@ -191,31 +173,3 @@ def _read_time_text(cells: Mapping[str, Any]) -> str | None:
     if text is None or is_missing(clock):
         return text
     return join_date_and_time(text, read_text(clock, "time") or "")
-
-
-def _locate_file(name: str, root: Path, find_file: Callable[[str], str | None]) -> tuple[Path, str]:
-    """Absolute path and relative name of an existing file below the root."""
-    if "\x00" in name:
-        raise RejectedFileError("bad_row", "the file's name holds a zero byte")
-    check_file_name(name)
-    plain = name.replace("\\", "/")
-    path = root / PurePosixPath(plain)
-    if not is_below(path, root):
-        raise RejectedFileError("outside_root", f"{name} is not below the manifest's folder")
-    if not _is_file(path):
-        actual = None if path.is_absolute() and plain.startswith("/") else find_file(plain)
-        if actual is None or not _is_file(root / actual) or not is_below(root / actual, root):
-            raise RejectedFileError("missing_file", f"there is no file {name}")
-        path = root / actual
-    # Without `..` and `.`, so that one file has one name.
-    relative = Path(*(part for part in path.relative_to(root).parts if part != "."))
-    if ".." in relative.parts:
-        relative = path.resolve().relative_to(root)
-    return root / relative, relative.as_posix()
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return False

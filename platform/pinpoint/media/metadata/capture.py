@@ -13,6 +13,7 @@ from pinpoint.media.checks import RejectedFileError, check_position, check_time
 from pinpoint.media.field_of_view import check_field_of_view, compute_field_of_view
 from pinpoint.media.metadata.clocks import CaptureTime, explain_manifest_zone, read_file_time
 from pinpoint.media.metadata.raw_metadata import RawMetadata, Scalar, limit_warnings, wrap_heading
+from pinpoint.media.sidecar_files import read_sidecars
 from pinpoint.media.tracks import explain_gap, position_at
 from pinpoint.records import (
     LAYERS,
@@ -68,7 +69,8 @@ def make_capture(
     Args:
         properties: Properties of the decoded file.
         raw_metadata: Metadata of the file.
-        metadata_override: A manifest row or upload fields, a track, and the catalog's layers.
+        metadata_override: A manifest row or upload fields, sidecars, a track, and the catalog's
+            layers.
         now: Current time, UTC.
 
     Raises:
@@ -81,6 +83,9 @@ def make_capture(
     manifest = _read_manifest_layer(metadata_override)
     if manifest is not None:
         new_layers["manifest"] = manifest
+    sidecar = read_sidecars(metadata_override, now) if metadata_override.sidecars else None
+    if sidecar is not None:
+        new_layers["sidecar"] = sidecar
     refusal = None
     if raw_metadata.lat is None or raw_metadata.lon is None:
         layers_without_track = update_layers(

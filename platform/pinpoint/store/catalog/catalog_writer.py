@@ -1,11 +1,11 @@
-"""Write access to one organization's rows and to the audit log of its queries.
+"""Write access to one organization's rows and to the audit log of its queries and exports.
 
 The resulting jobs are sent after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +19,9 @@ from pinpoint.records import (
     SOURCE_KINDS,
     Answer,
     Batch,
+    CorrectionResult,
     Image,
+    ImageCorrection,
     ImageUpdate,
     KeptQuery,
     NewItem,
@@ -30,6 +32,7 @@ from pinpoint.records import (
     limits,
 )
 from pinpoint.store.catalog import corrections, kept_queries
+from pinpoint.store.catalog.bulk_corrections import correct_images
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
 from pinpoint.store.db.database import UnitOfWork
@@ -300,6 +303,16 @@ class Writer(Reader):
         self._enqueue_jobs(jobs.INDEX_IMAGES, [image_id])
         return self.image(image_id)
 
+    def update_images(self, corrections: Sequence[ImageCorrection]) -> list[CorrectionResult]:
+        """Set or clear manual values of many images; see `bulk_corrections.correct_images`.
+
+        Raises:
+            BadRequestError: There are more than `MAX_CORRECTIONS`.
+        """
+        results, changed = correct_images(self._connection, corrections, self._in_organization)
+        self._enqueue_jobs(jobs.INDEX_IMAGES, changed)
+        return results
+
     def delete_image(self, image_id: UUID) -> None:
         """Mark an image as deleted; a worker removes index point, blob and row."""
         self.image(image_id)
@@ -351,6 +364,27 @@ class Writer(Reader):
             NotFoundError: It does not exist, or it is expired.
         """
         kept_queries.delete_kept_query(self._connection, self._organization_id, query_id)
+
+    def log_export(
+        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
+    ) -> None:
+        """Write the audit log of one export.
+
+        Args:
+            key_id: API key of the caller; None for the operator.
+            num_rows: Number of rows that were sent.
+            image_filter: Format and filter as JSON values.
+        """
+        self._connection.execute(
+            insert(audit_log).values(
+                id=uuid4(),
+                organization_id=self._organization_id,
+                key_id=key_id,
+                operation="export",
+                num_rows=num_rows,
+                image_filter=dict(image_filter),
+            )
+        )
 
 
 def _check_texts(**texts: str | None) -> None:

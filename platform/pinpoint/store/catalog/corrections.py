@@ -13,6 +13,7 @@ from pinpoint.records import (
     ImageUpdate,
     Layer,
     LayerName,
+    Layers,
     clear_fields,
     merge_layers,
     overlay_layer,
@@ -45,15 +46,36 @@ def correct_image(
     if row is None:
         raise NotFoundError(f"no image {image_id}")
     layers = correct_layers(layers_of_row(row), image_update)
-    merged = merge_layers(layers)
-    if merged.position is None:
+    check_layers(layers)
+    write_layers(connection, image_id, layers, row.panorama_id)
+
+
+def check_layers(layers: Layers) -> None:
+    """Raise `BadRequestError` (`no_position`) if no layer has a position."""
+    if merge_layers(layers).position is None:
         raise BadRequestError(
             "the manual position cannot be cleared: neither a manifest nor the file has another "
             "one; give a new position, or delete the image",
             reason="no_position",
         )
+
+
+def write_layers(
+    connection: Connection, image_id: UUID, layers: Layers, panorama_id: str | None
+) -> None:
+    """Write the layers of an image and the columns derived from them; the version increases.
+
+    Args:
+        connection: Connection of the unit of work, which holds the lock of the row.
+        image_id: Id of the image.
+        layers: They have a position (`check_layers`).
+        panorama_id: Of the row, for images whose layers have none.
+    """
+    merged = merge_layers(layers)
+    if merged.position is None:
+        raise ValueError("an image needs a position")
     values = columns_of(layers, merged.position, merged)
-    values["panorama_id"] = merged.panorama_id or row.panorama_id
+    values["panorama_id"] = merged.panorama_id or panorama_id
     connection.execute(
         update(images)
         .where(images.c.id == image_id)
@@ -75,13 +97,18 @@ def correct_layers(
         BadRequestError: No value is set, and no field to clear has a manual value.
     """
     manual = stored.get("manual", Layer())
-    new_values = clean_layer(_read_update(image_update))
-    cleared = clear_fields(manual, image_update.clear)
-    if new_values.empty and cleared == manual:
+    if _read_update(image_update).empty and clear_fields(manual, image_update.clear) == manual:
         if image_update.clear:
             names = ", ".join(sorted(image_update.clear))
             raise BadRequestError(f"nothing to clear: {names} was not set manually")
         raise BadRequestError("nothing to update: give at least one field")
+    return apply_update(stored, image_update)
+
+
+def apply_update(stored: Layers, image_update: ImageUpdate) -> dict[LayerName, Layer]:
+    """The layers after a correction, equal to the stored ones if it changes nothing."""
+    cleared = clear_fields(stored.get("manual", Layer()), image_update.clear)
+    new_values = clean_layer(_read_update(image_update))
     changed: dict[LayerName, Layer] = {**stored, "manual": overlay_layer(cleared, new_values)}
     return {name: layer for name, layer in changed.items() if not layer.empty}
 

@@ -56,6 +56,14 @@ def spatial_index(kind: SourceKind) -> Index:
     )
 
 
+COLLECTION_ID: Final = """
+overlay(overlay(md5(source_id::text || CASE
+    WHEN sequence <> '' THEN '/sequence/' || sequence
+    ELSE '/day/' || coalesce(((captured_at AT TIME ZONE 'UTC')::date
+                              - DATE '1970-01-01')::text, '') END)
+    PLACING '3' FROM 13) PLACING 'a' FROM 17)::uuid"""
+"""Expression of `images.collection_id`: layout of a UUID of version 3 (RFC 9562)."""
+
 GROUP_COLUMNS: Final = ("creator", "sequence", "sha256")
 """Columns of `images` with equal values for images that belong together."""
 

@@ -155,6 +155,7 @@ class Transactions:
         organization_id: UUID | None = None,
         *,
         read_only: bool = False,
+        snapshot: bool = False,
         role: str | None = None,
         schema: str | None = None,
         timeout_s: float | None = None,
@@ -164,6 +165,7 @@ class Transactions:
         Args:
             organization_id: Organization of all rows; None only for the owner.
             read_only: Whether PostgreSQL refuses writes.
+            snapshot: Whether all statements read one state (REPEATABLE READ); read-only as well.
             role: Role of this transaction; None keeps that of the login.
             schema: Schema of unqualified names; None keeps that of the engine.
             timeout_s: Time limit of each statement; None keeps that of the engine. That of the
@@ -172,9 +174,10 @@ class Transactions:
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
-        with self._attempt(), _translate_errors(), self.engine.connect() as connection:
-            if read_only:
-                connection.execute(text("SET TRANSACTION READ ONLY"))
+        with self._attempt(), translate_errors(), self.engine.connect() as connection:
+            if read_only or snapshot:
+                level = "ISOLATION LEVEL REPEATABLE READ, " if snapshot else ""
+                connection.execute(text(f"SET TRANSACTION {level}READ ONLY"))
             _set_session_values(
                 connection, organization_id, role=role, schema=schema, timeout_s=timeout_s
             )
@@ -197,7 +200,7 @@ class Transactions:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""
         expected = head_revision()
         try:
-            with self._attempt(), _translate_errors(), self.engine.connect() as connection:
+            with self._attempt(), translate_errors(), self.engine.connect() as connection:
                 actual = connection.execute(text("SELECT tenant.revision()")).scalar()
         except ProgrammingError:
             actual = "none"
@@ -262,7 +265,7 @@ index. psycopg files 54 ("index row size exceeds …") under OperationalError.""
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Translate driver errors about outages and invalid values; other errors are bugs and pass.
 
     Raises:

@@ -67,7 +67,7 @@ def override_to_json(metadata_override: MetadataOverride | None) -> dict[str, An
         name: value
         for name, value in asdict(metadata_override).items()
         # Stored layers may change before the item is claimed, so they are not stored here.
-        if value not in (None, {}) and name != "stored_layers"
+        if value not in (None, {}, ()) and name != "stored_layers"
     }
     if metadata_override.captured_at is not None:
         values["captured_at"] = metadata_override.captured_at.isoformat()
@@ -99,6 +99,8 @@ def override_from_json(values: object) -> MetadataOverride | None:
                 BAD_METADATA_OVERRIDE,
                 f"{name} of the stored metadata_override has a value of the wrong type",
             )
+    if "sidecars" in fields:
+        fields["sidecars"] = tuple(fields["sidecars"])
     if fields.get("captured_at") is not None:
         fields["captured_at"] = _parse_time(fields["captured_at"])
     metadata_override = MetadataOverride(**fields)
@@ -115,6 +117,7 @@ _OVERRIDE_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("captured_at", "creator", "sequence", "license", "panorama_id"), _TEXT_TYPES),
     **dict.fromkeys(("track", "track_name", "time_zone"), _TEXT_TYPES),
     "position_source": (str,),
+    "sidecars": (list,),
     "attributes": (dict,),
 }
 

@@ -35,6 +35,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pinpoint.records import SOURCE_KINDS
 from pinpoint.store.db.columns import (
+    COLLECTION_ID,
     GROUP_COLUMNS,
     group_index,
     organization_fk,
@@ -134,6 +135,8 @@ images = Table(
     Column("camera", Text),
     Column("creator", Text),
     Column("sequence", Text),
+    # The sequence, or else source and day; `gallery/pictures.py` explains it.
+    Column("collection_id", Uuid, Computed(COLLECTION_ID, persisted=True)),
     Column("license", Text),
     Column("position_source", Text, nullable=False),
     Column("time_source", Text),
@@ -167,7 +170,7 @@ images = Table(
     CheckConstraint("state IN ('pending', 'indexed', 'failed', 'deleted')", name="state"),
     Index("ix_images_geog", "geog", postgresql_using="gist"),
     *(spatial_index(kind) for kind in SOURCE_KINDS),
-    Index("ix_images_geom", "geom", postgresql_using="gist"),
+    Index("ix_images_organization_id_geom", "organization_id", "geom", postgresql_using="gist"),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
     *(
@@ -196,7 +199,17 @@ images = Table(
         postgresql_ops={"attributes": "jsonb_path_ops"},
     ),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
+    Index("ix_images_collection_id_captured_at", "collection_id", "captured_at"),
     Index("ix_images_modified_xid", "modified_xid"),
+    Index(
+        "ix_images_collection_items",
+        "organization_id",
+        "collection_id",
+        text("coalesce(captured_at, 'infinity'::timestamptz)"),
+        text('external_id COLLATE "C"'),
+        "id",
+        postgresql_where=text("state <> 'deleted'"),
+    ),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in (*GROUP_COLUMNS, "camera")),
     # Pages of a layer with a filter on one of these.
@@ -247,6 +260,9 @@ cell_stats = Table(
     organization_fk(),
     Column("resolution", SmallInteger, Computed("((cell >> 52) & 15)::smallint", persisted=True)),
     Column("images", Integer, nullable=False),
+    # Of the images: cube-map faces, and front faces.
+    Column("panorama_faces", Integer, nullable=False),
+    Column("panoramas", Integer, nullable=False),
     timestamp_column("first_captured_at"),
     timestamp_column("last_captured_at"),
     # Sums of the images' positions as vectors on the unit sphere.
@@ -359,8 +375,12 @@ audit_log = Table(
     Column("operation", Text, nullable=False),
     # A hash of the photo, never the photo.
     Column("photo_sha256", LargeBinary),
-    Column("bundle", Text, nullable=False),
+    # Bundle and index build of a query.
+    Column("bundle", Text),
     Column("index_build", Text),
+    # Rows that were sent, and parameters, of an export.
+    Column("num_rows", BigInteger),
+    Column("image_filter", JSONB),
     timestamp_column("created_at", stamped=True),
     Index("ix_audit_log_organization_id_created_at", "organization_id", "created_at"),
 )

@@ -44,6 +44,8 @@ def _public_columns() -> list[Column[Any]]:
         Column("file_name", Text),
         Column("cubemap_face", Text),
         Column("panorama_id", Text),
+        # A face of a panorama whose file is kept.
+        Column("is_panorama", Boolean),
         Column("geog", Geography("POINT", srid=4326, spatial_index=False)),
         Column("geom", Geometry("POINT", srid=4326, spatial_index=False)),
         Column("lat", Double),
@@ -55,6 +57,8 @@ def _public_columns() -> list[Column[Any]]:
         Column("camera", Text),
         Column("creator", Text),
         Column("sequence", Text),
+        # `gallery/pictures.py` explains pictures and collections.
+        Column("collection_id", Uuid),
         # License of the image, or else of its source.
         Column("license", Text),
         # Attribution of the source, or else the creator.
@@ -110,6 +114,9 @@ cell_counts = Table(
     Column("license", Text),
     Column("attribution", Text),
     Column("images", Integer),
+    # Faces of panoramas whose file is kept, and those panoramas.
+    Column("panorama_faces", Integer),
+    Column("panoramas", Integer),
     Column("first_captured_at", DateTime(timezone=True)),
     Column("last_captured_at", DateTime(timezone=True)),
     # Sums of the images' positions as vectors on the unit sphere, and their direction.

@@ -1,0 +1,1 @@
+"""Panoramax API: the gallery as STAC collections and items, for Panoramax clients."""

@@ -1,0 +1,1 @@
+"""Files of exports: GeoParquet, FlatGeobuf, GeoPackage, GeoJSON text sequences and CSV."""

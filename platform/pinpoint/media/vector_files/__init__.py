@@ -1,0 +1,1 @@
+"""Vector files (GeoParquet, GeoPackage, FlatGeobuf, Shapefile), read in a limited child process."""

@@ -1,0 +1,1 @@
+"""GIS access on one million images: features, tiles, neighbors, coverage and exports."""

@@ -1,0 +1,1 @@
+"""Real panoramas and a web server for the trial of the Panoramax viewer."""
