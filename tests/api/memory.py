@@ -265,6 +265,9 @@ class Rows:
     def log_query(self, operation, **fields):
         self.audit.append({"operation": operation, **fields})
 
+    def log_export(self, **fields):
+        self.audit.append({"operation": "export", **fields})
+
     def keep_query(self, answer, retention_days):
         self.all_kept.append(
             KeptQuery(
@@ -285,9 +288,6 @@ class Rows:
         if len(remaining) == len(self.all_kept):
             raise NotFoundError(f"no kept query {query_id}")
         self.all_kept = remaining
-
-    def log_export(self, **fields):
-        self.audit.append({"operation": "export", **fields})
 
 
 class Database:

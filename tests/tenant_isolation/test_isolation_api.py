@@ -66,7 +66,6 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("GET", "/v1/images/{image_id}/neighbors"): [
         ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
     ],
-    ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
     ("GET", "/api/collections/{collection_id}"): [("collection", lambda one, photo: {})],
     ("GET", "/api/collections/{collection_id}/items"): [
         ("collection", lambda one, photo: {}),
@@ -77,6 +76,7 @@ FOREIGN: dict[tuple[str, str], Any] = {
         ("collection", lambda one, photo: {}),
     ],
     ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
+    ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
@@ -84,8 +84,8 @@ FOREIGN: dict[tuple[str, str], Any] = {
 }
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
-    ("GET", "/v1/queries"),
     ("POST", "/v1/images/metadata"),
+    ("GET", "/v1/queries"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -138,9 +138,9 @@ def iterate_responses(tenant_pair, requester, id_, sort):
                     "batch_id",
                     "image_id",
                     "source_id",
+                    "query_id",
                     "collection_id",
                     "item_id",
-                    "query_id",
                 )
                 for name in names:
                     url = url.replace(f"{{{name}}}", id_)

@@ -268,14 +268,6 @@ class CatalogWriter(CatalogReader, Protocol):
         """
         ...
 
-    def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
-        """Keep an answer that has a point, without its photo, until it expires."""
-        ...
-
-    def delete_kept_query(self, query_id: UUID) -> None:
-        """Delete a kept query that is not expired."""
-        ...
-
     def log_export(
         self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
     ) -> None:
@@ -286,6 +278,14 @@ class CatalogWriter(CatalogReader, Protocol):
             num_rows: Number of rows that were sent.
             image_filter: Format and filter as JSON values.
         """
+        ...
+
+    def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
+        """Keep an answer that has a point, without its photo, until it expires."""
+        ...
+
+    def delete_kept_query(self, query_id: UUID) -> None:
+        """Delete a kept query that is not expired."""
         ...
 
 

@@ -351,20 +351,6 @@ class Writer(Reader):
             ],
         )
 
-    def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
-        """Keep an answer that has a point, without its photo, until it expires."""
-        return kept_queries.keep_query(
-            self._connection, self._organization_id, answer, retention_days
-        )
-
-    def delete_kept_query(self, query_id: UUID) -> None:
-        """Delete a kept query.
-
-        Raises:
-            NotFoundError: It does not exist, or it is expired.
-        """
-        kept_queries.delete_kept_query(self._connection, self._organization_id, query_id)
-
     def log_export(
         self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
     ) -> None:
@@ -385,6 +371,20 @@ class Writer(Reader):
                 image_filter=dict(image_filter),
             )
         )
+
+    def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
+        """Keep an answer that has a point, without its photo, until it expires."""
+        return kept_queries.keep_query(
+            self._connection, self._organization_id, answer, retention_days
+        )
+
+    def delete_kept_query(self, query_id: UUID) -> None:
+        """Delete a kept query.
+
+        Raises:
+            NotFoundError: It does not exist, or it is expired.
+        """
+        kept_queries.delete_kept_query(self._connection, self._organization_id, query_id)
 
 
 def _check_texts(**texts: str | None) -> None:
