@@ -35,6 +35,8 @@ from pinpoint.api.v1 import (
     spatial,
 )
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
+from pinpoint.api.v1.schemas.images import ImageFeatures
+from pinpoint.api.v1.schemas.spatial import CellFeatures
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.http_headers import API_KEY_HEADER
@@ -63,7 +65,13 @@ ROUTE_MODULES: Final = (
     sign_in,
     metrics,
 )
-RESPONSE_MODELS: Final = (problems.Problem, AnswerFeaturesOut, SimilarFeaturesOut)
+RESPONSE_MODELS: Final = (
+    problems.Problem,
+    AnswerFeaturesOut,
+    SimilarFeaturesOut,
+    ImageFeatures,
+    CellFeatures,
+)
 """Models of responses whose media type is not `application/json`; FastAPI lists only those."""
 _SPARE_THREADS: Final = 24
 _KEY_SCHEMES: Final = {

@@ -18,7 +18,7 @@ from pinpoint.records import FEATURE_LAYERS, FeatureLayer, PropertyType
 MERCATOR_LAT: Final = 85.0511287798066
 """Latitude of the edge of the tile matrix set WebMercatorQuad, degrees."""
 _WORLD: Final = [-180.0, -MERCATOR_LAT, 180.0, MERCATOR_LAT]
-TILE_LAYERS: Final[frozenset[str]] = frozenset()
+TILE_LAYERS: Final = frozenset({"images", "coverage", "gaps"})
 _COLUMN_TYPES: Final[dict[PropertyType, str]] = {
     "text": "text",
     "integer": "integer",

@@ -45,11 +45,7 @@ _PROBLEMS = problems.problem_responses(401, 403, 404, 422, 503)
             "description": "A page of images: JSON, or by the header `Accept` GeoJSON or CSV. The "
             'header `Link` has the next page as `rel="next"`.',
             "content": {
-                media_types.GEOJSON: {
-                    "schema": ImageFeatures.model_json_schema(
-                        ref_template="#/components/schemas/{model}"
-                    )
-                },
+                media_types.GEOJSON: {"schema": media_types.refer_to_schema(ImageFeatures)},
                 media_types.CSV: {"schema": {"type": "string"}},
             },
         },

@@ -37,7 +37,7 @@ _CELL_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "A page of cells: JSON, or by the header `Accept` GeoJSON with their "
         "boundaries.",
-        "content": {media_types.GEOJSON: {"schema": CellFeatures.model_json_schema()}},
+        "content": {media_types.GEOJSON: {"schema": media_types.refer_to_schema(CellFeatures)}},
     },
     **_PROBLEMS,
 }
