@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pinpoint.cli.answer_layers import merge_answers
 
 
@@ -16,7 +18,7 @@ def feature(feature_type):
 def test_merge_answers_keeps_features_foreign_members_and_errors():
     layer = {"type": "FeatureCollection", "bundle": {"name": "descriptor"}}
     error = {"reason": "bad_photo", "detail": "x.jpg: not an image"}
-    answers = [
+    answers: list[dict[str, Any]] = [
         {
             "photos": ["a.jpg", "b.jpg"],
             "answer": {**layer, "features": [feature("candidate"), feature("point")]},

@@ -15,11 +15,10 @@ _JSON: Final = "application/json"
 _GEOJSON: Final = "application/geo+json"
 
 
-class QueryMethods:
+class PhotoQueries:
     """Part of the client: one method per route of queries."""
 
-    def __init__(self, transport: HttpTransport) -> None:
-        self._transport = transport
+    _transport: HttpTransport
 
     def locate(
         self, photo: Photo | Sequence[Photo], *, geojson: bool = False, **parameters: Any
