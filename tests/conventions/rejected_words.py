@@ -75,6 +75,8 @@ REJECTED: dict[str, str] = {
 EXCEPTIONS: list[tuple[str, str, str]] = [
     (r"house|wall|town|bell", "platform/pinpoint/synthetic/*", "objects of the synthetic planet"),
     (r"author", "platform/pinpoint/evaluation/labels/protocols.py", "columns and people of others"),
+    (r"picture", "platform/pinpoint/store/gallery/panoramax_tiles.py", "word of the Panoramax API"),
+    (r"picture", "platform/pinpoint/store/gallery/pictures.py", "word of the Panoramax API"),
     (r"maker", "platform/pinpoint/media/metadata/*", "manufacturers of drones, as in EXIF"),
     (r"pictures?", "platform/pinpoint/store/gallery/pictures.py", "the term of Panoramax"),
     (r"pictures?", "platform/pinpoint/store/db/views.py", "the term of Panoramax"),

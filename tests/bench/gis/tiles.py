@@ -18,7 +18,7 @@ from bench.gis.measuring import (
 )
 from pinpoint.records import ImageFilter
 from pinpoint.store.gallery.cell_tiles import build_coverage_tile, cell_resolution
-from pinpoint.store.gallery.image_tiles import MAX_POINTS, POINT_ZOOM, build_image_tile
+from pinpoint.store.gallery.image_tiles import MAX_TILE_POINTS, POINT_ZOOM, build_image_tile
 from pinpoint.store.gallery.panoramax_tiles import build_map_tile
 from vector_tiles import tile_of
 
@@ -91,7 +91,7 @@ def _make_bare_call(gallery: Gallery, name: str, tile: Tile) -> Call:
         "zoom": tile[0],
         "x": tile[1],
         "y": tile[2],
-        "limit": MAX_POINTS,
+        "limit": MAX_TILE_POINTS,
         "resolution": max(3, cell_resolution(tile[0])),
     }
 

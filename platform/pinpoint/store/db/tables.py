@@ -253,7 +253,7 @@ cell_stats = Table(
     organization_fk(),
     Column("resolution", SmallInteger, Computed("((cell >> 52) & 15)::smallint", persisted=True)),
     Column("images", Integer, nullable=False),
-    # Of the images: cube-map faces, and front faces.
+    # Images that are cube-map faces, and those that are front faces.
     Column("panorama_faces", Integer, nullable=False),
     Column("panoramas", Integer, nullable=False),
     timestamp_column("first_captured_at"),

@@ -57,7 +57,7 @@ def _public_columns() -> list[Column[Any]]:
         Column("camera", Text),
         Column("creator", Text),
         Column("sequence", Text),
-        # `gallery/pictures.py` explains pictures and collections.
+        # The sequence, or else source and day.
         Column("collection_id", Uuid),
         # License of the image, or else of its source.
         Column("license", Text),

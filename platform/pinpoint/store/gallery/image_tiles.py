@@ -1,9 +1,9 @@
 """Vector tiles of images (Mapbox Vector Tile 2.1): H3 cells at low zoom, points at high zoom.
 
 Below zoom `POINT_ZOOM` a feature is an H3 cell with its number of images. From there on a feature
-is an image. A tile has at most `MAX_POINTS` images, those with the lowest ids; then each of them
-has the attribute `images_left_out`, the number of images of the tile and its buffer that are not in
-it. Ids are random, so the images of such a tile are a sample of all of them.
+is an image. A tile has at most `MAX_TILE_POINTS` images, those with the lowest ids; then each of
+them has the attribute `images_left_out`, the number of images of the tile and its buffer that are
+not in it. Ids are random, so the images of such a tile are a sample of all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pinpoint.store.gallery.tile_encoding import (
 IMAGES_LAYER: Final = "images"
 POINT_ZOOM: Final = 11
 """Lowest zoom with images as points."""
-MAX_POINTS: Final = 3_000
+MAX_TILE_POINTS: Final = 3_000
 """Images of a tile; about 350 kB."""
 
 
@@ -56,7 +56,7 @@ def build_image_tile(
         connection,
         lambda limit: _select_points(tile, image_filter, limit),
         IMAGES_LAYER,
-        MAX_POINTS,
+        MAX_TILE_POINTS,
     )
 
 
