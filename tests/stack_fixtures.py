@@ -79,18 +79,17 @@ class ServiceHarness:
         )
         self.blobs = FolderBlobs(folder / "blobs")
         self.features = MatchingHandle(Settings(services=ServiceSettings(home=folder)))
+        decoder = ChildDecoder(self.settings.media, children=1)
         self.components = IngestComponents(
             repository=self.repository,
-            decoder=ChildDecoder(self.settings.media, children=1),
+            decoder=decoder,
             encoder=self.encoder,
             index=self.index,
             blobs=self.blobs,
             features=self.features,
             threads=1,
         )
-        self.gallery_files = GalleryFiles(
-            self.blobs, self.components.decoder, self.settings.media.max_bytes
-        )
+        self.gallery_files = GalleryFiles(self.blobs, decoder, self.settings.media.max_bytes)
         self.threshold = VerificationThreshold()
         self.verifier = Verifier(
             self.features,

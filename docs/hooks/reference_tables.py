@@ -144,6 +144,7 @@ _ONLY_HTTP = {
     "not_acceptable": 406,
     "unsupported_media_type": 415,
     "request_timeout": 408,
+    "range_not_satisfiable": 416,
     "internal": 500,
 }
 

@@ -45,7 +45,7 @@ def test_download_writes_a_file_without_metadata(pinpoint, stored, tmp_path):  #
         "size_bytes": path.stat().st_size,
     }
     assert b"Exif" not in path.read_bytes()
-    full = Image.open(path).size
+    full = Image.open(BytesIO(path.read_bytes())).size
     shown = pinpoint("images", "download", stored.id, "-o", path, "--width", 32).out
     assert str(stored.id) in shown
     assert Image.open(BytesIO(path.read_bytes())).size == (32, round(32 * full[1] / full[0]))

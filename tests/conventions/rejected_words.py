@@ -79,6 +79,7 @@ EXCEPTIONS: list[tuple[str, str, str]] = [
     (r"picture", "platform/pinpoint/store/gallery/pictures.py", "word of the Panoramax API"),
     (r"maker", "platform/pinpoint/media/metadata/*", "manufacturers of drones, as in EXIF"),
     (r"pictures?", "platform/pinpoint/store/gallery/pictures.py", "the term of Panoramax"),
+    (r"pictures?", "platform/pinpoint/store/gallery/panoramax_tiles.py", "layers of Panoramax"),
     (r"pictures?", "platform/pinpoint/store/db/views.py", "the term of Panoramax"),
     (r"pictures?", "docs/how-to/panoramax-clients.md", "the term of Panoramax"),
 ]

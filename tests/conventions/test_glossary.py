@@ -35,6 +35,7 @@ EXCEPTIONS = [
     ("picture", "platform/pinpoint/synthetic/*", ".", "images that are drawn"),
     ("picture", "platform/pinpoint/api/panoramax/*", "^pictures$", "a layer of Panoramax tiles"),
     ("picture", "platform/pinpoint/store/gallery/pictures.py", ".", "the term of Panoramax"),
+    ("picture", "platform/pinpoint/store/gallery/panoramax_tiles.py", ".", "layers of Panoramax"),
     ("picture", "platform/pinpoint/store/db/views.py", ".", "the term of Panoramax"),
     ("picture", "docs/how-to/panoramax-clients.md", ".", "the term of Panoramax"),
     ("town", "platform/pinpoint/synthetic/*", ".", "places of the synthetic planet"),

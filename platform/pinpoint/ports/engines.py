@@ -138,6 +138,10 @@ class Decoder(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """End the child process."""
+        ...
+
 
 class JpegConverter(Protocol):
     """Converts untrusted image files to JPEGs without metadata in a restricted child process."""
@@ -158,10 +162,6 @@ class JpegConverter(Protocol):
                 is never enlarged.
             face: Cube-map face to cut from a panorama; None for the whole image.
         """
-        ...
-
-    def close(self) -> None:
-        """End the child process."""
         ...
 
 

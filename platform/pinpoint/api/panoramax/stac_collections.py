@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pinpoint.api.panoramax.licenses import OTHER, find_spdx_id, list_license_links
 from pinpoint.api.panoramax.links import JPEG, Links, make_link
-from pinpoint.api.panoramax.stac_items import STAC_VERSION, format_time
+from pinpoint.api.panoramax.stac_items import STAC_VERSION, format_stac_time
 from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.records import ImageCollection
 
@@ -37,8 +37,8 @@ def make_stac_collection(collection: ImageCollection, links: Links) -> dict[str,
             "spatial": {"bbox": [[box.west, box.south, box.east, box.north]]},
             "temporal": {"interval": [_make_interval(collection)]},
         },
-        "created": format_time(collection.created_at),
-        "updated": format_time(collection.updated_at),
+        "created": format_stac_time(collection.created_at),
+        "updated": format_stac_time(collection.updated_at),
         "stats:items": {"count": collection.num_items},
         "links": [
             make_link("self", href, JSON),
@@ -72,8 +72,11 @@ def _describe_title(collection: ImageCollection) -> str:
 def _make_interval(collection: ImageCollection) -> list[str | None]:
     """First and last capture; STAC needs one end, so the first upload replaces unknown times."""
     if collection.first_captured_at is None or collection.last_captured_at is None:
-        return [format_time(collection.created_at), None]
-    return [format_time(collection.first_captured_at), format_time(collection.last_captured_at)]
+        return [format_stac_time(collection.created_at), None]
+    return [
+        format_stac_time(collection.first_captured_at),
+        format_stac_time(collection.last_captured_at),
+    ]
 
 
 def _choose_license(licenses: Sequence[str]) -> str:

@@ -82,7 +82,7 @@ def list_providers(attribution: str | None, creator: str | None) -> list[dict[st
     return [{"name": name, "roles": ["licensor", "producer"]}] if name else []
 
 
-def format_time(time: datetime) -> str:
+def format_stac_time(time: datetime) -> str:
     """RFC 3339 in UTC."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
@@ -90,9 +90,9 @@ def format_time(time: datetime) -> str:
 def _make_properties(item: CollectionItem, providers: list[dict[str, Any]]) -> dict[str, Any]:
     properties: dict[str, Any] = {
         # STAC needs the property also if the time is unknown, and an interval then.
-        "datetime": None if item.captured_at is None else format_time(item.captured_at),
-        "created": format_time(item.created_at),
-        "updated": format_time(item.updated_at),
+        "datetime": None if item.captured_at is None else format_stac_time(item.captured_at),
+        "created": format_stac_time(item.created_at),
+        "updated": format_stac_time(item.updated_at),
         "license": find_spdx_id(item.license),
         "providers": providers,
         "attribution": item.attribution,
@@ -107,8 +107,8 @@ def _make_properties(item: CollectionItem, providers: list[dict[str, Any]]) -> d
     }
     if item.captured_at is None:
         properties |= {
-            "start_datetime": format_time(datetime(1, 1, 1, tzinfo=UTC)),
-            "end_datetime": format_time(item.created_at),
+            "start_datetime": format_stac_time(datetime(1, 1, 1, tzinfo=UTC)),
+            "end_datetime": format_stac_time(item.created_at),
         }
     else:
         properties["datetimetz"] = properties["datetime"]
@@ -219,5 +219,5 @@ def _make_reference(rel: str, item: ItemReference, links: Links) -> dict[str, An
         GEOJSON,
         id=str(item.id),
         geometry={"type": "Point", "coordinates": [item.point.lon, item.point.lat]},
-        datetime=None if item.captured_at is None else format_time(item.captured_at),
+        datetime=None if item.captured_at is None else format_stac_time(item.captured_at),
     )

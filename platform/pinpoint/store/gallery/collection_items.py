@@ -211,7 +211,7 @@ def _collection_columns(columns: _Columns) -> list[ColumnElement[Any]]:
 
 
 def _count_items(columns: _Columns) -> ColumnElement[int]:
-    """Number of pictures of a group of images: the faces of a panorama share one file.
+    """Number of items of a group of images: the faces of a panorama share one file.
 
     Faster than `is_picture`, which looks up the faces of each image.
     """
