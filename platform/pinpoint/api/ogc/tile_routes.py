@@ -17,9 +17,9 @@ from pinpoint.api.dependencies import AppServices, ReadCaller
 from pinpoint.api.ogc.gallery_access import open_gallery
 from pinpoint.api.ogc.layer_collections import LayerCollection, find_tiled_collection
 from pinpoint.errors import NotFoundError
+from pinpoint.geo.map_tiles import MAX_ZOOM
 
 TILE_MATRIX_SET: Final = "WebMercatorQuad"
-MAX_ZOOM: Final = 22
 
 TiledCollection = Annotated[LayerCollection, Depends(find_tiled_collection)]
 TileMatrixSetName = Annotated[
