@@ -33,7 +33,7 @@ from pinpoint.records import (
 
 DEFAULT_PAGE_FEATURES: Final = 100
 MAX_PAGE_FEATURES: Final = 10_000
-MAX_IDS: Final = 1_000
+MAX_ITEM_IDS: Final = 1_000
 CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 LICENSE_PROPERTIES: Final = ("license", "attribution")
 """Properties that each feature contains, whatever the parameter `properties` selects."""
@@ -152,8 +152,8 @@ def _reject_cursor() -> NoReturn:
 
 def _parse_ids(text: str) -> tuple[str, ...]:
     ids = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not 0 < len(ids) <= MAX_IDS:
-        raise BadRequestError(f"ids must be 1 to {MAX_IDS:,} ids, separated by commas")
+    if not 0 < len(ids) <= MAX_ITEM_IDS:
+        raise BadRequestError(f"ids must be 1 to {MAX_ITEM_IDS:,} ids, separated by commas")
     return ids
 
 

@@ -49,7 +49,7 @@ class LayerCollection(Collection):
         raise RuntimeError("tiles are read by `TileRoutes`")
 
 
-def make_collection(layer: FeatureLayer) -> LayerCollection:
+def describe_collection(layer: FeatureLayer) -> LayerCollection:
     """Describe a layer as a collection."""
     columns = [
         Column(name=entry.name, type=_COLUMN_TYPES[entry.type]) for entry in layer.properties
@@ -70,7 +70,7 @@ def make_collection(layer: FeatureLayer) -> LayerCollection:
     )
 
 
-COLLECTIONS: Final = {name: make_collection(layer) for name, layer in FEATURE_LAYERS.items()}
+COLLECTIONS: Final = {name: describe_collection(layer) for name, layer in FEATURE_LAYERS.items()}
 
 
 def find_collection(

@@ -14,7 +14,7 @@ from pinpoint.api.ogc import item_parameters
 from pinpoint.api.ogc.layer_collections import COLLECTIONS, LayerCollection
 from pinpoint.api.ogc.layer_schemas import describe_property
 from pinpoint.api.problems import MEDIA_TYPE, Problem
-from pinpoint.records import COVERAGE_RESOLUTIONS, DEFAULT_RESOLUTION
+from pinpoint.records import COVERAGE_RESOLUTIONS, DEFAULT_RESOLUTION, FeatureLayer
 
 _JSON: Final = "application/json"
 _GEOJSON: Final = "application/geo+json"
@@ -57,7 +57,7 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
             "type": "array",
             "items": {"type": "string"},
             "minItems": 1,
-            "maxItems": item_parameters.MAX_IDS,
+            "maxItems": item_parameters.MAX_ITEM_IDS,
         },
     },
     "properties": {
@@ -204,22 +204,7 @@ def _describe_collection_paths(collection: LayerCollection) -> dict[str, Any]:
             *(["resolution"] if layer.is_gridded else []),
         ],
     )
-    items["get"]["parameters"] += [
-        {
-            "name": entry.name,
-            "in": "query",
-            "required": False,
-            "style": "form",
-            "explode": False,
-            "description": f"Features with this value. {entry.description}",
-            "schema": {
-                key: value
-                for key, value in describe_property(layer, entry).items()
-                if key in ("type", "format", "enum")
-            },
-        }
-        for entry in item_parameters.list_parameters(layer)
-    ]
+    items["get"]["parameters"] += _describe_property_parameters(layer)
     paths = {
         path: _describe_path(f"{name}.getCollection", layer.title, _JSON, "Capabilities"),
         f"{path}/queryables": _describe_path(
@@ -242,6 +227,26 @@ def _describe_collection_paths(collection: LayerCollection) -> dict[str, Any]:
     if collection.has_tiles:
         paths |= _describe_tile_paths(collection)
     return paths
+
+
+def _describe_property_parameters(layer: FeatureLayer) -> list[dict[str, Any]]:
+    """Parameters of equality with a property."""
+    return [
+        {
+            "name": entry.name,
+            "in": "query",
+            "required": False,
+            "style": "form",
+            "explode": False,
+            "description": f"Features with this value. {entry.description}",
+            "schema": {
+                key: value
+                for key, value in describe_property(layer, entry).items()
+                if key in ("type", "format", "enum")
+            },
+        }
+        for entry in item_parameters.list_parameters(layer)
+    ]
 
 
 def _describe_tile_paths(collection: LayerCollection) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fastapi import APIRouter, Depends, Response
 from fastapi.routing import APIRoute
 
@@ -11,7 +13,7 @@ from pinpoint.api.ogc.layer_collections import find_collection
 from pinpoint.api.ogc.layer_route import LayerRoute
 from pinpoint.api.ogc.tile_routes import TileRoutes
 
-METHODS: str = "GET, HEAD, OPTIONS"
+METHODS: Final = "GET, HEAD, OPTIONS"
 
 
 def _build_router() -> APIRouter:
