@@ -12,7 +12,7 @@ import psutil
 from bench.gis.measuring import Figures, Gallery
 
 TARGET_ROWS_PER_S, TARGET_MIB = 50_000, 400
-FORMATS = ("parquet", "fgb", "gpkg", "geojsonl", "csv")
+FORMATS = ("parquet", "fgb", "gpkg", "geojsons", "csv")
 _SAMPLE_S = 0.05
 
 

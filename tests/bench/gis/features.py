@@ -24,7 +24,7 @@ FILTERS: dict[str, tuple[str, str]] = {
         "captured_at >= '2018-03-01Z' AND captured_at < '2018-03-02Z'",
     ),
     "kind in a box": (
-        "source_kind = 'street' AND S_INTERSECTS(geom, POLYGON((2.2 48.8, 2.5 48.8, 2.5 48.95,"
+        "source_kind = 'street' AND S_INTERSECTS(geometry, POLYGON((2.2 48.8, 2.5 48.8, 2.5 48.95,"
         " 2.2 48.95, 2.2 48.8)))",
         "source_kind = 'street' AND geom && ST_MakeEnvelope(2.2, 48.8, 2.5, 48.95, 4326)",
     ),

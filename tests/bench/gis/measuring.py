@@ -101,7 +101,7 @@ def explain_statements(gallery: Gallery, name: str, call: Callable[[Connection],
     def explain(
         connection: Connection, _cursor: Any, statement: str, parameters: Any, *_: Any
     ) -> None:
-        if statement.startswith(("EXPLAIN", "SET ", "SELECT set_config")):
+        if not statement.lstrip().startswith(("SELECT", "WITH")) or "set_config" in statement:
             return
         rows = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)
         plans.append("\n".join([statement, *(row[0] for row in rows)]))
