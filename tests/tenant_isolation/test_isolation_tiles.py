@@ -16,9 +16,11 @@ from vector_tiles import read_tile, tile_of
 
 ZOOMS = (0, 5, 11, 16)
 BUILDERS = {
-    "images": lambda connection, *tile: build_image_tile(connection, *tile, ImageFilter()),
-    "images of a time": lambda connection, *tile: build_image_tile(
-        connection, *tile, ImageFilter(states=("indexed", "pending"))
+    "images": lambda connection, zoom, x, y: build_image_tile(
+        connection, zoom, x, y, ImageFilter()
+    ),
+    "images of a time": lambda connection, zoom, x, y: build_image_tile(
+        connection, zoom, x, y, ImageFilter(states=("indexed", "pending"))
     ),
     "coverage": lambda connection, *tile: build_coverage_tile(connection, "coverage", *tile),
     "gaps": lambda connection, *tile: build_coverage_tile(connection, "gaps", *tile),

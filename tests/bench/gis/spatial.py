@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from bench.gis.gallery import Rows
@@ -50,9 +52,7 @@ def measure_neighbors(gallery: Gallery, rows: Rows) -> Figures:
         explain_statements(
             gallery,
             f"neighbors of {num_points} points",
-            lambda connection, points=points: read_neighbors(
-                connection, points, radius_m=RADIUS_M, per_kind=PER_KIND
-            ),
+            partial(read_neighbors, points=points, radius_m=RADIUS_M, per_kind=PER_KIND),
         )
     return figures
 

@@ -36,6 +36,13 @@ BUILDERS: dict[str, Callable[[Connection, Tile], bytes]] = {
 }
 
 
+def _bind_tile(
+    build: Callable[[Connection, Tile], bytes], tile: Tile
+) -> Callable[[Connection], bytes]:
+    """Bind the tile of a statement."""
+    return lambda connection: build(connection, tile)
+
+
 def measure(gallery: Gallery, rows: Rows) -> Figures:
     """Tiles around images drawn at random, so that dense ones are frequent."""
     figures: Figures = {}
@@ -55,7 +62,7 @@ def measure(gallery: Gallery, rows: Rows) -> Figures:
                 explain_statements(
                     gallery,
                     f"tile {name} zoom {zoom}",
-                    lambda connection, build=build, tile=tiles[0]: build(connection, tile),
+                    _bind_tile(build, tiles[0]),
                 )
         figures[name] = {
             **{side: summarize(values) for side, values in pooled.items()},
