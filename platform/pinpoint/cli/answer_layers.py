@@ -1,15 +1,9 @@
-"""Answers as GeoJSON, for a GIS: the option `--geojson` of `locate` and `similar`."""
+"""Answers of several queries as one GeoJSON layer (`pinpoint locate --geojson`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
-
-import typer
-
-GeoJsonOption = Annotated[
-    bool, typer.Option("--geojson", help="Print a GeoJSON FeatureCollection.")
-]
+from typing import Any
 
 
 def merge_answers(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:

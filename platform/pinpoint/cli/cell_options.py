@@ -44,9 +44,6 @@ MaxCellsOption = Annotated[
         help="Maximum number of cells in the table, those with most images first.",
     ),
 ]
-GeoJsonOption = Annotated[
-    bool, typer.Option("--geojson", help="Print a GeoJSON FeatureCollection.")
-]
 _COLUMNS: Final = (
     "cell",
     "nearest place",

@@ -10,7 +10,6 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.cell_options import (
     CellBboxOption,
-    GeoJsonOption,
     MaxCellsOption,
     MinImagesOption,
     ResolutionOption,
@@ -22,7 +21,14 @@ from pinpoint.cli.cell_options import (
 )
 from pinpoint.cli.filter_options import SourceFilterOption, SourceKindFilterOption
 from pinpoint.cli.option_values import check_kinds
-from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.cli.session import (
+    GeoJsonOption,
+    JsonOption,
+    KeyOption,
+    OrganizationOption,
+    ServerOption,
+    Session,
+)
 from pinpoint.records import SOURCE_KINDS
 
 app = typer.Typer()

@@ -10,7 +10,6 @@ import typer
 
 from pinpoint.atomic_files import write_atomic
 from pinpoint.cli import answer_layers, output
-from pinpoint.cli.answer_layers import GeoJsonOption
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
@@ -25,7 +24,14 @@ from pinpoint.cli.filter_options import (
     read_filter_options,
 )
 from pinpoint.cli.option_values import check_choice, check_kinds
-from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.cli.session import (
+    GeoJsonOption,
+    JsonOption,
+    KeyOption,
+    OrganizationOption,
+    ServerOption,
+    Session,
+)
 from pinpoint.client import Client
 from pinpoint.errors import BadRequestError, describe_cause
 

@@ -42,6 +42,9 @@ OrganizationOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+GeoJsonOption = Annotated[
+    bool, typer.Option("--geojson", help="Print a GeoJSON FeatureCollection.")
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

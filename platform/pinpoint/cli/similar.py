@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from pinpoint.cli import ids, output
-from pinpoint.cli.answer_layers import GeoJsonOption
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.filter_options import (
     AreaOption,
@@ -20,7 +19,14 @@ from pinpoint.cli.filter_options import (
     SourceKindFilterOption,
     read_filter_options,
 )
-from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
+from pinpoint.cli.session import (
+    GeoJsonOption,
+    JsonOption,
+    KeyOption,
+    OrganizationOption,
+    ServerOption,
+    Session,
+)
 from pinpoint.errors import BadRequestError
 
 app = typer.Typer()
