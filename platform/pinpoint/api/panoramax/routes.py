@@ -23,7 +23,7 @@ from pinpoint.api.panoramax.stac_collections import make_collection_page, make_s
 from pinpoint.api.panoramax.stac_items import STAC_VERSION, make_feature_collection, make_item
 from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.errors import NotFoundError
-from pinpoint.records import IMAGE_LAYER
+from pinpoint.records.feature_layers import IMAGE_LAYER
 
 router = APIRouter(prefix=API_PATH, tags=["panoramax"])
 
