@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
+from pinpoint.matching_settings import MatchingSettings
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
 BUILT_IN_BUNDLE: Final = "efficientnet-lite0-vlad"
@@ -206,33 +207,6 @@ class SearchSettings(BaseSettings):
             "km. Default: maximize the expected GeoScore.",
         ),
     ] = None
-
-
-class MatchingSettings(BaseSettings):
-    """Local features of gallery images, for geometric verification."""
-
-    model_config = SettingsConfigDict(env_prefix="PINPOINT_MATCHING_", frozen=True)
-
-    threads: Annotated[
-        int,
-        Field(ge=1, le=64, description="Images that each process reads and matches concurrently."),
-    ] = 2
-    cache_max_bytes: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="Maximum size of the cache of local features on each host, bytes; an image "
-            "needs about 200,000. 0 stores nothing.",
-        ),
-    ] = 2_000_000_000
-    cache_ttl_s: Annotated[
-        float,
-        Field(
-            gt=0,
-            description="Maximum age of cached local features, seconds; those of a deleted image "
-            "leave every host within this time.",
-        ),
-    ] = 604_800.0
 
 
 class WorkerSettings(BaseSettings):
