@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import httpx
 import uvicorn
 
-from api import memory
+from api import example_answers, memory
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.api.connections import make_limited_protocol
@@ -98,11 +98,11 @@ def search_flow(monkeypatch) -> list[dict]:
 
     def locate(photos, limits, context):
         calls.append({"photos": photos, "limits": limits, "context": context})
-        return memory.answer()
+        return example_answers.answer()
 
     def similar(request, limits, context):
         calls.append({"request": request, "limits": limits, "context": context})
-        return memory.similar()
+        return example_answers.similar()
 
     monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.locate", locate)
     monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.similar", similar)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Point, shape
 from shapely.prepared import prep
 
-from api import memory
+from api import example_answers, memory
 from api.test_api_problems import problem
 from pinpoint.api.v1.media_types import choose_media_type
 from pinpoint.api.v1.schemas.disc_polygons import outline_disc
@@ -45,7 +45,7 @@ def make_posterior(point):
         probability_within_km={25.0: 0.75},
         p_outside_candidates=0.125,
         p_not_in_gallery=None,
-        credible_discs=memory.answer().credible_discs,
+        credible_discs=example_answers.answer().credible_discs,
         credible_regions=tuple(
             CredibleRegion(probability=share, level=share, area_km2=1e4 * share, boxes=boxes)
             for share, boxes in regions
@@ -58,7 +58,7 @@ def make_posterior(point):
 @pytest.fixture
 def calibrated_answer(monkeypatch):
     """The search flow returns a calibrated answer at the antimeridian."""
-    answer = memory.answer()
+    answer = example_answers.answer()
     (citation,) = answer.citations
     copy = CitedCopy(
         image_id=uuid4(), source_id=uuid4(), source="t", file_name="b.jpg", source_kind="photo",
@@ -171,7 +171,8 @@ def test_locate_as_geojson_without_calibration_has_discs(api, search_calls, tmp_
 
 def test_locate_as_geojson_without_point_is_an_empty_collection(api, monkeypatch, tmp_path):
     answer = dataclasses.replace(
-        memory.answer(), point=None, ranked=(), citations=(), credible_discs=(), num_candidates=0,
+        example_answers.answer(), point=None, ranked=(), citations=(), credible_discs=(),
+        num_candidates=0,
         calibrated_result=CalibratedResult(abstention_reason="no_candidates"),
     )  # fmt: skip
     monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.locate", lambda *_: answer)
@@ -185,7 +186,7 @@ def test_similar_as_geojson_has_license_and_attribution(api, search_calls, monke
     source = api.rows().add_source("walk", "street")
     stored = memory.image(source)
     api.rows().all_images[stored.id] = stored
-    result = memory.similar()
+    result = example_answers.similar()
     (hit,) = result.groups[0].hits
     group = dataclasses.replace(result.groups[0], hits=(dataclasses.replace(hit, id=stored.id),))
     result = dataclasses.replace(result, groups=[group])

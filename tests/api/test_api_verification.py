@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from api import memory
+from api import example_answers
 from api.test_api_problems import problem
 from pinpoint.records import (
     DEFAULT_MIN_INLIERS,
@@ -51,7 +51,7 @@ def image_match(inliers, *, verified, status):
 def verified_answer(monkeypatch):
     """The search flow returns an answer with a verified citation."""
     answer = dataclasses.replace(
-        memory.answer(),
+        example_answers.answer(),
         matches={
             UUID(int=0): image_match(31, verified=True, status="matched"),
             UUID(int=1): image_match(0, verified=False, status="image_unavailable"),

@@ -44,7 +44,7 @@ def test_bench_returns_the_exit_code_of_the_program():
 def test_bench_unknown_program_names_the_programs():
     result = run_pinpoint("bench", "velocity")
     assert result.returncode == 64
-    assert "use speed, planet" in result.stderr
+    assert "use speed, gis, planet" in result.stderr
 
 
 def test_find_tests_folder_without_a_checkout_raises(monkeypatch, tmp_path):

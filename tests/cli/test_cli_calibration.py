@@ -85,6 +85,7 @@ def test_locate_prints_probabilities_and_marks_uncalibrated_answers(capsys):
         "ranker_fallback_reason": None, "warnings": [],
         "index": {"build": "1"},
         "verification_threshold": None,
+        "kept_query": None,
             "posterior": {
             "probability_within_km": [{"radius_km": 25, "probability": 0.42}],
             "credible_regions": [{"probability": 0.9, "area_km2": 12_345.6}],

@@ -73,6 +73,7 @@ def make_answer(lat, lon, radius_m, *, within=None, abstained=None):
         "verified": False,
         "verification_threshold": None,
         "matches": None,
+        "kept_query": None,
     }
     return AnswerOut.model_validate(body).model_dump(mode="json")
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import text
 
-from api import memory
+from api import example_answers
 from leftovers import found_in_folder, found_in_tables, pruned, swept
 from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import NotFoundError
@@ -133,7 +133,7 @@ def test_organization_deletion_leaves_no_bytes(
 def test_prune_removes_organization_after_last_tombstone(harness, organization_deletion, tmp_path):
     org, _ = create_organization_with_photos(harness, tmp_path, "acme", 0)
     with harness.database.write(org) as catalog:
-        catalog.keep_query(memory.answer(), retention_days=1)
+        catalog.keep_query(example_answers.answer(), retention_days=1)
     erase(harness, organization_deletion, org)
     assert organization_deletion.deleted_organizations() == [org]
     assert pruned(harness, organization_deletion).organizations == 0

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from api import memory
+from api import example_answers
 from leftovers import DAY_S, pruned, swept
 from pinpoint import jobs
 from pinpoint.errors import NotFoundError
@@ -114,7 +114,7 @@ def test_prune_removes_expired_audit_rows(harness, organization_deletion, org):
 def test_kept_query_disappears_when_it_expires_and_is_then_pruned(
     harness, organization_deletion, org
 ):
-    answer = memory.answer()
+    answer = example_answers.answer()
     with harness.database.write(org) as catalog:
         old, young = (catalog.keep_query(answer, retention_days=days) for days in (1, 2))
     assert (young.expires_at - young.created_at).days == 2

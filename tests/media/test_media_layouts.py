@@ -11,7 +11,7 @@ import pytest
 
 from media.pictures import photo
 from pinpoint.errors import BadManifestError
-from pinpoint.media.manifests.layouts import YFCC_NAMES
+from pinpoint.media.manifests.layouts import YFCC_NAMES, find_layout, select_attributes
 from pinpoint.media.manifests.manifest_files import describe_manifest, names_files, read_manifest
 from pinpoint.media.manifests.manifest_rows import ManifestRow
 from pinpoint.records import Rejected
@@ -150,8 +150,9 @@ def test_read_manifest_export_reads_fields_and_attributes(tmp_path: Path) -> Non
     ]
     assert [row.external_id for row in rows] == ["in/a.jpg", "in/p.jpg", "in/p.jpg"]
     assert rows[0].metadata_override.attributes == {"time_zone": "+02:00", "n": 2}
-    assert [row.metadata_override.heading_deg for row in rows] == [10, 90, None]
-    assert {row.metadata_override.panorama_id for row in rows} == {None}
+    assert [row.metadata_override.heading_deg for row in rows] == [10, 90, 90]
+    panoramas = [row.metadata_override.panorama_id for row in rows]
+    assert panoramas == [None, "in/p.jpg", "in/p.jpg"]
 
 
 def test_read_manifest_flickr_without_position_keeps_the_file(tmp_path: Path) -> None:
@@ -239,3 +240,29 @@ def test_read_manifest_real_im2gps_table_is_mp16(tmp_path: Path) -> None:
     assert accepted.metadata_override.creator == "78841376@N00"
     assert accepted.metadata_override.lat == 32.325436
     assert {row.error_code for row in rows if isinstance(row, Rejected)} == {"missing_file"}
+
+
+@pytest.mark.parametrize(
+    ("face", "heading_deg"), [("front", 350.0), ("right", 260.0), ("left", 80.0)]
+)
+def test_export_row_of_a_face_has_the_heading_of_the_panorama(face, heading_deg):
+    head = ["external_id", "source_kind", "position_source", "sha256", "uri"]
+    layout = find_layout([*head, "cubemap_face", "heading_deg", "field_of_view_deg"])
+    values = {"heading_deg": 350.0, "field_of_view_deg": 90.0}
+    layout.convert(values, {"cubemapface": face})
+    assert values == {"heading_deg": heading_deg, "field_of_view_deg": None}
+
+
+@pytest.mark.parametrize(
+    ("cell", "attributes"),
+    [
+        ('{"lanes": 2}', {"lanes": 2}),
+        ("{", {"attributes": "{"}),
+        (None, {}),
+        ("[1]", {"attributes": "[1]"}),
+    ],
+)
+def test_export_row_attributes_are_a_json_object_or_kept_as_text(cell, attributes):
+    head = ["external_id", "source_kind", "position_source", "sha256", "uri"]
+    selected = select_attributes(find_layout(head), {"attributes": cell, "sha256": "00"})
+    assert selected == attributes

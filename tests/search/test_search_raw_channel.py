@@ -207,6 +207,7 @@ def test_backup_and_restore_keep_raw_vectors(harness, org, bundles, database_url
     harness.as_api.close()
     with dumps.open_connection(database_url) as connection:
         connection.execute("DROP SCHEMA pinpoint CASCADE")
+        connection.execute("DROP SCHEMA layers CASCADE")
         connection.execute("DROP SCHEMA tenant CASCADE")
     restore_backup(settings, tmp_path / "out", replace=False, on_message=lambda _: None)
     assert stored_vectors(harness, contract.digest) == before

@@ -89,6 +89,7 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
     filled.as_api.close()
     with dumps.open_connection(settings.services.database_url) as connection:
         connection.execute("DROP SCHEMA pinpoint CASCADE")
+        connection.execute("DROP SCHEMA layers CASCADE")
         connection.execute("DROP SCHEMA tenant CASCADE")
     restored = restore_backup(settings, target, replace=False, on_message=quiet)
     assert restored.counts == manifest.counts

@@ -12,7 +12,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import text
 
-from api import memory
+from api import example_answers
 from pinpoint.records import NewItem
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
@@ -158,7 +158,7 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
     """A kept query, and an open batch with one failed file for uploads and retries."""
     with harness.database.write(tenant.id) as catalog:
-        kept_query = catalog.keep_query(memory.answer(), retention_days=1)
+        kept_query = catalog.keep_query(example_answers.answer(), retention_days=1)
         source = catalog.source(f"{tenant.name}-only")
         batch = catalog.open_batch(source.id)
         file = folder / f"{tenant.name}-only.jpg"

@@ -2,106 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from typing import Any
 from uuid import uuid4
 
-import pyogrio
 import pytest
-from pyarrow import parquet
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
+from tenant_isolation.route_table import CORRECTION, FOREIGN, WITHOUT_ID
 
 BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
-CORRECTION = {"lat": 1.0, "lon": 2.0}
-
-# Route → requests with an id of another organization: kind of id, and the request.
-FOREIGN: dict[tuple[str, str], Any] = {
-    ("POST", "/v1/locate"): [
-        ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
-        (
-            "source",
-            lambda one, photo: {
-                "data": {"sources": one, "search_space": "coordinates"},
-                "files": {"photo": photo},
-            },
-        ),
-    ],
-    ("POST", "/v1/similar"): [
-        ("image", lambda one, photo: {"data": {"image_id": one}}),
-        ("image", lambda one, photo: {"data": {"image_id": one, "include_self": "true"}}),
-        ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
-    ],
-    ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
-    ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
-    ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
-    ("GET", "/v1/exports/images.{suffix}"): [
-        ("source", lambda one, photo: {"params": {"source": one}}),
-        ("source", lambda one, photo: {"params": {"source": one, "state": "failed"}}),
-    ],
-    ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
-    ("GET", "/v1/batches/{batch_id}/items"): [
-        ("batch", lambda one, photo: {}),
-        ("batch", lambda one, photo: {"params": {"status": "failed"}}),
-    ],
-    ("POST", "/v1/batches/{batch_id}/images"): [
-        ("batch", lambda one, photo: {"files": {"files": ("a.jpg", photo)}}),
-    ],
-    ("POST", "/v1/batches/{batch_id}/close"): [("batch", lambda one, photo: {})],
-    ("POST", "/v1/batches/{batch_id}/retry"): [("batch", lambda one, photo: {})],
-    ("POST", "/v1/batches/{batch_id}/cancel"): [("batch", lambda one, photo: {})],
-    ("GET", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
-    ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
-    ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
-    ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
-    ("GET", "/v1/images/{image_id}/file"): [
-        ("image", lambda one, photo: {}),
-        ("image", lambda one, photo: {"params": {"width": 100}}),
-        ("image", lambda one, photo: {"headers": {"Range": "bytes=0-9"}}),
-        ("image", lambda one, photo: {"headers": {"If-None-Match": "*"}}),
-    ],
-    ("GET", "/v1/images/{image_id}/neighbors"): [
-        ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
-    ],
-    ("GET", "/api/collections/{collection_id}"): [("collection", lambda one, photo: {})],
-    ("GET", "/api/collections/{collection_id}/items"): [
-        ("collection", lambda one, photo: {}),
-        ("collection", lambda one, photo: {"params": {"limit": 1}}),
-    ],
-    # `test_isolation_panoramax.py` has items of known collections.
-    ("GET", "/api/collections/{collection_id}/items/{item_id}"): [
-        ("collection", lambda one, photo: {}),
-    ],
-    ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
-    ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
-    ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
-    ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
-    ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
-    ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
-}
-# Routes without an id parameter; their responses are checked below.
-WITHOUT_ID = {
-    ("POST", "/v1/images/metadata"),
-    ("GET", "/v1/queries"),
-    ("GET", "/v1/sources"),
-    ("POST", "/v1/sources"),
-    ("POST", "/v1/neighbors"),
-    ("GET", "/"),
-    ("GET", "/health/live"),
-    ("GET", "/health/ready"),
-    ("GET", "/metrics"),
-    ("GET", "/sign-in"),
-    ("GET", "/api"),
-    ("GET", "/api/conformance"),
-    ("GET", "/api/configuration"),
-    ("GET", "/api/collections"),
-    ("GET", "/api/search"),
-    ("GET", "/api/map/style.json"),
-    ("GET", "/api/map/{z}/{x}/{y}.mvt"),
-}
 
 
 def test_route_table_has_every_route(tenant_pair):
@@ -366,38 +277,6 @@ def test_image_list_with_filters_has_no_image_of_the_other_organization(
             ids = requester.ids() & set(IMAGE_ID.findall(page.text))
             # No image has a time or a creator.
             assert bool(ids) == (not {"creator", "datetime"} & set(filters)), filters
-
-
-@BOTH
-@pytest.mark.parametrize("suffix", ["parquet", "fgb", "gpkg", "geojsons", "csv"])
-def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name, suffix, tmp_path):
-    requester, other = tenant_pair.pair(tenant_name)
-    expected = requester.column(
-        "SELECT id FROM images WHERE organization_id = :org AND state IN ('pending', 'indexed')"
-    )
-    with requester.http() as http:
-        answer = http.get(f"/v1/exports/images.{suffix}")
-        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name}-only*")
-    assert answer.status_code == theirs.status_code == 200
-    assert answer.headers["X-Pinpoint-Rows"] == str(len(expected))
-    assert theirs.headers["X-Pinpoint-Rows"] == "0"
-    path = tmp_path / f"images.{suffix}"
-    path.write_bytes(answer.content)
-    table = parquet.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
-    assert sorted(table["id"].to_pylist()) == sorted(map(str, expected))
-    assert not tenant_pair.leaks(str(table.drop_columns("attributes").to_pylist()), other)
-
-
-@BOTH
-def test_export_of_embeddings_has_those_of_its_organization_only(tenant_pair, tenant_name):
-    requester, _ = tenant_pair.pair(tenant_name)
-    rows = "SELECT image_id FROM embeddings WHERE organization_id = :org AND channel = 'image'"
-    with requester.http() as http:
-        answer = http.get("/v1/exports/images.parquet?embeddings=image")
-    assert answer.status_code == 200, answer.text
-    table = parquet.read_table(io.BytesIO(answer.content), columns=["id", "embedding"])
-    images = table.filter(table["embedding"].is_valid())["id"].to_pylist()
-    assert sorted(images) == sorted(map(str, requester.column(rows)))
 
 
 @BOTH

@@ -169,8 +169,9 @@ OWNERS_ACROSS = {
         " VALUES (%(item)s, %(image)s, %(me)s, 1)"
     ),
     "cell_stats": (
-        "INSERT INTO cell_stats (cell, source_id, organization_id, images, x_sum, y_sum, z_sum)"
-        " VALUES (1, %(source)s, %(me)s, 1, 0, 0, 1)"
+        "INSERT INTO cell_stats (cell, source_id, organization_id, images, panorama_faces,"
+        " panoramas, x_sum, y_sum, z_sum)"
+        " VALUES (1, %(source)s, %(me)s, 1, 0, 0, 0, 0, 1)"
     ),
 }
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from pinpoint.errors import BadManifestError
+from pinpoint.media.manifests.columns import normalize_name
 from pinpoint.media.manifests.geojson_features import (
     list_properties,
     read_features,
     resolve_properties,
 )
-from pinpoint.media.manifests.manifest_rows import ManifestTable
+from pinpoint.media.manifests.layouts import DatasetLayout, find_layout, select_attributes
+from pinpoint.media.manifests.manifest_rows import ManifestTable, RawRow
 from pinpoint.media.manifests.row_limits import too_many_rows
+from pinpoint.records import Rejected
 from pinpoint.settings import MediaSettings
 
 MAX_FEATURE_BYTES: Final = 1_000_000
@@ -56,7 +60,29 @@ def open_lines(
     columns = resolve_properties(
         path, names, requested, has_position=has_position, has_files=has_files
     )
-    return ManifestTable(columns=columns, rows=read_features(_read_lines(path), columns, None))
+    rows = read_features(_read_lines(path), columns, None)
+    layout = None if has_files else find_layout(list(names))
+    # Other layouts are those of tables: they name files by columns that features do not have.
+    if layout is None or layout.file_names:
+        return ManifestTable(columns=columns, rows=rows)
+    return ManifestTable(columns=columns, rows=_apply_layout(rows, layout), layout=layout.name)
+
+
+def _apply_layout(
+    rows: Iterator[RawRow | Rejected], layout: DatasetLayout
+) -> Iterator[RawRow | Rejected]:
+    """Convert the rows of a known layout."""
+    for row in rows:
+        if isinstance(row, Rejected):
+            yield row
+            continue
+        values = dict(row.values)
+        if layout.convert is not None:
+            layout.convert(
+                values, {normalize_name(name)[0]: cell for name, cell in row.attributes.items()}
+            )
+        attributes = select_attributes(layout, row.attributes)
+        yield dataclasses.replace(row, values=values, attributes=attributes)
 
 
 def _read_lines(path: Path) -> Iterator[Any]:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
+from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.manifests.columns import ATTRIBUTE, normalize_name
-from pinpoint.media.manifests.values import is_missing
+from pinpoint.media.manifests.values import is_missing, read_number
+from pinpoint.media.panoramas import FACES
 
 FLICKR_LICENSES: Final[Mapping[str, str]] = {
     "0": "All rights reserved",
@@ -104,21 +106,28 @@ def is_yfcc_row(cells: list[str]) -> bool:
 
 
 def _parse_attributes(value: object) -> dict[str, Any]:
-    """The entries of a JSON object; empty for any other text."""
+    """The entries of a JSON object; any other value remains an attribute of its own."""
+    if is_missing(value):
+        return {}
     try:
         document = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+        document = None
+    return document if isinstance(document, dict) else {"attributes": value}
 
 
 def _convert_export(values: dict[str, Any], cells: RowCells) -> None:
     face = cells.get("cubemapface")
     if is_missing(face):
         return
-    # The faces are cut from the file again. That in front has the heading of the panorama.
-    for name in ("panorama", "field_of_view_deg", *(() if face == "front" else ("heading_deg",))):
-        values[name] = None
+    # The faces are cut from the file again: each has 90°, and the panorama no field of view.
+    values["field_of_view_deg"] = None
+    try:
+        heading_deg = read_number(values.get("heading_deg"), "heading_deg")
+    except RejectedFileError:
+        return  # the same error rejects the row when all its values are read
+    if heading_deg is not None:
+        values["heading_deg"] = (heading_deg - _DIRECTIONS.get(str(face), 0.0)) % 360.0
 
 
 def _convert_osv(values: dict[str, Any], cells: RowCells) -> None:
@@ -144,6 +153,9 @@ def _convert_flickr(values: dict[str, Any], cells: RowCells) -> None:
         # Flickr then gives the time of the upload.
         values["captured_at"] = None
 
+
+_DIRECTIONS: Final = dict(FACES)
+"""Heading of each cube-map face relative to that of its panorama, degrees."""
 
 LAYOUTS: Final = (
     DatasetLayout(

@@ -14,7 +14,6 @@ from pinpoint.media.files import list_files
 from pinpoint.media.manifests import geojson_lines, json_documents, table_rows
 from pinpoint.media.manifests.columns import find_column
 from pinpoint.media.manifests.delimited_tables import read_column_names
-from pinpoint.media.manifests.exported_rows import convert_exported_row, is_export
 from pinpoint.media.manifests.file_names import candidate_finder, name_finder
 from pinpoint.media.manifests.layouts import find_layout, is_yfcc_row
 from pinpoint.media.manifests.manifest_rows import ManifestRow, ManifestTable, read_row
@@ -97,12 +96,11 @@ def describe_manifest(
         TooLargeError: As `read_manifest`.
     """
     table = open_manifest(path, settings, options or ReadOptions())
-    is_exported = is_export(table.columns.attributes)
     return ManifestSummary(
         name=path.name,
         understood=table.columns.understood,
-        attributes=() if is_exported else table.columns.attributes,
-        layout="Pinpoint export" if is_exported else table.layout,
+        attributes=table.columns.attributes,
+        layout=table.layout,
     )
 
 
@@ -137,9 +135,7 @@ def read_manifest(
             yield row
             continue
         try:
-            yield read_row(
-                convert_exported_row(row), root, find_file, find_candidate, options.time_zone
-            )
+            yield read_row(row, root, find_file, find_candidate, options.time_zone)
         except RejectedFileError as refused:
             candidates = row.file_candidates[:1]
             name = str(row.values.get("file") or "".join(candidates) or f"row {number}")[:300]

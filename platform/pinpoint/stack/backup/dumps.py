@@ -25,13 +25,14 @@ from pinpoint.errors import ConflictError, DatabaseUnavailableError, StackError,
 from pinpoint.stack.servers.postgres_binaries import find_binaries
 from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
 
-SCHEMAS: Final = ("pinpoint", "tenant")
+SCHEMAS: Final = ("pinpoint", "tenant", "layers")
 LOCK_WAIT: Final = "60s"
 """Longest wait for a lock of another client."""
 
 _BEGIN_SQL: Final = b"""
 SET client_min_messages = warning;
 BEGIN;
+DROP SCHEMA IF EXISTS layers CASCADE;
 DROP SCHEMA IF EXISTS tenant CASCADE;
 DROP SCHEMA IF EXISTS pinpoint CASCADE;
 """

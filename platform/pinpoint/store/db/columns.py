@@ -92,3 +92,37 @@ def group_index(column: str) -> Index:
         *columns,
         postgresql_where=text(f"{column} IS NOT NULL"),
     )
+
+
+def file_name_index(column: str) -> Index:
+    """Index of images by file name, for pages of one organization or source."""
+    return Index(
+        f"ix_images_{column}_file_name",
+        column,
+        text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
+        "id",
+        postgresql_where=text("state <> 'deleted'"),
+    )
+
+
+def collection_index() -> Index:
+    """Index of the images of a collection in the order of their capture."""
+    return Index(
+        "ix_images_collection_items",
+        "organization_id",
+        "collection_id",
+        text("coalesce(captured_at, 'infinity'::timestamptz)"),
+        "external_id",  # with COLLATE "C", which Alembic cannot compare
+        "id",
+        postgresql_where=text("state <> 'deleted'"),
+    )
+
+
+def attributes_index() -> Index:
+    """Index for images that contain attributes (`@>`)."""
+    return Index(
+        "ix_images_attributes",
+        "attributes",
+        postgresql_using="gin",
+        postgresql_ops={"attributes": "jsonb_path_ops"},
+    )

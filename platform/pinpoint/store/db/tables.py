@@ -37,6 +37,9 @@ from pinpoint.records import SOURCE_KINDS
 from pinpoint.store.db.columns import (
     COLLECTION_ID,
     GROUP_COLUMNS,
+    attributes_index,
+    collection_index,
+    file_name_index,
     group_index,
     organization_fk,
     planar_index,
@@ -175,34 +178,12 @@ images = Table(
     *(planar_index(kind) for kind in SOURCE_KINDS),
     Index("ix_images_source_id_external_id", "source_id", "external_id"),
     Index("ix_images_source_id_sha256", "source_id", "sha256"),
-    *(
-        Index(
-            f"ix_images_{column}_file_name",
-            column,
-            text("substring(external_id COLLATE \"C\", '[^/]*$'::text)"),
-            "id",
-            postgresql_where=text("state <> 'deleted'"),
-        )
-        for column in ("organization_id", "source_id")
-    ),
+    *(file_name_index(column) for column in ("organization_id", "source_id")),
     Index("ix_images_organization_id_captured_at", "organization_id", "captured_at"),
-    Index(
-        "ix_images_attributes",
-        "attributes",
-        postgresql_using="gin",
-        postgresql_ops={"attributes": "jsonb_path_ops"},
-    ),
+    attributes_index(),
     Index("ix_images_cell_r7_source_id", "cell_r7", "source_id"),
     Index("ix_images_modified_xid", "modified_xid"),
-    Index(
-        "ix_images_collection_items",
-        "organization_id",
-        "collection_id",
-        text("coalesce(captured_at, 'infinity'::timestamptz)"),
-        "external_id",  # with COLLATE "C", which Alembic cannot compare
-        "id",
-        postgresql_where=text("state <> 'deleted'"),
-    ),
+    collection_index(),
     Index("ix_images_uri", "uri", postgresql_using="hash"),
     *(group_index(column) for column in (*GROUP_COLUMNS, "camera")),
     # Pages of a layer with a filter on one of these.

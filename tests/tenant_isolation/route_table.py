@@ -1,0 +1,92 @@
+"""Routes of the API, with requests that name an id of another organization."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CORRECTION = {"lat": 1.0, "lon": 2.0}
+
+# Route → requests with an id of another organization: kind of id, and the request.
+FOREIGN: dict[tuple[str, str], Any] = {
+    ("POST", "/v1/locate"): [
+        ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
+        (
+            "source",
+            lambda one, photo: {
+                "data": {"sources": one, "search_space": "coordinates"},
+                "files": {"photo": photo},
+            },
+        ),
+    ],
+    ("POST", "/v1/similar"): [
+        ("image", lambda one, photo: {"data": {"image_id": one}}),
+        ("image", lambda one, photo: {"data": {"image_id": one, "include_self": "true"}}),
+        ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
+    ],
+    ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
+    ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
+    ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/exports/images.{suffix}"): [
+        ("source", lambda one, photo: {"params": {"source": one}}),
+        ("source", lambda one, photo: {"params": {"source": one, "state": "failed"}}),
+    ],
+    ("GET", "/v1/batches/{batch_id}"): [("batch", lambda one, photo: {})],
+    ("GET", "/v1/batches/{batch_id}/items"): [
+        ("batch", lambda one, photo: {}),
+        ("batch", lambda one, photo: {"params": {"status": "failed"}}),
+    ],
+    ("POST", "/v1/batches/{batch_id}/images"): [
+        ("batch", lambda one, photo: {"files": {"files": ("a.jpg", photo)}}),
+    ],
+    ("POST", "/v1/batches/{batch_id}/close"): [("batch", lambda one, photo: {})],
+    ("POST", "/v1/batches/{batch_id}/retry"): [("batch", lambda one, photo: {})],
+    ("POST", "/v1/batches/{batch_id}/cancel"): [("batch", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
+    ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
+    ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}/thumbnail"): [("image", lambda one, photo: {})],
+    ("GET", "/v1/images/{image_id}/file"): [
+        ("image", lambda one, photo: {}),
+        ("image", lambda one, photo: {"params": {"width": 100}}),
+        ("image", lambda one, photo: {"headers": {"Range": "bytes=0-9"}}),
+        ("image", lambda one, photo: {"headers": {"If-None-Match": "*"}}),
+    ],
+    ("GET", "/v1/images/{image_id}/neighbors"): [
+        ("image", lambda one, photo: {"params": {"radius_m": 5000}}),
+    ],
+    ("GET", "/api/collections/{collection_id}"): [("collection", lambda one, photo: {})],
+    ("GET", "/api/collections/{collection_id}/items"): [
+        ("collection", lambda one, photo: {}),
+        ("collection", lambda one, photo: {"params": {"limit": 1}}),
+    ],
+    # `test_isolation_panoramax.py` has items of known collections.
+    ("GET", "/api/collections/{collection_id}/items/{item_id}"): [
+        ("collection", lambda one, photo: {}),
+    ],
+    ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
+    ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
+    ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
+    ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
+}
+# Routes without an id parameter; their responses are checked below.
+WITHOUT_ID = {
+    ("POST", "/v1/images/metadata"),
+    ("GET", "/v1/queries"),
+    ("GET", "/v1/sources"),
+    ("POST", "/v1/sources"),
+    ("POST", "/v1/neighbors"),
+    ("GET", "/"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/sign-in"),
+    ("GET", "/api"),
+    ("GET", "/api/conformance"),
+    ("GET", "/api/configuration"),
+    ("GET", "/api/collections"),
+    ("GET", "/api/search"),
+    ("GET", "/api/map/style.json"),
+    ("GET", "/api/map/{z}/{x}/{y}.mvt"),
+}
