@@ -12,6 +12,7 @@ from pinpoint.geo.distance import haversine_m
 from pinpoint.geo.points import lat_lon
 from pinpoint.records import SOURCE_KINDS, Candidate, Circle, Point
 from pinpoint.store.catalog import neighbors
+from pinpoint.store.catalog.catalog_reader import Reader
 from tenant_isolation.rows import CONTRACT, organizations, put
 
 RADIUS_M = 300.0
@@ -230,3 +231,58 @@ def test_evidence_with_equal_distances_is_ordered_by_id(owner, as_api):
             unit.connection, [candidate], org, contract=CONTRACT, radius_m=250, per_kind=6
         )
     assert [image_id.id for image_id in evidence] == ids[:6]
+
+
+# One coordinate in space is near 0: the 32-bit floats of the index separate almost equal positions.
+ALMOST_EQUAL = {
+    "antimeridian": [Point(-16.9, 180.0), Point(-16.9, -180.0)],
+    "antimeridian and equator": [Point(0.0, -180.0), Point(0.0, 180.0)],
+    "north pole": [Point(90.0, lon) for lon in (180.0, -180.0, 0.0, 120.0, -90.0)],
+    "south pole": [Point(-90.0, lon) for lon in (180.0, -180.0, 0.0, 45.0, -135.0)],
+    "prime meridian": [Point(51.5, lon) for lon in (0.0, 3e-14, 1e-11, -1e-11)],
+    "equator": [Point(lat, 37.1) for lat in (0.0, 1e-13, 1e-11, -1e-11)],
+}
+
+
+@pytest.mark.parametrize("where", ALMOST_EQUAL)
+def test_images_at_almost_equal_positions_are_evidence_and_neighbors(owner, as_api, where):
+    rng = random.Random(where)
+    ((org, sources),) = organizations(owner, 1)
+    rows = [
+        (UUID(int=rng.getrandbits(128), version=4), org, sources[kind], kind, point, "indexed")
+        for point in ALMOST_EQUAL[where]
+        for kind in SOURCE_KINDS
+        for _ in range(4)
+    ]
+    put(owner, rows)
+    candidates = [
+        Candidate(
+            id=row[0], source_id=row[2], source_kind=row[3], point=row[4], captured_at=None,
+            group="g", score=1.0, rank=rank,
+        )
+        for rank, row in enumerate(rows[::4])
+    ]  # fmt: skip
+    limits = {"contract": CONTRACT, "radius_m": RADIUS_M}
+    far_circle = Circle(center=Point(10.0, 10.0), radius_m=100.0)
+    with as_api.begin(org, read_only=True) as unit:
+        for circle in (None, far_circle):
+            evidence = evidence_rows(
+                unit.connection, candidates, org, exclude_circle=circle, per_kind=99, **limits
+            )
+            cut = evidence_rows(
+                unit.connection, candidates, org, exclude_circle=circle, per_kind=3, **limits
+            )
+            for candidate in candidates:
+                ids = [row.id for row in evidence if row.candidate_id == candidate.id]
+                assert sorted(ids) == sorted(row[0] for row in rows if row[0] != candidate.id)
+                for kind in SOURCE_KINDS:
+                    nearest = [
+                        row.id
+                        for row in cut
+                        if (row.candidate_id, row.source_kind) == (candidate.id, kind)
+                    ]
+                    assert len(nearest) == 3
+            assert all(row.distance_m < 1e-5 for row in evidence)
+        for candidate in candidates:
+            near = Reader(unit).neighbors(candidate.id, radius_m=RADIUS_M, limit=99)
+            assert len(near) == len(rows) - 1

@@ -5,6 +5,12 @@
 179.999). One radius serves dense and sparse regions: rows come nearest first, so the first m within
 10 km equal the first m within 0.5 km if m images are that near. Increasing radii would return the
 same rows.
+
+The GiST index of geographies contains boxes of 32-bit floats. The distance of a box can exceed
+`<->` if positions are almost equal and one of their coordinates in space is near 0: at 180 and -180
+degrees, at a pole, on the equator, on the prime meridian. PostgreSQL then raises "index returned
+tuples in wrong order". `(i.geog <-> here) + 0` is the same distance, but rows are sorted by it and
+the order of the index is not used.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from uuid import UUID
 
 import numpy as np
 from sqlalchemy import Connection, Row, TextClause, text
+from sqlalchemy.exc import InternalError
 
 from pinpoint.geo.points import bearing_deg, lat_lon
 from pinpoint.records import SOURCE_KINDS, Candidate, Circle, Evidence, Image, Point, SourceKind
@@ -27,9 +34,12 @@ _AROUND = text("""
       JOIN visible_images i ON ST_DWithin(i.geog, g.geog, :radius_m)
      WHERE i.organization_id = :organization_id AND i.id <> :image_id
        AND i.state IN ('pending', 'indexed') AND i.source_kind = ANY(:kinds)
-     ORDER BY i.geog <-> g.geog, i.id
+     ORDER BY (i.geog <-> g.geog) + 0, i.id
      LIMIT :limit
 """)
+
+_WRONG_ORDER = "index returned tuples in wrong order"
+"""Message of PostgreSQL; its SQLSTATE, XX000, is that of all internal errors."""
 
 _CANDIDATE_POINT = "ST_SetSRID(ST_MakePoint(c.lon, c.lat), 4326)::geography"
 
@@ -49,7 +59,7 @@ _NEAREST = """
                    AND i.organization_id = :organization_id AND i.source_kind = '{kind}'
                    AND i.state = 'indexed' AND i.id <> c.id
                    AND i.id <> ALL (CAST(:excluded AS uuid[])){excluded_area}
-                 ORDER BY i.geog <-> {here}
+                 ORDER BY {order}
                  FETCH FIRST (:per_kind) ROWS WITH TIES) AS t
               ORDER BY t.sphere_m, t.sha256, t.cubemap_face COLLATE "C" NULLS FIRST, t.id
               LIMIT :per_kind)"""
@@ -81,18 +91,24 @@ _EVIDENCE = """
 """
 
 
-def _evidence_statement(excluded_area: str) -> TextClause:
-    """The statement with one branch for each kind, all with the same condition."""
+_INDEX_ORDER = f"i.geog <-> {_CANDIDATE_POINT}"
+_SORTED_ORDER = f"({_INDEX_ORDER}) + 0"
+
+
+def _evidence_statement(excluded_area: str, order: str = _INDEX_ORDER) -> TextClause:
+    """The statement with one branch for each kind, all with the same condition and order."""
     nearest = "\n            UNION ALL".join(
-        _NEAREST.format(here=_CANDIDATE_POINT, kind=kind, excluded_area=excluded_area)
+        _NEAREST.format(here=_CANDIDATE_POINT, kind=kind, excluded_area=excluded_area, order=order)
         for kind in SOURCE_KINDS
     )
     return text(_EVIDENCE.format(nearest=nearest))
 
 
 EVIDENCE = _evidence_statement("")
+_SORTED_EVIDENCE = _evidence_statement("", _SORTED_ORDER)
 EVIDENCE_OUTSIDE_CIRCLE = _evidence_statement(_OUTSIDE_CIRCLE)
 """Only for evaluation; serving keeps a statement without the condition."""
+_SORTED_EVIDENCE_OUTSIDE_CIRCLE = _evidence_statement(_OUTSIDE_CIRCLE, _SORTED_ORDER)
 
 
 def neighbors_of(
@@ -126,7 +142,7 @@ def fetch_evidence_rows(
     parameters: Mapping[str, object],
     exclude_circle: Circle | None,
 ) -> list[Evidence]:
-    """Neighbors of all candidates in one round trip: by candidate, nearest first, ties by content.
+    """Neighbors of all candidates in one statement: by candidate, nearest first, ties by content.
 
     Args:
         connection: Open transaction.
@@ -136,17 +152,33 @@ def fetch_evidence_rows(
     """
     if not candidates or parameters["per_kind"] == 0:
         return []
-    statement = EVIDENCE
+    statement, sorted_statement = EVIDENCE, _SORTED_EVIDENCE
     if exclude_circle is not None:
-        statement = EVIDENCE_OUTSIDE_CIRCLE
+        statement, sorted_statement = EVIDENCE_OUTSIDE_CIRCLE, _SORTED_EVIDENCE_OUTSIDE_CIRCLE
         parameters = {
             **parameters,
             "circle_lat": exclude_circle.center.lat,
             "circle_lon": exclude_circle.center.lon,
             "circle_radius_m": exclude_circle.radius_m,
         }
-    rows = connection.execute(statement, parameters).all()
+    rows = _execute_in_order(connection, statement, sorted_statement, parameters)
     return _to_evidence(rows, candidates)
+
+
+def _execute_in_order(
+    connection: Connection,
+    statement: TextClause,
+    sorted_statement: TextClause,
+    parameters: Mapping[str, object],
+) -> Sequence[Row[Any]]:
+    """Rows of a statement, or of its sorted form if the index contradicts the order."""
+    try:
+        with connection.begin_nested():  # an error would abort the transaction
+            return connection.execute(statement, parameters).all()
+    except InternalError as error:
+        if _WRONG_ORDER not in str(error.orig):
+            raise
+    return connection.execute(sorted_statement, parameters).all()
 
 
 def _to_evidence(rows: Sequence[Row[Any]], candidates: Sequence[Candidate]) -> list[Evidence]:
