@@ -70,7 +70,7 @@ def test_attributes_that_no_store_accepts_are_rejected(attributes):
 
 def test_text_columns_with_b_tree_index_have_a_byte_limit():
     """Only columns filled by callers or files count; a hash index stores no text."""
-    ours = {"kind", "state", "face"}
+    ours = {"kind", "source_kind", "state", "face"}
     indexed = {
         column.name
         for table in (images, sources)
@@ -79,7 +79,7 @@ def test_text_columns_with_b_tree_index_have_a_byte_limit():
         for column in index.columns
         if column.type.python_type is str
     }
-    assert indexed - ours == {"external_id", "creator", "sequence"}
+    assert indexed - ours == {"external_id", "creator", "sequence", "camera"}
     for column in indexed - ours | {"name"}:
         # A b-tree entry has an id of 16 bytes beside the text, and headers.
         assert limits.MAX_BYTES[column] + 16 + 64 < 2_704
