@@ -46,7 +46,7 @@ def measure_pages(gallery: Gallery, limit: int = PAGE_LIMIT) -> Figures:
     bare = [_page_after(gallery, last_id, limit) for last_id in last_ids[::step]]
     figures = {
         "product": summarize(samples),
-        "bare": summarize([_time(call) for call in bare]),
+        "bare": summarize([_time_call(call) for call in bare]),
         "target_p95_ms": TARGET_PAGE_P95_MS,
         "deepest_row": len(last_ids) * limit,
         "last_tenth": summarize(samples[-max(1, len(samples) // 10) :]),
@@ -84,7 +84,7 @@ def _find_next(page: dict[str, Any]) -> str:
     return ""
 
 
-def _time(call: Call) -> tuple[float, int]:
+def _time_call(call: Call) -> tuple[float, int]:
     begun = perf_counter()
     size = call()
     return (perf_counter() - begun) * 1e3, size

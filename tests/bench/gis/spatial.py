@@ -37,10 +37,12 @@ def measure_neighbors(gallery: Gallery, rows: Rows) -> Figures:
         for _ in range(_REPETITIONS[num_points]):
             chosen = rows.positions[rng.choice(len(rows.positions), num_points)]
             batches.append(np.clip(chosen + rng.normal(scale=0.002, size=chosen.shape), -89, 89))
-        statements = [_read(gallery, batch) for batch in batches]
+        statements = [_read_points(gallery, batch) for batch in batches]
         values = [_bare_values(gallery, batch) for batch in batches]
         figures[str(num_points)] = compare(
-            statements if gallery.http is None else [_post(gallery, batch) for batch in batches],
+            statements
+            if gallery.http is None
+            else [_post_points(gallery, batch) for batch in batches],
             [call_bare(gallery, _NEAREST, each) for each in values],
             target_ms,
         )
@@ -92,7 +94,7 @@ def _to_points(batch: np.ndarray) -> list[Point]:
     return [Point(lat, lon) for lat, lon in batch.tolist()]
 
 
-def _read(gallery: Gallery, batch: np.ndarray) -> Call:
+def _read_points(gallery: Gallery, batch: np.ndarray) -> Call:
     points = _to_points(batch)
 
     def call() -> int:
@@ -103,7 +105,7 @@ def _read(gallery: Gallery, batch: np.ndarray) -> Call:
     return call
 
 
-def _post(gallery: Gallery, batch: np.ndarray) -> Call:
+def _post_points(gallery: Gallery, batch: np.ndarray) -> Call:
     body = {
         "points": [{"lat": lat, "lon": lon} for lat, lon in batch.tolist()],
         "radius_m": RADIUS_M,

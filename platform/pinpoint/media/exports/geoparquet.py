@@ -151,11 +151,16 @@ class _Extent:
 
 def _to_boxes(lon: Coordinates, lat: Coordinates) -> pa.StructArray:
     """The covering of each point: a box of 32-bit numbers, rounded outward."""
-    sides = [_round(lon, -1), _round(lat, -1), _round(lon, 1), _round(lat, 1)]
+    sides = [
+        _round_outwards(lon, -1),
+        _round_outwards(lat, -1),
+        _round_outwards(lon, 1),
+        _round_outwards(lat, 1),
+    ]
     return pa.StructArray.from_arrays([pa.array(side) for side in sides], fields=list(_BBOX_TYPE))
 
 
-def _round(degrees: Coordinates, direction: int) -> NDArray[np.float32]:
+def _round_outwards(degrees: Coordinates, direction: int) -> NDArray[np.float32]:
     """Nearest 32-bit numbers that are not above (-1) or not below (1) the values."""
     near = degrees.astype(np.float32)
     is_inside = (near.astype(np.float64) - degrees) * direction < 0

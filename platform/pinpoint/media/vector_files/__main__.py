@@ -38,16 +38,18 @@ def main() -> int:
         ):
             for batch in batches:
                 if batch.nbytes > _MAX_BATCH_BYTES:
-                    return _refuse(f"{path.name} has values of over {_MAX_BATCH_BYTES} bytes")
+                    return _write_refusal(
+                        f"{path.name} has values of over {_MAX_BATCH_BYTES} bytes"
+                    )
                 writer.write_batch(batch)
     except PinpointError as error:
         named = path.name in error.message
-        return _refuse(error.message if named else f"{path.name}: {error.message}")
+        return _write_refusal(error.message if named else f"{path.name}: {error.message}")
     except MemoryError:
-        return _refuse(f"{path.name} needs more memory than PINPOINT_MEDIA_MEMORY_MB allows")
+        return _write_refusal(f"{path.name} needs more memory than PINPOINT_MEDIA_MEMORY_MB allows")
     except (pa.ArrowException, DataSourceError, DataLayerError, UnicodeError, OSError) as error:
         detail = " ".join(str(error).split())[:200]
-        return _refuse(f"{path.name} cannot be read as {path.suffix.lower()}: {detail}")
+        return _write_refusal(f"{path.name} cannot be read as {path.suffix.lower()}: {detail}")
     return 0
 
 
@@ -59,7 +61,7 @@ def _limit_rights(memory_bytes: int) -> None:
         resource.setrlimit(limit, (0, 0))
 
 
-def _refuse(message: str) -> int:
+def _write_refusal(message: str) -> int:
     sys.stderr.write(json.dumps({"message": message}))
     return REFUSED
 

@@ -154,9 +154,9 @@ def _apply_correction(
 ) -> CorrectionResult:
     """Change the layers in `current` and return the result; a rejection changes nothing."""
     if not image_ids:
-        return _reject("not_found", "there is no image with this id")
+        return _reject_correction("not_found", "there is no image with this id")
     if len(image_ids) > 1 and correction.update.heading_deg is not None:
-        return _reject(
+        return _reject_correction(
             "bad_row",
             f"{len(image_ids)} faces of a panorama have this external id, each with a heading of "
             "its own: give the id of one image",
@@ -170,7 +170,7 @@ def _apply_correction(
         for layers in changed.values():
             check_layers(layers)
     except BadRequestError as error:
-        return _reject(error.reason, error.message, image_ids)
+        return _reject_correction(error.reason, error.message, image_ids)
     is_changed = any(current[image_id] != changed[image_id] for image_id in image_ids)
     current.update(changed)
     return CorrectionResult(
@@ -187,7 +187,7 @@ def _check_texts(correction: ImageCorrection) -> None:
             raise BadRequestError(error.detail, reason=error.reason) from error
 
 
-def _reject(code: str, message: str, image_ids: Sequence[UUID] = ()) -> CorrectionResult:
+def _reject_correction(code: str, message: str, image_ids: Sequence[UUID] = ()) -> CorrectionResult:
     return CorrectionResult(
         status="rejected",
         image_ids=tuple(image_ids),

@@ -101,10 +101,10 @@ def in_box(columns: _Columns, box: Box) -> ColumnElement[bool]:
             for west, east in lon_ranges(box)
         )
     )
-    return and_(_overlaps(columns, box), _without_estimate(exact))
+    return and_(_envelope_overlaps(columns, box), _without_estimate(exact))
 
 
-def _overlaps(columns: _Columns, box: Box) -> ColumnElement[bool]:
+def _envelope_overlaps(columns: _Columns, box: Box) -> ColumnElement[bool]:
     """Within the box or closer to it than the resolution of the index's 32-bit bounds."""
     return or_(
         *(
@@ -146,7 +146,7 @@ def _in_circle(columns: _Columns, circle: Circle) -> ColumnElement[bool]:
     """Within the radius on the sphere, which is the distance of the index's circles."""
     center = func.ST_GeogFromText(geography(circle.center))
     exact = func.ST_DWithin(columns.geog, center, circle.radius_m, False)
-    return and_(_overlaps(columns, circle_bounds(circle)), _without_estimate(exact))
+    return and_(_envelope_overlaps(columns, circle_bounds(circle)), _without_estimate(exact))
 
 
 def id_range(prefix: str) -> tuple[UUID, UUID]:
