@@ -9,7 +9,7 @@ from sqlalchemy import text
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.database import owner_engine
-from pinpoint.store.db.tables import metadata
+from pinpoint.store.db.schema import metadata
 
 # Any constant works if every migrator of Pinpoint uses the same one.
 MIGRATION_LOCK = 0x9142_0017

@@ -1,6 +1,6 @@
 """The services in one process: PostgreSQL, decoding child, encoder and embedded index.
 
-Only the broker is replaced: `InlineQueue` keeps the jobs, and `run` executes them.
+Only the broker is replaced: `InlineQueue` keeps the tasks, and `run` executes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from media.pictures import exif, noise, saved
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.gallery_files import GalleryFiles
@@ -39,11 +39,11 @@ WORKER = "host/1/0.00"
 
 @dataclass
 class InlineQueue:
-    """`ports.JobQueue` that keeps the sent jobs."""
+    """`ports.TaskQueue` that keeps the sent tasks."""
 
     sent: list[tuple[str, list[UUID]]] = field(default_factory=list)
 
-    def send(self, name: jobs.JobName, ids: Sequence[UUID] = ()) -> None:
+    def send(self, name: tasks.TaskName, ids: Sequence[UUID] = ()) -> None:
         self.sent.append((name, list(ids)))
 
     def check(self) -> None:
@@ -114,22 +114,22 @@ class ServiceHarness:
         return self.api_keys.create_organization(name).id
 
     def run(self) -> None:
-        """Execute all queued jobs, and the jobs that these send."""
+        """Execute all queued tasks, and the tasks that these send."""
         while self.queue.sent:
             name, ids = self.queue.sent.pop(0)
-            if name == jobs.INGEST_ITEMS:
+            if name == tasks.INGEST_ITEMS:
                 pipeline.ingest_items(ids, WORKER, self.components)
-            elif name == jobs.INDEX_IMAGES:
+            elif name == tasks.INDEX_IMAGES:
                 pipeline.index_images(ids, self.components)
-            elif name == jobs.ERASE_IMAGES:
+            elif name == tasks.ERASE_IMAGES:
                 pipeline.erase_images(ids, self.components)
             else:
-                raise AssertionError(f"unknown job {name}")
+                raise AssertionError(f"unknown task {name}")
 
     def ingest(
         self, path: Path, organization_id: UUID, source: str = "photos", kind: str = "photo"
     ) -> Batch:
-        """Register a folder or manifest and execute all jobs; returns the finished batch."""
+        """Register a folder or manifest and execute all tasks; returns the finished batch."""
         batch = register_folder(
             path,
             source=source,

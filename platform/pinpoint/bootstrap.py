@@ -32,8 +32,8 @@ from pinpoint.records import (
 from pinpoint.search.verifier import Verifier
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
-from pinpoint.stack.job_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker
 from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.task_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.catalog.training_rows import CatalogTrainingRows
 from pinpoint.store.db.api_keys import ApiKeyStore
@@ -209,7 +209,7 @@ class Services:
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
-    jobs: CeleryQueue | BoundedSender
+    tasks: CeleryQueue | BoundedSender
     decoder: ChildDecoder
     file_decoder: ChildDecoder
     """Children of their own, so that views of images do not delay queries."""
@@ -278,7 +278,7 @@ class Services:
         self.matching.close()
         self.decoder.close()
         self.file_decoder.close()
-        self.jobs.close()
+        self.tasks.close()
         self.database.close()
 
 
@@ -312,7 +312,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         index=index,
         encoders=encoders,
         blobs=blobs,
-        jobs=queue,
+        tasks=queue,
         decoder=decoder,
         file_decoder=ChildDecoder(settings.media, children=2),
         matching=matching,

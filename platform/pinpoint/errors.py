@@ -115,7 +115,7 @@ class IndexUnavailableError(UnavailableError):
 
 
 class BrokerUnavailableError(UnavailableError):
-    """The broker does not accept jobs; stored rows remain and their jobs are sent later."""
+    """The broker does not accept tasks; stored rows remain and their tasks are sent later."""
 
     reason = "broker_unavailable"
 

@@ -18,10 +18,10 @@ from pinpoint.errors import ConflictError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.ingest.reconcile import reconcile_index_rows
-from pinpoint.jobs import JobName
 from pinpoint.ports import ReembedQueue
 from pinpoint.progress import ProgressCallback
 from pinpoint.records import Drift, Rejected
+from pinpoint.tasks import TaskName
 
 _MAX_ROUNDS: Final = 20
 _PAGE_SIZE: Final = 512
@@ -175,12 +175,12 @@ class ModelSwitch:
 
 
 class _InlineQueue:
-    """`ports.JobQueue` that indexes in this process, because there may be no worker."""
+    """`ports.TaskQueue` that indexes in this process, because there may be no worker."""
 
     def __init__(self, components: IngestComponents) -> None:
         self._components = components
 
-    def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
+    def send(self, name: TaskName, ids: Sequence[UUID] = ()) -> None:
         pipeline.index_images(ids, self._components)
 
     def check(self) -> None:

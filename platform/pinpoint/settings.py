@@ -215,7 +215,7 @@ class WorkerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PINPOINT_WORKER_", frozen=True)
 
     task_batch_size: Annotated[
-        int, Field(ge=1, le=512, description="Number of items in one job.")
+        int, Field(ge=1, le=512, description="Number of items in one task.")
     ] = 64
     lease_ttl_s: Annotated[
         float,

@@ -374,5 +374,5 @@ def services(settings: Settings) -> SimpleNamespace:
         decoder=None,
         verifier=None,
         blobs=Blobs(),
-        jobs=SimpleNamespace(check=lambda: None),
+        tasks=SimpleNamespace(check=lambda: None),
     )

@@ -19,7 +19,7 @@ from pinpoint.api.app import create_app
 from pinpoint.api.metrics import METRICS
 from pinpoint.api.status_collector import StatusCollector
 from pinpoint.geo import gazetteer
-from pinpoint.records import SCOPES, Drift, RecoveryReport
+from pinpoint.records import SCOPES, Drift, KeyGrant, RecoveryReport
 from pinpoint.settings import ApiSettings, ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
@@ -53,7 +53,7 @@ def metrics_api(harness, tmp_path):
         encoder=harness.encoder,
         with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
-        jobs=harness.queue,
+        tasks=harness.queue,
         decoder=harness.components.decoder,
         verifier=harness.verifier,
         maintenance_stats=MaintenanceStats(harness.as_api),
@@ -119,7 +119,7 @@ def test_metrics_values_match_the_database_rows(metrics_api, harness, uncached_c
     harness.ingest(tmp_path / "in", organization)
     with harness.operator.write(organization) as catalog:
         batch = catalog.open_batch(catalog.source("photos").id)
-    key, secret = harness.api_keys.create_key("secret-name", "k", list(SCOPES))
+    key, secret = harness.api_keys.create_key("secret-name", "k", KeyGrant(scopes=SCOPES))
     with http(metrics_api, secret) as client:
         files = {"files": ("new.jpg", jpeg(77, 1, 1))}
         assert client.post(f"/v1/batches/{batch.id}/images", files=files).status_code == 202
@@ -277,7 +277,7 @@ def test_metrics_endpoint_and_metric_list_have_the_same_names(
 
 def test_metrics_with_organization_key_returns_403(metrics_api, harness):
     harness.organization()
-    _, secret = harness.api_keys.create_key("acme", "all", list(SCOPES))
+    _, secret = harness.api_keys.create_key("acme", "all", KeyGrant(scopes=SCOPES))
     with http(metrics_api, secret) as client:
         refused = client.get("/metrics")
     assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")

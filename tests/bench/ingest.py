@@ -18,7 +18,6 @@ from bench.stack import Say, Stack
 from pinpoint.bootstrap import EncoderHandle
 from pinpoint.ingest.pipeline import IngestComponents, ingest_items
 from pinpoint.ingest.read import SLICE, read_items
-from pinpoint.jobs import INGEST_ITEMS, JobName
 from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import ClaimedItem, DecodedImage, IndexSpec, MetadataOverride, Pixels, Source
@@ -28,6 +27,7 @@ from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.ingest.repository import CatalogIngestRepository
+from pinpoint.tasks import INGEST_ITEMS, TaskName
 from registration import register_folder
 
 TARGET_RATIO = 1.3
@@ -47,12 +47,12 @@ _SOURCE = Source(
 
 
 class Chunks:
-    """A job queue that keeps the chunks that the catalog sends."""
+    """A task queue that keeps the chunks that the catalog sends."""
 
     def __init__(self) -> None:
         self.items: list[list[UUID]] = []
 
-    def send(self, name: JobName, ids=()) -> None:
+    def send(self, name: TaskName, ids=()) -> None:
         if name == INGEST_ITEMS:
             self.items.append(list(ids))
 

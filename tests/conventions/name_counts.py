@@ -59,7 +59,7 @@ class NameCounts:
     def shared_names(self) -> dict[str, list[str]]:
         """Public names that several modules define, with these modules.
 
-        A function of an entry point (command, route, job) may have the name of the function of
+        A function of an entry point (command, route, task) may have the name of the function of
         the flow that it calls.
         """
         shared = {}

@@ -14,7 +14,7 @@ MAX_FILLER_SHARE = 0.01
 LONG_FUNCTIONS_FILE = Path(__file__).with_name("long_functions.toml")
 
 SHARED_NAMES = {
-    "TASKS": "the Celery tasks of one worker module, by job name; the app registers all of them",
+    "TASKS": "the Celery tasks of one worker module, by task name; the app registers all of them",
     "main": "the entry point of a process",
     "may_replace": "the same rule for Qdrant Edge and for a Qdrant server, in their own types",
     "router": "FastAPI's name for the routes of a module",

@@ -18,7 +18,8 @@ from pinpoint.api.status_collector import WORKER_CODES
 from pinpoint.media.checks import REASONS, STAGES
 from pinpoint.records import BatchItem, ClaimedItem, Image, NewItem, Rejected
 from pinpoint.store.db.database import owner_engine
-from pinpoint.store.db.tables import batch_items, images, metadata
+from pinpoint.store.db.schema import metadata
+from pinpoint.store.db.tables import batch_items, images
 
 OLD_TABLES = {"queries", "upkeep", "neighbourhoods"}
 OLD_COLUMNS = {

@@ -23,7 +23,7 @@ from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.export_settings import ExportSettings
 from pinpoint.geo.cells import cells_of
-from pinpoint.records import Point
+from pinpoint.records import KeyGrant, Point
 from pinpoint.settings import LogSettings, ServiceSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
@@ -174,7 +174,7 @@ def serve_gallery(owner_url: str, api_url: str, home: Path) -> Iterator[GalleryS
     as_api = Transactions(api_engine(api_url, own_login=True))
     keys = ApiKeyStore(owner)
     organization_id = keys.create_organization("acme").id
-    _, key = keys.create_key("acme", "exports", ["export", "read"])
+    _, key = keys.create_key("acme", "exports", KeyGrant(scopes=("export", "read")))
     services = SimpleNamespace(
         settings=Settings(services=ServiceSettings(home=home)),
         database=CatalogDatabase(as_api, 64),

@@ -14,7 +14,7 @@ import pytest
 
 from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters, to_image_filter
 from pinpoint.media.exports.temporary_files import open_temporary_folder, remove_abandoned_folders
-from pinpoint.records import ImageFilter
+from pinpoint.records import ImageFilter, KeyGrant
 from pinpoint.settings import ApiSettings, Settings
 from pinpoint.stack.paths import StackPaths
 
@@ -118,7 +118,7 @@ def test_head_has_the_content_type_and_no_body(gallery, suffix):
 def test_export_needs_its_scope_and_a_known_format(gallery):
     from pinpoint.store.db.api_keys import ApiKeyStore
 
-    _, reader = ApiKeyStore(gallery.owner).create_key("acme", "reader", ["read"])
+    _, reader = ApiKeyStore(gallery.owner).create_key("acme", "reader", KeyGrant(scopes=("read",)))
     with gallery.http(reader) as http:
         assert http.get("/v1/exports/images.csv").status_code == 403
         assert http.head("/v1/exports/images.csv").status_code == 403

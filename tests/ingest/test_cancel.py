@@ -6,7 +6,7 @@ import os
 import time
 
 from leftovers import DAY_S, pruned
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.ingest import pipeline
 from pinpoint.records import NewItem
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
@@ -34,7 +34,7 @@ def item_ids(harness, org, batch_id):
 def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(harness, tmp_path):
     org = harness.organization()
     batch = register(harness, org, tmp_path / "in", 6)
-    queued_jobs, harness.queue.sent[:] = list(harness.queue.sent), []
+    queued_tasks, harness.queue.sent[:] = list(harness.queue.sent), []
     ids = item_ids(harness, org, batch.id)
     pipeline.ingest_items(ids[:2], WORKER, harness.components)  # finished before the cancellation
     claimed = harness.repository.claim(ids[2:4], "host/2/0.00")  # claimed during the cancellation
@@ -51,7 +51,7 @@ def test_cancel_batch_cancels_waiting_items_and_finishes_claimed_items(harness, 
     ) == (6, 2, 2, 2)
     assert (after_cancel.state, after_cancel.is_processed) == ("closed", False)
     harness.repository.release_worker("host/2/0.00")
-    harness.queue.sent[:] = queued_jobs  # the broker still has the old jobs
+    harness.queue.sent[:] = queued_tasks  # the broker still has the old tasks
     harness.run()
     pipeline.ingest_items(ids[2:3], WORKER, harness.components)
     pipeline.ingest_items(ids[3:4], WORKER, harness.components)
@@ -79,7 +79,7 @@ def test_retry_batch_queues_canceled_items(harness, tmp_path):
     assert harness.queue.sent == []
     with harness.database.write(org) as catalog:
         assert catalog.retry_batch(batch.id) == 3
-    assert [name for name, _ in harness.queue.sent] == [jobs.INGEST_ITEMS]
+    assert [name for name, _ in harness.queue.sent] == [tasks.INGEST_ITEMS]
     harness.run()
     with harness.database.read(org) as catalog:
         finished = catalog.batch(batch.id)

@@ -40,7 +40,7 @@ def photo_folder(tmp_path):
 
 
 def ingest(harness, org, folder, **options):
-    """Register a folder and run all jobs; returns the finished batch and its items by file."""
+    """Register a folder and run all tasks; returns the finished batch and its items by file."""
     batch = register_files(
         folder,
         source="photos",

@@ -13,7 +13,7 @@ from leftovers import found_in_folder, found_in_tables, pruned, swept
 from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import NotFoundError
 from pinpoint.ingest.erase import erase_organization
-from pinpoint.records import IndexFilter
+from pinpoint.records import IndexFilter, KeyGrant
 from pinpoint.stack.backup.compaction import compact_tables
 from pinpoint.stack.index.build import build_index
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
@@ -35,7 +35,7 @@ def org(harness):
 def create_organization_with_photos(harness, tmp_path, name, seed):
     """An organization with copied originals, a rejected file, an audit row and a key."""
     org = harness.organization(name)
-    harness.api_keys.create_key(name, "phone", ["locate"])
+    harness.api_keys.create_key(name, "phone", KeyGrant(scopes=("locate",)))
     folder = tmp_path / f"in-{name}"
     write_photos(folder, 4, first=seed, lat=48 + seed / 1000)
     for path in sorted(folder.iterdir()):

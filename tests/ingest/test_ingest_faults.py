@@ -1,4 +1,4 @@
-"""Full disks, changed clocks, and a database that stops during a job."""
+"""Full disks, changed clocks, and a database that stops during a task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from sqlalchemy import text
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.errors import DatabaseUnavailableError, IndexUnavailableError, UnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.reconcile import reconcile_index_rows
@@ -26,7 +26,7 @@ from stack_fixtures import WORKER, write_photos
 
 @pytest.fixture
 def waiting_items(harness, tmp_path):
-    """Six files of a source that copies its originals, and the ids of their job."""
+    """Six files of a source that copies its originals, and the ids of their task."""
     write_photos(tmp_path / "in", 6)
     org = harness.organization()
     batch = register_folder(
@@ -39,7 +39,7 @@ def waiting_items(harness, tmp_path):
         settings=harness.settings,
     )
     name, ids = harness.queue.sent.pop()
-    assert name == jobs.INGEST_ITEMS
+    assert name == tasks.INGEST_ITEMS
     return org, batch, ids
 
 

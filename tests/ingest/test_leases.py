@@ -12,7 +12,7 @@ from sqlalchemy import text
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.settings import WorkerSettings
-from pinpoint.stack.job_sender import VISIBILITY_TIMEOUT_S
+from pinpoint.stack.task_sender import VISIBILITY_TIMEOUT_S
 from pinpoint.store.ingest import heartbeat
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from registration import register_folder
@@ -142,7 +142,7 @@ def test_lease_heartbeat_skips_locked_rows(harness, register_batch):
 
 
 def recover_as_dead(harness, repository):
-    """Recover with every worker dead; returns the jobs that were queued."""
+    """Recover with every worker dead; returns the tasks that were queued."""
     recover_lost_work(
         repository=repository,
         queue=harness.queue,
@@ -152,12 +152,12 @@ def recover_as_dead(harness, repository):
         tombstone_ttl_s=60,
         is_alive=lambda _worker: False,
     )
-    queued_jobs, harness.queue.sent[:] = list(harness.queue.sent), []
-    return [ids for _, ids in queued_jobs]
+    queued_tasks, harness.queue.sent[:] = list(harness.queue.sent), []
+    return [ids for _, ids in queued_tasks]
 
 
 def test_recovery_after_repeated_worker_kills_fails_no_item(harness, register_batch):
-    """As an operator or the kernel does: each worker is killed during its first job."""
+    """As an operator or the kernel does: each worker is killed during its first task."""
     org, batch, ids = register_batch()
     repository = create_ledger(harness, max_attempts=3)
     assert len(repository.claim(ids, "host/0/0.00")) == 6
@@ -165,8 +165,8 @@ def test_recovery_after_repeated_worker_kills_fails_no_item(harness, register_ba
         assert (
             len(repository.claim(recover_as_dead(harness, repository)[0], f"host/{kill}/0.00")) == 1
         )
-    for job in recover_as_dead(harness, repository):
-        pipeline.ingest_items(job, WORKER, replace(harness.components, repository=repository))
+    for task in recover_as_dead(harness, repository):
+        pipeline.ingest_items(task, WORKER, replace(harness.components, repository=repository))
     with harness.database.read(org) as catalog:
         batch_after = catalog.batch(batch.id)
         attempts = [item.attempts for item in catalog.batch_items(batch.id)]
@@ -182,7 +182,7 @@ def test_claim_redelivered_chunk_counts_one_attempt(harness, register_batch):
         harness.repository.release_worker(f"host/{kill - 1}/0.00")
         assert harness.repository.claim(ids, f"host/{kill}/0.00") == []
     assert harness.scalar("SELECT max(attempts) FROM batch_items") == 1
-    assert [len(job) for job in recover_as_dead(harness, harness.repository)] == [1] * 6
+    assert [len(task) for task in recover_as_dead(harness, harness.repository)] == [1] * 6
 
 
 def test_recovery_of_file_that_kills_workers_fails_only_that_item(harness, register_batch):
@@ -191,12 +191,12 @@ def test_recovery_of_file_that_kills_workers_fails_only_that_item(harness, regis
     repository = create_ledger(harness, max_attempts=3)
     repository.claim(ids, "host/0/0.00")
     workers_killed = 1
-    while queued_jobs := recover_as_dead(harness, repository):
-        for job in queued_jobs:
-            if poisoned_id in job and repository.claim(job, f"host/{workers_killed}/0.00"):
+    while queued_tasks := recover_as_dead(harness, repository):
+        for task in queued_tasks:
+            if poisoned_id in task and repository.claim(task, f"host/{workers_killed}/0.00"):
                 workers_killed += 1
                 break
-            pipeline.ingest_items(job, WORKER, replace(harness.components, repository=repository))
+            pipeline.ingest_items(task, WORKER, replace(harness.components, repository=repository))
     assert workers_killed == 3
     with harness.database.read(org) as catalog:
         batch_after = catalog.batch(batch.id)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from ingest.poisoned_values import CJK, COLUMNS, METADATA_OVERRIDES
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.errors import BadRequestError, DatabaseUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.reconcile import reconcile_index_rows
@@ -43,7 +43,7 @@ def register(harness, folder, org):
 
 
 def register_two_organizations(harness, tmp_path, poisoned=1):
-    """Two organizations with a batch each; one job has all items, as after a recovery."""
+    """Two organizations with a batch each; one task has all items, as after a recovery."""
     batches = {}
     for number, name in enumerate(("poisoned", "innocent")):
         many = GOOD + (poisoned if name == "poisoned" else 0)
@@ -51,7 +51,7 @@ def register_two_organizations(harness, tmp_path, poisoned=1):
         org = harness.organization(name)
         batches[name] = (org, register(harness, tmp_path / name, org))
     ids = [item_id for _, item_ids in harness.queue.sent for item_id in item_ids]
-    harness.queue.sent[:] = [(jobs.INGEST_ITEMS, ids)]
+    harness.queue.sent[:] = [(tasks.INGEST_ITEMS, ids)]
     return batches
 
 
@@ -307,7 +307,7 @@ def test_retry_batch_queues_failed_items_once(harness, batches):
         with harness.database.write(org) as catalog:
             counts.append(catalog.retry_batch(batch.id))
     assert counts == [1] + [0] * 39
-    assert harness.queue.sent == [(jobs.INGEST_ITEMS, [item_ids[0]])]
+    assert harness.queue.sent == [(tasks.INGEST_ITEMS, [item_ids[0]])]
     assert harness.repository.active_workers() == [WORKER]
 
 

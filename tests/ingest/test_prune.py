@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from api import example_answers
 from leftovers import DAY_S, pruned, swept
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.errors import NotFoundError
 from pinpoint.records import NewItem
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
@@ -84,7 +84,7 @@ def test_prune_during_backup_removes_no_blobs(
     assert os.path.exists(orphan_path)
     assert pruned(harness, organization_deletion).blobs == 1
     assert swept(harness).deletions == 1
-    assert [name for name, _ in harness.queue.sent] == [jobs.ERASE_IMAGES]
+    assert [name for name, _ in harness.queue.sent] == [tasks.ERASE_IMAGES]
     harness.run()
     assert harness.scalar("SELECT count(*) FROM images") == 0
     assert not any(path.is_file() for path in (harness.folder / "blobs").rglob("*"))

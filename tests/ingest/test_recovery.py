@@ -1,11 +1,11 @@
-"""Recovery after a crash: leases, lost jobs, fencing of old writers, reconciliation."""
+"""Recovery after a crash: leases, lost tasks, fencing of old writers, reconciliation."""
 
 from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.reconcile import reconcile_index_rows
@@ -94,7 +94,7 @@ def test_claim_after_max_attempts_fails_items(harness, org, folder):
     assert fetch_batch(harness, org, batch).indexed == 6
 
 
-def test_recover_lost_work_queues_lost_jobs(harness, org, folder):
+def test_recover_lost_work_queues_lost_tasks(harness, org, folder):
     batch = register(harness, org, folder)
     harness.queue.sent.clear()  # the broker lost them
     assert recover(harness).items == 6
@@ -133,7 +133,7 @@ def test_ingest_items_index_unavailable_counts_no_attempt(harness, org, folder, 
         for _ in range(5):
             recover(harness)
             for name, ids in list(harness.queue.sent):
-                ingest = name == jobs.INGEST_ITEMS
+                ingest = name == tasks.INGEST_ITEMS
                 arguments = (
                     (ids, WORKER, harness.components) if ingest else (ids, harness.components)
                 )
@@ -253,7 +253,7 @@ def test_delete_image_before_indexing_fails_its_item(harness, org, folder, monke
     with harness.database.write(org) as catalog:
         catalog.delete_image(deleted_id)
     monkeypatch.undo()
-    harness.queue.send(jobs.ERASE_IMAGES, [deleted_id])
+    harness.queue.send(tasks.ERASE_IMAGES, [deleted_id])
     queued_after_delete = harness.queue.sent
     harness.run()
     assert queued_after_delete == []

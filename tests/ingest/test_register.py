@@ -59,7 +59,7 @@ def without_root_rights():
 
 
 def register_and_run(harness, org, folder, source="photos", **options):
-    """Register a folder and run all jobs; returns the registration and the finished batch."""
+    """Register a folder and run all tasks; returns the registration and the finished batch."""
     options = {"kind": "photo"} | options
     registered = register_files(
         folder,

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.geo.cells import cells_of
-from pinpoint.records import Point
+from pinpoint.records import KeyGrant, Point
 from pinpoint.settings import LogSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
@@ -122,7 +122,7 @@ def add_organization(owner: Transactions, name: str) -> Organization:
     """Insert an organization with one source of each kind and all images."""
     keys = ApiKeyStore(owner)
     organization = Organization(keys.create_organization(name).id, "")
-    _, organization.key = keys.create_key(name, "all", ["read"])
+    _, organization.key = keys.create_key(name, "all", KeyGrant(scopes=("read",)))
     sources = {kind: uuid.uuid4() for kind in ("photo", "street")}
     with owner.begin() as unit:
         kept_query = {"id": uuid.uuid4(), "org": organization.id}

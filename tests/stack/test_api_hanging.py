@@ -21,6 +21,7 @@ from index_process import until
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.bootstrap import build_services
+from pinpoint.records import KeyGrant
 from pinpoint.settings import LogSettings, ServiceSettings, Settings
 from pinpoint.stack.state import load_operator_key
 from small_stack import SmallStack
@@ -64,7 +65,9 @@ def stack(home, database_url, api_database_url, redis_url):
 @pytest.fixture
 def api(stack):
     """A client with a key of `acme`, and the API's address."""
-    _, key = stack.worker.api_keys.create_key("acme", "all", ["locate", "read", "ingest", "admin"])
+    _, key = stack.worker.api_keys.create_key(
+        "acme", "all", KeyGrant(scopes=("locate", "read", "ingest", "admin"))
+    )
     stack.api.encoder.warm()
     headers = {"Authorization": f"Bearer {key}"}
     with (

@@ -24,6 +24,7 @@ from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
 from pinpoint.nets.embedder.heads import KindHeads
 from pinpoint.nets.embedder.joint_embedding import JointNetworks, write_joint_embedding
 from pinpoint.nets.embedder.location import LocationTower
+from pinpoint.records import KeyGrant
 from small_stack import SmallStack
 from stack_fixtures import plain_jpeg
 
@@ -72,7 +73,7 @@ def stack(home, database_url, api_database_url, redis_url, monkeypatch):
 @pytest.fixture
 def api(stack):
     """A client of the API on loopback."""
-    _, key = stack.worker.api_keys.create_key("acme", "phone", ["locate"])
+    _, key = stack.worker.api_keys.create_key("acme", "phone", KeyGrant(scopes=("locate",)))
     server = uvicorn.Server(uvicorn.Config(create_app(stack.api), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.cli import status
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack.job_sender import CeleryQueue
+from pinpoint.stack.task_sender import CeleryQueue
 from stack_fixtures import jpeg, plain_jpeg, unique
 
 
@@ -93,7 +93,7 @@ def test_request_id_of_upload_is_in_api_and_worker_logs(api, running_stack):
         "the worker's line",
     )
     assert worker_line["batch_id"] == batch["id"]
-    assert worker_line["job"] == jobs.INGEST_ITEMS
+    assert worker_line["task"] == tasks.INGEST_ITEMS
     assert worker_line["task_id"]
     assert worker_line["worker"].count("/") == 2
     counts = {name: worker_line[name] for name in ("claimed", "encoded", "rejected")}
@@ -104,8 +104,8 @@ def test_request_id_of_upload_is_in_api_and_worker_logs(api, running_stack):
     for line in of_task:
         if line["task_id"] == worker_line["task_id"]:
             assert line["request_id"] == request_id
-        elif line["job"] in (jobs.RECOVER, jobs.RECONCILE):
-            assert "request_id" not in line, "beat sends these jobs, not a request"
+        elif line["task"] in (tasks.RECOVER, tasks.RECONCILE):
+            assert "request_id" not in line, "beat sends these tasks, not a request"
 
 
 def test_metrics_after_upload_include_worker_totals(api, running_stack):
@@ -129,8 +129,8 @@ def test_metrics_after_upload_include_worker_totals(api, running_stack):
 def test_status_after_upload_shows_work_totals(api, running_stack):
     uploaded(api, unique("request"))
     queue = CeleryQueue(running_stack.paths.broker_url)
-    queue.send(jobs.RECOVER)
-    queue.send(jobs.RECONCILE)
+    queue.send(tasks.RECOVER)
+    queue.send(tasks.RECONCILE)
     queue.close()
 
     def reconciled():

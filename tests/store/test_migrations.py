@@ -18,7 +18,7 @@ from pinpoint.store.db.database import (
     head_revision,
     owner_engine,
 )
-from pinpoint.store.db.tables import metadata
+from pinpoint.store.db.schema import metadata
 from stack_fixtures import ServiceHarness, write_photos
 
 

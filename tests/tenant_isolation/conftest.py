@@ -49,7 +49,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         encoder=harness.encoder,
         with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
-        jobs=harness.queue,
+        tasks=harness.queue,
         decoder=harness.components.decoder,
         gallery_files=harness.gallery_files,
         verifier=harness.verifier,

@@ -13,7 +13,7 @@ import httpx
 from sqlalchemy import text
 
 from api import example_answers
-from pinpoint.records import NewItem
+from pinpoint.records import KeyGrant, NewItem
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
 ROWS = (
@@ -128,7 +128,7 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
     for name in ("alder", "birch"):
         organization = harness.api_keys.create_organization(name)
         _, key = harness.api_keys.create_key(
-            name, "all", ["locate", "read", "ingest", "export", "admin"]
+            name, "all", KeyGrant(scopes=("locate", "read", "ingest", "export", "admin"))
         )
         tenants.append(Tenant(name, organization.id, key, harness, url))
     for turn in range(3):

@@ -88,10 +88,10 @@ def pinpoint(tenant_pair, tmp_path):
     return run
 
 
-def run_in_parallel(jobs):
+def run_in_parallel(tasks):
     """The results of calls that may run side by side, in order."""
     with ThreadPoolExecutor(3) as pool:
-        return list(pool.map(lambda job: job(), jobs))
+        return list(pool.map(lambda task: task(), tasks))
 
 
 def list_commands(command, path=()):
@@ -114,7 +114,7 @@ def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
     folder.mkdir()
     (folder / "mine.jpg").write_bytes(photo_of(requester))
     before = other.fingerprint()
-    jobs, ids = [], []
+    tasks, ids = [], []
     for command, what in FOREIGN.items():
         if what is None:
             continue
@@ -123,9 +123,9 @@ def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
             filled = [
                 part.format(id=id_, photo=folder / "mine.jpg", folder=folder) for part in arguments
             ]
-            jobs.append(lambda c=command, f=filled: pinpoint(requester, *c.split(), *f, "--json"))
+            tasks.append(lambda c=command, f=filled: pinpoint(requester, *c.split(), *f, "--json"))
             ids.append((command, id_))
-    results = run_in_parallel(jobs)
+    results = run_in_parallel(tasks)
     for place in range(0, len(results), 2):
         (command, foreign), (_, nobodys) = ids[place : place + 2]
         theirs, none = (
@@ -181,6 +181,6 @@ def test_command_with_id_prefix_of_other_organization_exits_66(tenant_pair, pinp
 
 
 def test_operator_command_with_organization_key_is_rejected(tenant_pair, pinpoint):
-    jobs = [lambda c=c: pinpoint(tenant_pair.alder, *c) for c in REFUSED_WITH_A_KEY]
-    for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, run_in_parallel(jobs), strict=True):
+    tasks = [lambda c=c: pinpoint(tenant_pair.alder, *c) for c in REFUSED_WITH_A_KEY]
+    for call, (code, out, _) in zip(REFUSED_WITH_A_KEY, run_in_parallel(tasks), strict=True):
         assert (code, out) == (EXIT_CODES[BadRequestError], ""), call

@@ -68,7 +68,7 @@ def test_execute_run_records_failure_and_requeue_retries(places, opened):
         "bad_request",
         "too few pictures",
     )
-    assert carry_out(never) is None, "a late job does not start a failed run"
+    assert carry_out(never) is None, "a late task does not start a failed run"
     assert runs.requeue(places, asked).error_code is None
 
     def good(config, folder, moved):
@@ -171,7 +171,7 @@ def test_training_worker_after_kill_resumes_run(
     stopped = runs.find_run(places, asked)
     assert (stopped.state, stopped.stage) == ("stopped", "steps")
     assert stopped.completed < STEPS
-    with learner(log):  # it finds the run without a job, because the job was acknowledged
+    with learner(log):  # it finds the run without a task, because the task was acknowledged
         until(lambda: runs.find_run(places, asked).state == "done", log)
     assert command("status")["runs"][0]["bundle"] == str(places / "bundles" / "learned")
     made = read_bundle(places / "bundles" / "learned").contract.heads

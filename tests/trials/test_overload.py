@@ -14,6 +14,7 @@ import pytest
 
 from pinpoint.client.client import Client
 from pinpoint.client.transport import HttpTransport
+from pinpoint.records import KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
@@ -57,8 +58,11 @@ def trial() -> Iterator[Trial]:
         scopes = ["locate", "read", "ingest"]
         for name in ("busy", "bulk"):
             access.create_organization(name)
-        keys = [access.create_key("busy", name, scopes)[1] for name in ("first", "second")]
-        upload_key = access.create_key("bulk", "third", scopes)[1]
+        keys = [
+            access.create_key("busy", name, KeyGrant(scopes=tuple(scopes)))[1]
+            for name in ("first", "second")
+        ]
+        upload_key = access.create_key("bulk", "third", KeyGrant(scopes=tuple(scopes)))[1]
         owner.close()
         state = read_state(stack.paths)
         assert state is not None

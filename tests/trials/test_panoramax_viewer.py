@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 from pinpoint.client import Client
+from pinpoint.records import KeyGrant
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
 from shared_data import shared_data
@@ -91,7 +92,7 @@ def key(running_stack: Any) -> Iterator[str]:
     """A key that may only read."""
     transactions = Transactions(owner_engine(running_stack.paths.owner_url()))
     keys = ApiKeyStore(transactions)
-    created, secret = keys.create_key("default", "viewer", ["read"])
+    created, secret = keys.create_key("default", "viewer", KeyGrant(scopes=("read",)))
     yield secret
     keys.revoke_key(created.id)
     transactions.close()

@@ -39,7 +39,7 @@ def test_batch_with_twenty_worker_kills_is_complete(tmp_path):
             settings=stack.settings,
         )
         owner.close()
-        # No worker knows the jobs: the sweep finds their items.
+        # No worker knows the tasks: the sweep finds their items.
         kills = _kill_while_working(stack)
         _until(stack, IMAGES)
         verdicts = stack.sql("SELECT status, count(*) FROM batch_items GROUP BY 1")

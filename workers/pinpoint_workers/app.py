@@ -21,7 +21,7 @@ The numbers belong together:
   again;
 - **clock changes** are tolerated: a lease that ends later than two lease lengths from now counts as
   expired, beat reschedules, and a worker's name contains its start in ticks of the machine;
-- **late acknowledgement** and prefetch 1: a job leaves the broker when it is finished. Training is
+- **late acknowledgement** and prefetch 1: a task leaves the broker when it is finished. Training is
   the exception: it takes hours and uses only the queue `training` (see
   `pinpoint_workers.training`).
 
@@ -41,10 +41,10 @@ from celery.signals import (
     worker_shutdown,
 )
 
-from pinpoint import jobs, logs
+from pinpoint import logs, tasks
 from pinpoint.settings_file import load_settings
-from pinpoint.stack.job_sender import QUEUE, REQUEST_ID_KEY, celery_config
 from pinpoint.stack.paths import StackPaths
+from pinpoint.stack.task_sender import QUEUE, REQUEST_ID_KEY, celery_config
 from pinpoint_workers import ingest, maintenance, runtime, training
 from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 
@@ -65,21 +65,21 @@ def _make_config() -> dict[str, Any]:
             f"{ClockTolerantScheduler.__module__}:{ClockTolerantScheduler.__qualname__}"
         ),
         "beat_schedule": {
-            jobs.RECOVER: {
-                "task": jobs.RECOVER,
+            tasks.RECOVER: {
+                "task": tasks.RECOVER,
                 "schedule": IntervalSchedule(settings.worker.recovery_interval_s),
                 "args": [[]],
                 # A late recovery is useless: the next one does its work.
                 "options": {"expires": settings.worker.recovery_interval_s},
             },
-            jobs.RECONCILE: {
-                "task": jobs.RECONCILE,
+            tasks.RECONCILE: {
+                "task": tasks.RECONCILE,
                 "schedule": IntervalSchedule(settings.worker.reconcile_interval_s),
                 "args": [[]],
                 "options": {"expires": settings.worker.reconcile_interval_s},
             },
-            jobs.PRUNE: {
-                "task": jobs.PRUNE,
+            tasks.PRUNE: {
+                "task": tasks.PRUNE,
                 "schedule": IntervalSchedule(settings.worker.prune_interval_s),
                 "args": [[]],
                 "options": {"expires": settings.worker.prune_interval_s},
@@ -103,10 +103,10 @@ def _configure_logging(**_: Any) -> None:
 
 @task_prerun.connect
 def _bind_job_context(task_id: str, task: Any, **_: Any) -> None:
-    """Add job, worker and request id to every log line of a job."""
+    """Add task, worker and request id to every log line of a task."""
     request_id = (task.request.headers or {}).get(REQUEST_ID_KEY)
     origin = {REQUEST_ID_KEY: str(request_id)} if request_id else {}
-    logs.reset_context(task_id=task_id, job=task.name, worker=runtime.worker_name(), **origin)
+    logs.reset_context(task_id=task_id, task=task.name, worker=runtime.worker_name(), **origin)
 
 
 @task_postrun.connect
@@ -119,7 +119,7 @@ def _start_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
     if QUEUE in queues:
         runtime.start_worker()
-    if jobs.TRAINING_QUEUE in queues:
+    if tasks.TRAINING_QUEUE in queues:
         training.resume_runs()
 
 

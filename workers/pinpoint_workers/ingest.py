@@ -1,4 +1,4 @@
-"""Jobs of the ingest flow; payloads are ids only, and each job can run twice."""
+"""Tasks of the ingest flow; payloads are ids only, and each task can run twice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.chunk_report import ChunkReport
 from pinpoint_workers.retries import retryable_task
@@ -44,7 +44,7 @@ def erase_images(ids: list[UUID]) -> None:
 
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
-    jobs.INGEST_ITEMS: ingest_items,
-    jobs.INDEX_IMAGES: index_images,
-    jobs.ERASE_IMAGES: erase_images,
+    tasks.INGEST_ITEMS: ingest_items,
+    tasks.INDEX_IMAGES: index_images,
+    tasks.ERASE_IMAGES: erase_images,
 }

@@ -1,4 +1,4 @@
-"""Periodic jobs: recover lost work, compare index and PostgreSQL, delete leftovers."""
+"""Periodic tasks: recover lost work, compare index and PostgreSQL, delete leftovers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from pinpoint import jobs, logs
+from pinpoint import logs, tasks
 from pinpoint.bootstrap import Services
 from pinpoint.fault_isolation import Failures
 from pinpoint.ingest.pipeline import reembed_images
@@ -21,7 +21,7 @@ from pinpoint_workers.runtime import is_alive, open_services
 _log = logs.get_logger(__name__)
 
 _MAX_REEMBEDDED: Final = 512
-"""Maximum number of images encoded again in one job."""
+"""Maximum number of images encoded again in one task."""
 
 
 @retryable_task
@@ -31,7 +31,7 @@ def recover_lost(_ids: list[UUID]) -> None:
     worker.ensure_index()
     report = recover_lost_work(
         repository=worker.ingest_components().repository,
-        queue=worker.jobs,
+        queue=worker.tasks,
         index=worker.index,
         contract=worker.encoder.contract.digest,
         chunk=worker.settings.worker.task_batch_size,
@@ -62,7 +62,7 @@ def reconcile_index(_ids: list[UUID]) -> None:
     drift = reconcile_index_rows(
         repository=worker.ingest_components().repository,
         index=worker.index,
-        queue=worker.jobs,
+        queue=worker.tasks,
         contract=worker.encoder.contract.digest,
         chunk=worker.settings.worker.task_batch_size,
     )
@@ -125,7 +125,7 @@ def prune(_ids: list[UUID]) -> None:
 
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
-    jobs.RECOVER: recover_lost,
-    jobs.RECONCILE: reconcile_index,
-    jobs.PRUNE: prune,
+    tasks.RECOVER: recover_lost,
+    tasks.RECONCILE: reconcile_index,
+    tasks.PRUNE: prune,
 }

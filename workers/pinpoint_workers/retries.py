@@ -1,4 +1,4 @@
-"""Decides for every error class of Pinpoint whether a worker retries the job."""
+"""Decides for every error class of Pinpoint whether a worker retries the task."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.StackError: False,
 }
 
-Job = Callable[[list[UUID]], None]
+Task = Callable[[list[UUID]], None]
 
 
-def retryable_task(run: Job) -> Callable[[list[str]], None]:
+def retryable_task(run: Task) -> Callable[[list[str]], None]:
     """Decorate a function over ids as a task.
 
-    A retryable error is logged, and the recovery job sends the work again once the queue is empty.
-    A retry by Celery would keep the job in the broker as a second source of truth. Any other error
+    A retryable error is logged, and the recovery task sends the work again once the queue is empty.
+    A retry by Celery would keep the task in the broker as a second source of truth. Any other error
     is logged with its traceback; the lease expires, and the attempt counts.
     """
 
@@ -48,10 +48,10 @@ def retryable_task(run: Job) -> Callable[[list[str]], None]:
             run([UUID(row_id) for row_id in ids])
         except errors.PinpointError as error:
             if not RETRY[type(error)]:
-                _log.exception("job failed", job=run.__name__, reason=error.reason)
+                _log.exception("task failed", task=run.__name__, reason=error.reason)
                 raise
             _log.warning(
-                "job postponed", job=run.__name__, reason=error.reason, detail=error.message
+                "task postponed", task=run.__name__, reason=error.reason, detail=error.message
             )
 
     return task

@@ -20,7 +20,7 @@ _log = logs.get_logger(__name__)
 
 @lru_cache(maxsize=1)
 def open_services() -> Services:
-    """The services of this process, opened at the first job."""
+    """The services of this process, opened at the first task."""
     return build_services(load_settings(), "worker")
 
 
@@ -62,7 +62,7 @@ def is_alive(worker: str) -> bool:
 
 
 def save_stats(sums: Mapping[str, float]) -> None:
-    """Store numbers for `/metrics`; a failure to store them does not fail the job."""
+    """Store numbers for `/metrics`; a failure to store them does not fail the task."""
     try:
         open_services().maintenance_stats.add(sums)
     except UnavailableError as error:
@@ -70,7 +70,7 @@ def save_stats(sums: Mapping[str, float]) -> None:
 
 
 def start_worker() -> None:
-    """Load the weights before the first job, and release leases of killed workers."""
+    """Load the weights before the first task, and release leases of killed workers."""
     opened = open_services()
     opened.ensure_index()
     repository = opened.ingest_components().repository

@@ -1,8 +1,8 @@
-"""Training jobs: they take hours, so they have a separate queue and are acknowledged early.
+"""Training tasks: they take hours, so they have a separate queue and are acknowledged early.
 
 The state of a run is in its folder (`pinpoint.training.core.runs`), never in the broker. Redis
-would deliver an unacknowledged job to a second worker after an hour, and RabbitMQ would close the
-channel after half an hour. A starting training worker therefore resends the jobs of all unfinished
+would deliver an unacknowledged task to a second worker after an hour, and RabbitMQ would close the
+channel after half an hour. A starting training worker therefore resends the tasks of all unfinished
 runs. Stop a training worker by TERM, which waits for its run, or by KILL; QUIT makes the run fail
 first.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from pinpoint import jobs, logs
+from pinpoint import logs, tasks
 from pinpoint.nets.bundle.bundles import BUNDLES_FOLDER
 from pinpoint.progress import StageProgressCallback
 from pinpoint.training.core.configs import EmbedderConfig
@@ -56,11 +56,11 @@ def _train_bundle(config: EmbedderConfig, folder: Path, on_progress: StageProgre
 
 
 def resume_runs() -> None:
-    """Send the jobs of all unfinished runs, because their workers may have been lost."""
+    """Send the tasks of all unfinished runs, because their workers may have been lost."""
     worker = open_services()
     for run in all_runs(worker.settings.services.home):
         if run.state in ("queued", "stopped"):
-            worker.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
+            worker.tasks.send(tasks.TRAIN_EMBEDDER, [UUID(run.id)])
 
 
-TASKS: Final[dict[str, Callable[[list[str]], None]]] = {jobs.TRAIN_EMBEDDER: train_embedder}
+TASKS: Final[dict[str, Callable[[list[str]], None]]] = {tasks.TRAIN_EMBEDDER: train_embedder}

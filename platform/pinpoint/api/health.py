@@ -105,7 +105,7 @@ async def ready(request: Request, services: AppServices) -> Any:
     readiness: Readiness = request.app.state.readiness
     checks: dict[str, Check] = {
         "database": services.database.check,
-        "broker": services.jobs.check,
+        "broker": services.tasks.check,
         "index": partial(_check_index, services),
     }
     failures = await readiness.check_all(checks)

@@ -78,7 +78,7 @@ class StatusCollector(Collector):
         totals = _query_component(
             "database", lambda: services.maintenance_stats.totals(timeout_s=QUERY_TIMEOUT_S)
         )
-        waiting = _query_component("broker", services.jobs.waiting)
+        waiting = _query_component("broker", services.tasks.waiting)
         index = _query_component("index", lambda: _check_index(services))
         results = {"database": totals, "broker": waiting, "index": index}
         states = {component: int(result is not None) for component, result in results.items()}

@@ -92,7 +92,7 @@ def reconcile(
         drift = compare(
             repository=services.repository,
             index=services.index,
-            queue=None if dry_run else services.jobs,
+            queue=None if dry_run else services.tasks,
             contract=services.encoder.contract.digest,
             chunk=services.settings.worker.task_batch_size,
         )

@@ -10,7 +10,7 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
-from pinpoint.records import SCOPES, Scope
+from pinpoint.records import SCOPES, KeyGrant, Scope
 
 app = typer.Typer(
     help="Create, list and revoke the API keys of an organization.", no_args_is_help=True
@@ -33,7 +33,7 @@ def create_key(
     parsed_scopes = _parse_scopes(scopes)
     with session.services() as services:
         key, secret = services.api_keys.create_key(
-            session.find_organization(services).name, name, parsed_scopes
+            session.find_organization(services).name, name, KeyGrant(scopes=parsed_scopes)
         )
     if session.as_json:
         output.print_json({"key": key, "secret": secret})

@@ -35,7 +35,7 @@ class StatusReport:
 
     Args:
         totals: None if PostgreSQL does not answer.
-        queue_length: Jobs that no worker has taken; None if the broker does not answer.
+        queue_length: Tasks that no worker has taken; None if the broker does not answer.
         silent: Components that did not answer, with the reason.
         images: Indexed images; None if PostgreSQL does not answer in time.
     """
@@ -59,8 +59,8 @@ def collect_status(settings: Settings) -> StatusReport:
     """Query database, broker and index; components that are down are listed in `silent`."""
     # `bootstrap.build_services` is not used: it spends a second on imports that are not needed. The
     # imports run before the timeout starts.
-    from pinpoint.stack.job_sender import CeleryQueue
     from pinpoint.stack.paths import StackPaths
+    from pinpoint.stack.task_sender import CeleryQueue
     from pinpoint.store.db.database import Transactions, owner_engine
     from pinpoint.store.db.installation import Installation
     from pinpoint.store.maintenance_stats import MaintenanceStats

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.settings import Settings
@@ -61,7 +61,7 @@ def resume(context: typer.Context, run_id: RunIdArgument, as_json: JsonOption = 
     session, settings = Session.of(context, as_json=as_json), load_settings()
     start_training_worker(settings)
     run = requeue(settings.services.home, run_id)
-    _send_job(session, run)
+    _send_task(session, run)
     _print_run(session, run)
 
 
@@ -72,13 +72,13 @@ def send_run(session: Session, settings: Settings, config: EmbedderConfig) -> No
 
     start_training_worker(settings)
     run = open_run(settings.services.home, config)
-    _send_job(session, run)
+    _send_task(session, run)
     _print_run(session, run)
 
 
-def _send_job(session: Session, run: Run) -> None:
+def _send_task(session: Session, run: Run) -> None:
     with session.services() as services:
-        services.jobs.send(jobs.TRAIN_EMBEDDER, [UUID(run.id)])
+        services.tasks.send(tasks.TRAIN_EMBEDDER, [UUID(run.id)])
 
 
 def _print_run(session: Session, run: Run) -> None:

@@ -10,10 +10,10 @@ from operator import attrgetter, itemgetter
 from typing import Final
 from uuid import UUID
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.fault_isolation import Failures, process_with_bisection, raise_if_index_down
 from pinpoint.iteration import batched
-from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
+from pinpoint.ports import IngestRepository, TaskQueue, VectorIndex
 from pinpoint.records import Drift
 
 _IDS_PER_PAGE: Final = 2_000
@@ -38,7 +38,7 @@ def reconcile_index_rows(
     *,
     repository: IngestRepository,
     index: VectorIndex,
-    queue: JobQueue | None,
+    queue: TaskQueue | None,
     contract: str,
     chunk: int,
 ) -> Drift:
@@ -53,9 +53,9 @@ def reconcile_index_rows(
     Args:
         repository: Rows in PostgreSQL, the source of truth.
         index: The derived index.
-        queue: Queue for repair jobs; None only reports.
+        queue: Queue for repair tasks; None only reports.
         contract: Digest of the bundle in use.
-        chunk: Number of images per job.
+        chunk: Number of images per task.
     """
     differences = _compare_versions(repository, index, contract)
     _recheck_differences(differences, repository)
@@ -111,7 +111,7 @@ def _repair_index(
     differences: _Differences,
     repository: IngestRepository,
     index: VectorIndex,
-    queue: JobQueue,
+    queue: TaskQueue,
     chunk: int,
 ) -> int:
     """Repair the index; the error of an image is raised after all others are done."""
@@ -130,7 +130,7 @@ def _repair_index(
     to_index = sorted((differences.missing | differences.stale) - failed_ids)
     for ids in batched(to_index, chunk):
         repository.mark_pending(ids)
-        queue.send(jobs.INDEX_IMAGES, ids)
+        queue.send(tasks.INDEX_IMAGES, ids)
     extra = sorted(differences.extra)
     for page in batched(extra, _IDS_PER_PAGE):
         process_with_bisection(

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from uuid import UUID
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.fault_isolation import Failures
 from pinpoint.iteration import batched
-from pinpoint.jobs import JobName
-from pinpoint.ports import IngestRepository, JobQueue, VectorIndex
+from pinpoint.ports import IngestRepository, TaskQueue, VectorIndex
 from pinpoint.records import RecoveryReport
+from pinpoint.tasks import TaskName
 
 _MAX_PER_RUN = 10_000
 _BUILD_NAME = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
@@ -24,7 +24,7 @@ _BUILD_NAME = re.compile(r"(\d{8}T\d{6})\d{3}Z-")
 def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     *,
     repository: IngestRepository,
-    queue: JobQueue,
+    queue: TaskQueue,
     index: VectorIndex,
     contract: str,
     chunk: int,
@@ -35,14 +35,14 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     """Release the leases of dead workers and send lost work again.
 
     An item without a lease is lost only if the queue is empty; otherwise it may be waiting.
-    Therefore nothing is sent while the queue has jobs.
+    Therefore nothing is sent while the queue has tasks.
 
     Args:
         repository: The rows.
         queue: Queue for lost work.
         index: Index with old tombstones.
         contract: Digest of the bundle in use.
-        chunk: Number of items per job.
+        chunk: Number of items per task.
         tombstone_ttl_s: Age in seconds at which a tombstone is deleted.
         is_alive: Whether the worker of a lease still runs; True if that is unknown.
         rebuild: Rebuilds the index, if its files contain deleted points until a rebuild.
@@ -62,13 +62,13 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     # First the rows that only need indexing: their items are then finished without being read.
     with failures.isolate("images"):
         images = repository.unindexed_images(contract, _MAX_PER_RUN)
-        _send_chunks(queue, jobs.INDEX_IMAGES, images, chunk)
+        _send_chunks(queue, tasks.INDEX_IMAGES, images, chunk)
     with failures.isolate("items"):
         expired_items = repository.expired_items(_MAX_PER_RUN)
         _send_expired_items(queue, expired_items, chunk)
     with failures.isolate("deletions"):
         deleted_images = repository.pending_deletions(_MAX_PER_RUN)
-        _send_chunks(queue, jobs.ERASE_IMAGES, deleted_images, chunk)
+        _send_chunks(queue, tasks.ERASE_IMAGES, deleted_images, chunk)
     with failures.isolate("tombstones"):
         with repository.expired_tombstones(tombstone_ttl_s) as expired:
             index.delete_points(expired)
@@ -87,7 +87,7 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
 
 
 def _send_expired_items(
-    queue: JobQueue, expired_items: Sequence[tuple[UUID, int]], chunk: int
+    queue: TaskQueue, expired_items: Sequence[tuple[UUID, int]], chunk: int
 ) -> None:
     """Send expired items; items with earlier attempts are sent alone.
 
@@ -96,10 +96,13 @@ def _send_expired_items(
     killed from outside then does not have the same file each time.
     """
     _send_chunks(
-        queue, jobs.INGEST_ITEMS, [item for item, attempts in expired_items if attempts == 0], chunk
+        queue,
+        tasks.INGEST_ITEMS,
+        [item for item, attempts in expired_items if attempts == 0],
+        chunk,
     )
     retried_items = sorted((entry for entry in expired_items if entry[1] > 0), key=itemgetter(1))
-    _send_chunks(queue, jobs.INGEST_ITEMS, [item for item, _ in retried_items], 1)
+    _send_chunks(queue, tasks.INGEST_ITEMS, [item for item, _ in retried_items], 1)
 
 
 def _build_age_s(index: VectorIndex) -> float:
@@ -111,6 +114,6 @@ def _build_age_s(index: VectorIndex) -> float:
     return (datetime.now(UTC) - started_at).total_seconds()
 
 
-def _send_chunks(queue: JobQueue, name: JobName, ids: Sequence[UUID], chunk: int) -> None:
+def _send_chunks(queue: TaskQueue, name: TaskName, ids: Sequence[UUID], chunk: int) -> None:
     for chunk_ids in batched(ids, chunk):
         queue.send(name, chunk_ids)

@@ -10,10 +10,10 @@ from pinpoint.ports.engines import (
     BlobStore,
     Decoder,
     Encoder,
-    JobQueue,
     JpegConverter,
     PointSource,
     Reranker,
+    TaskQueue,
     VectorIndex,
 )
 from pinpoint.ports.gallery import Gallery, GalleryReader
@@ -40,7 +40,7 @@ __all__ = [
     "GalleryPixels",
     "GalleryReader",
     "TrainingDataReader",
-    "JobQueue",
+    "TaskQueue",
     "JpegConverter",
     "IngestRepository",
     "OriginalStore",

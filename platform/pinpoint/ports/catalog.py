@@ -165,7 +165,7 @@ class CatalogReader(Protocol):
 
 
 class CatalogWriter(CatalogReader, Protocol):
-    """Adds changes; the jobs of a change are sent after the commit."""
+    """Adds changes; the tasks of a change are sent after the commit."""
 
     def add_source(
         self,
@@ -290,7 +290,7 @@ class CatalogWriter(CatalogReader, Protocol):
 
 
 class Database(Protocol):
-    """Opens units of work; one that ends without an error is committed, and its jobs are sent."""
+    """Opens units of work; one that ends without an error is committed, and its tasks are sent."""
 
     def read(self, organization_id: UUID) -> AbstractContextManager[CatalogReader]:
         """A read-only transaction in one organization."""

@@ -1,4 +1,4 @@
-"""Ports for decoding, encoding, reranking, nearest neighbors, blobs and jobs."""
+"""Ports for decoding, encoding, reranking, nearest neighbors, blobs and tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.jobs import JobName
 from pinpoint.records import (
     Candidate,
     Contract,
@@ -30,6 +29,7 @@ from pinpoint.records import (
     SourceKind,
     Vector,
 )
+from pinpoint.tasks import TaskName
 
 
 class Encoder(Protocol):
@@ -298,11 +298,11 @@ class BlobStore(Protocol):
         ...
 
 
-class JobQueue(Protocol):
+class TaskQueue(Protocol):
     """Sends ids to workers."""
 
-    def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
-        """Send one job.
+    def send(self, name: TaskName, ids: Sequence[UUID] = ()) -> None:
+        """Send one task.
 
         Raises:
             BrokerUnavailableError: The broker did not accept it within a few seconds.
@@ -314,5 +314,5 @@ class JobQueue(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Number of jobs that no worker has taken yet."""
+        """Number of tasks that no worker has taken yet."""
         ...

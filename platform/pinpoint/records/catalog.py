@@ -30,6 +30,13 @@ class Organization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyGrant:
+    """What a new API key permits."""
+
+    scopes: tuple[Scope, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
     """An API key without its secret."""
 

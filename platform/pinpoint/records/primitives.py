@@ -41,7 +41,7 @@ FinalStatus = Literal["indexed", "updated", "duplicate", "rejected", "failed", "
 FINAL_STATUSES: Final[tuple[FinalStatus, ...]] = get_args(FinalStatus)
 ItemStatus = Literal["received", "stored"] | FinalStatus
 ImageState = Literal["pending", "indexed", "failed", "deleted"]
-Scope = Literal["locate", "read", "ingest", "export", "admin"]
+Scope = Literal["locate", "read", "ingest", "export", "audit", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 

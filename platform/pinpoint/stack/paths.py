@@ -162,7 +162,7 @@ class StackPaths:
 
     @property
     def beat_schedule(self) -> Path:
-        """File in which beat stores the last run of every job."""
+        """File in which beat stores the last run of every task."""
         return self.home / "beat"
 
     @property

@@ -1,4 +1,4 @@
-"""Statistics over all organizations: jobs save them, `/metrics` and `pinpoint status` read them.
+"""Statistics over all organizations: tasks save them, `/metrics` and `pinpoint status` read them.
 
 They are approximate and only for operators: a killed worker loses the sums of its last chunk, and
 nothing else depends on them.
@@ -169,7 +169,7 @@ def _to_totals(rows: Sequence[Row[Any]], max_count: int) -> StatsSnapshot:
 
 
 def _read_group(group: str, names: Sequence[str], values: Values) -> dict[str, int]:
-    """Read the numbers of one job; empty if it has not run yet."""
+    """Read the numbers of one task; empty if it has not run yet."""
     if any(f"{group}.{name}" not in values for name in names):
         return {}
     return {name: int(values[f"{group}.{name}"][0]) for name in names}

@@ -22,6 +22,7 @@ import pytest
 
 from bench import gallery
 from conftest import dismiss, home_folder, watch_over
+from pinpoint.records import KeyGrant
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor import lifecycle
@@ -127,7 +128,9 @@ def _fill_database(owner_url: str) -> str:
         connection.commit()
     owner = Transactions(owner_engine(owner_url))
     try:
-        _, key = ApiKeyStore(owner).create_key("org-0", "gis", ["read", "locate", "export"])
+        _, key = ApiKeyStore(owner).create_key(
+            "org-0", "gis", KeyGrant(scopes=("read", "locate", "export"))
+        )
     finally:
         owner.close()
     return key

@@ -186,7 +186,7 @@ def run_fault_stack(
         clock: Let its clock be set, where there is a C compiler.
         disks: Give blobs and index small disks, where mounting is allowed.
         second: Run a second worker beside the supervised one.
-        chunk: Items in one job.
+        chunk: Items in one task.
         lease_s: How long a claim holds.
     """
     with (

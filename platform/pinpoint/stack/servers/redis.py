@@ -22,7 +22,7 @@ dir {folder}
 daemonize no
 supervised no
 databases 16
-# A broker that drops jobs silently is worse than one that refuses them.
+# A broker that drops tasks silently is worse than one that refuses them.
 maxmemory-policy noeviction
 appendonly yes
 appendfsync everysec
@@ -104,7 +104,7 @@ class RedisServer:
             return False
 
     def consumers(self) -> int:
-        """Number of clients that wait for a job; a ready Celery worker is one."""
+        """Number of clients that wait for a task; a ready Celery worker is one."""
         try:
             with self._open_client() as client:
                 return sum(
@@ -115,7 +115,7 @@ class RedisServer:
             return 0
 
     def flush(self) -> None:
-        """Delete all jobs in all databases."""
+        """Delete all tasks in all databases."""
         with self._open_client() as client:
             client.flushall()
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from pinpoint.jobs import TRAINING_QUEUE
 from pinpoint.settings import Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.servers.postgres import STOP_S, PostgresServer
@@ -15,6 +14,7 @@ from pinpoint.stack.servers.redis import RedisServer
 from pinpoint.stack.supervisor.changes import settings_as_variables
 from pinpoint.stack.supervisor.processes import MARKER
 from pinpoint.stack.supervisor.supervisord import Program
+from pinpoint.tasks import TRAINING_QUEUE
 
 TRAINING_WORKER: Final = "training-worker"
 """Training worker: the only program that `up` does not start; it starts with the first run."""

@@ -1,6 +1,6 @@
 """Write access to one organization's rows and to the audit log of its queries and exports.
 
-The resulting jobs are sent after the commit.
+The resulting tasks are sent after the commit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Text, and_, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
 from pinpoint.iteration import batched
 from pinpoint.records import (
@@ -31,13 +31,18 @@ from pinpoint.records import (
     SourceRoot,
     limits,
 )
-from pinpoint.store.catalog import corrections, kept_queries
+from pinpoint.store.catalog import audit_log, corrections, kept_queries
 from pinpoint.store.catalog.bulk_corrections import correct_images
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.rows import override_to_json
-from pinpoint.store.db.tables import audit_log, batch_items, batches, images, sources
+from pinpoint.store.db.tables import (
+    batch_items,
+    batches,
+    images,
+    sources,
+)
 from pinpoint.store.deletion import image_deletion
 from pinpoint.store.ingest import source_roots
 
@@ -126,7 +131,7 @@ class Writer(Reader):
                 images.c.external_id.in_(page),
             )
             deleted += image_deletion.mark_deleted(self._connection, condition)
-        self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
+        self._enqueue_tasks(tasks.ERASE_IMAGES, deleted)
         return len(deleted)
 
     def erase_source(self, source_id: UUID) -> int:
@@ -146,7 +151,7 @@ class Writer(Reader):
             .values(erased_at=func.now(), name=func.concat("erased:", sources.c.id.cast(Text)))
         )
         deleted = image_deletion.mark_deleted(self._connection, images.c.source_id == source_id)
-        self._enqueue_jobs(jobs.ERASE_IMAGES, deleted)
+        self._enqueue_tasks(tasks.ERASE_IMAGES, deleted)
         return len(deleted)
 
     def open_batch(self, source_id: UUID) -> Batch:
@@ -186,8 +191,8 @@ class Writer(Reader):
         ]
         if values:
             self._connection.execute(insert(batch_items), values)
-        self._enqueue_jobs(
-            jobs.INGEST_ITEMS, [value["id"] for value in values if value["status"] == "received"]
+        self._enqueue_tasks(
+            tasks.INGEST_ITEMS, [value["id"] for value in values if value["status"] == "received"]
         )
         return [value["id"] for value in values]
 
@@ -208,7 +213,7 @@ class Writer(Reader):
             "error_message": rejection.error_message if rejection else None,
         }
 
-    def _enqueue_jobs(self, name: jobs.JobName, ids: Sequence[UUID]) -> None:
+    def _enqueue_tasks(self, name: tasks.TaskName, ids: Sequence[UUID]) -> None:
         for chunk_ids in batched(ids, self._chunk):
             self._unit.after_commit(name, chunk_ids)
 
@@ -257,7 +262,7 @@ class Writer(Reader):
     def retry_batch(self, batch_id: UUID) -> int:
         """Process failed and canceled items again, each once; returns their number.
 
-        Items that wait for a worker or are claimed are skipped: the recovery job sends lost
+        Items that wait for a worker or are claimed are skipped: the recovery task sends lost
         ones again.
         """
         self.batch(batch_id)
@@ -283,7 +288,7 @@ class Writer(Reader):
             .returning(batch_items.c.id)
         )
         ids = sorted(retried.scalars())
-        self._enqueue_jobs(jobs.INGEST_ITEMS, ids)
+        self._enqueue_tasks(tasks.INGEST_ITEMS, ids)
         return len(ids)
 
     def update_image(self, image_id: UUID, image_update: ImageUpdate) -> Image:
@@ -300,7 +305,7 @@ class Writer(Reader):
         corrections.correct_image(
             self._connection, image_id, self._in_organization(images), image_update
         )
-        self._enqueue_jobs(jobs.INDEX_IMAGES, [image_id])
+        self._enqueue_tasks(tasks.INDEX_IMAGES, [image_id])
         return self.image(image_id)
 
     def update_images(self, corrections: Sequence[ImageCorrection]) -> list[CorrectionResult]:
@@ -310,14 +315,14 @@ class Writer(Reader):
             BadRequestError: There are more than `MAX_CORRECTIONS`.
         """
         results, changed = correct_images(self._connection, corrections, self._in_organization)
-        self._enqueue_jobs(jobs.INDEX_IMAGES, changed)
+        self._enqueue_tasks(tasks.INDEX_IMAGES, changed)
         return results
 
     def delete_image(self, image_id: UUID) -> None:
         """Mark an image as deleted; a worker removes index point, blob and row."""
         self.image(image_id)
-        self._enqueue_jobs(
-            jobs.ERASE_IMAGES,
+        self._enqueue_tasks(
+            tasks.ERASE_IMAGES,
             image_deletion.mark_deleted(self._connection, images.c.id == image_id),
         )
 
@@ -334,21 +339,14 @@ class Writer(Reader):
 
         A query with several photos has one row for each of them; one without a photo has one row.
         """
-        hashes: list[bytes | None] = [bytes.fromhex(digest) for digest in photo_sha256s]
-        self._connection.execute(
-            insert(audit_log),
-            [
-                {
-                    "id": uuid4(),
-                    "organization_id": self._organization_id,
-                    "key_id": key_id,
-                    "operation": operation,
-                    "photo_sha256": photo_sha256,
-                    "bundle": bundle,
-                    "index_build": index_build,
-                }
-                for photo_sha256 in hashes or [None]
-            ],
+        audit_log.insert_query(
+            self._connection,
+            self._organization_id,
+            operation,
+            key_id=key_id,
+            photo_sha256s=photo_sha256s,
+            bundle=bundle,
+            index_build=index_build,
         )
 
     def log_export(
@@ -361,15 +359,8 @@ class Writer(Reader):
             num_rows: Number of rows that were sent.
             image_filter: Format and filter as JSON values.
         """
-        self._connection.execute(
-            insert(audit_log).values(
-                id=uuid4(),
-                organization_id=self._organization_id,
-                key_id=key_id,
-                operation="export",
-                num_rows=num_rows,
-                image_filter=dict(image_filter),
-            )
+        audit_log.insert_export(
+            self._connection, self._organization_id, key_id, num_rows, image_filter
         )
 
     def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:

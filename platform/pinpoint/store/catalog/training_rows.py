@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 from pinpoint.errors import NotFoundError
 from pinpoint.ports import BlobStore
 from pinpoint.records import Point, TrainingRow, TrainingSource
+from pinpoint.store.db.access_tables import organizations
 from pinpoint.store.db.database import Transactions, UnitOfWork
-from pinpoint.store.db.tables import images, organizations, sources
+from pinpoint.store.db.tables import images, sources
 
 _NAME_COLUMNS: Final = (
     "external_id",

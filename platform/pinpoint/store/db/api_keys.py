@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,10 +15,10 @@ from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint.errors import BadRequestError, ConflictError, NotFoundError, UnauthenticatedError
-from pinpoint.records import SCOPES, ApiKey, Caller, Organization, Scope, limits
+from pinpoint.records import SCOPES, ApiKey, Caller, KeyGrant, Organization, Scope, limits
 from pinpoint.store.catalog.names import check_name
+from pinpoint.store.db.access_tables import api_keys, organizations
 from pinpoint.store.db.database import Transactions
-from pinpoint.store.db.tables import api_keys, organizations
 
 
 class ApiKeyStore:
@@ -126,17 +126,17 @@ class ApiKeyStore:
                 .values(disabled_at=func.now())
             )
 
-    def create_key(
-        self, organization: str, name: str, scopes: Sequence[Scope]
-    ) -> tuple[ApiKey, str]:
+    def create_key(self, organization: str, name: str, grant: KeyGrant) -> tuple[ApiKey, str]:
         """Create a key; the second value is its secret, which cannot be read again.
 
         Raises:
             BadRequestError: No scope is given, or a scope is unknown.
         """
-        unknown = set(scopes) - set(SCOPES)
-        if unknown or not scopes:
-            raise BadRequestError(f"scopes must be some of {', '.join(SCOPES)}; got {list(scopes)}")
+        unknown = set(grant.scopes) - set(SCOPES)
+        if unknown or not grant.scopes:
+            raise BadRequestError(
+                f"scopes must be some of {', '.join(SCOPES)}; got {list(grant.scopes)}"
+            )
         owner = self.organization(organization)
         secret = f"pp_{secrets.token_urlsafe(32)}"
         key_id = uuid4()
@@ -148,7 +148,7 @@ class ApiKeyStore:
                     "organization_id": owner.id,
                     "name": name,
                     "secret_sha256": _hash_secret(secret),
-                    "scopes": sorted(set(scopes)),
+                    "scopes": sorted(set(grant.scopes)),
                 },
             )
         return next(key for key in self.keys(organization) if key.id == key_id), secret

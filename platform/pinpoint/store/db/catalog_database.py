@@ -16,7 +16,7 @@ class CatalogDatabase:
 
     Args:
         transactions: Units of work.
-        chunk: Maximum number of items in one job.
+        chunk: Maximum number of items in one task.
     """
 
     def __init__(self, transactions: Transactions, chunk: int) -> None:
@@ -31,7 +31,7 @@ class CatalogDatabase:
 
     @contextmanager
     def write(self, organization_id: UUID) -> Iterator[Writer]:
-        """A transaction in one organization; its jobs are sent after the commit."""
+        """A transaction in one organization; its tasks are sent after the commit."""
         with self._transactions.begin(organization_id) as unit:
             yield Writer(unit, self._chunk)
 

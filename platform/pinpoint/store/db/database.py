@@ -29,10 +29,10 @@ from pinpoint.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
 )
-from pinpoint.jobs import JobName
-from pinpoint.ports import JobQueue
+from pinpoint.ports import TaskQueue
 from pinpoint.records import limits
 from pinpoint.store.db.bounded_connection import BoundedConnection, NoAnswerInTime
+from pinpoint.tasks import TaskName
 
 _log = logs.get_logger(__name__)
 
@@ -118,16 +118,16 @@ def head_revision() -> str:
 
 
 class UnitOfWork:
-    """One transaction: its connection, its organization, and the jobs to send after the commit."""
+    """One transaction: its connection, its organization, and the tasks to send after the commit."""
 
     def __init__(self, connection: Connection, organization_id: UUID | None) -> None:
         self.connection = connection
         self.organization_id = organization_id
-        self.jobs: list[tuple[JobName, tuple[UUID, ...]]] = []
+        self.tasks: list[tuple[TaskName, tuple[UUID, ...]]] = []
 
-    def after_commit(self, name: JobName, ids: Sequence[UUID]) -> None:
-        """Send this job after the commit; a rollback discards it."""
-        self.jobs.append((name, tuple(ids)))
+    def after_commit(self, name: TaskName, ids: Sequence[UUID]) -> None:
+        """Send this task after the commit; a rollback discards it."""
+        self.tasks.append((name, tuple(ids)))
 
 
 class Transactions:
@@ -135,14 +135,14 @@ class Transactions:
 
     Args:
         engine: Engine with the connection pool.
-        queue: Receives the jobs of committed units.
+        queue: Receives the tasks of committed units.
         breaker: Circuit breaker; None sends every statement.
     """
 
     def __init__(
         self,
         engine: Engine,
-        queue: JobQueue | None = None,
+        queue: TaskQueue | None = None,
         breaker: CircuitBreaker | None = None,
     ) -> None:
         self.engine = engine
@@ -160,7 +160,7 @@ class Transactions:
         schema: str | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[UnitOfWork]:
-        """Open a transaction. Without an error it is committed, and its jobs are sent.
+        """Open a transaction. Without an error it is committed, and its tasks are sent.
 
         Args:
             organization_id: Organization of all rows; None only for the owner.
@@ -184,17 +184,19 @@ class Transactions:
             unit = UnitOfWork(connection, organization_id)
             yield unit
             connection.commit()
-        self._send_jobs(unit.jobs)
+        self._send_tasks(unit.tasks)
 
-    def _send_jobs(self, jobs: Sequence[tuple[JobName, tuple[UUID, ...]]]) -> None:
-        for name, ids in jobs:
+    def _send_tasks(self, tasks: Sequence[tuple[TaskName, tuple[UUID, ...]]]) -> None:
+        for name, ids in tasks:
             if self._queue is None:
                 continue
             try:
                 self._queue.send(name, ids)
             except BrokerUnavailableError as error:
-                # The rows are durable and the recovery job sends it again, so this only costs time.
-                _log.warning("job not sent; the recovery job will", job=name, reason=error.message)
+                # The rows are durable and the recovery task sends it again: this only costs time.
+                _log.warning(
+                    "task not sent; the recovery task will", task=name, reason=error.message
+                )
 
     def check(self) -> None:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""

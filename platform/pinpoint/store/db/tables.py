@@ -22,7 +22,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
@@ -47,39 +46,7 @@ from pinpoint.store.db.columns import (
     tenant_fk,
     timestamp_column,
 )
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-organizations = Table(
-    "organizations",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False, unique=True),
-    timestamp_column("created_at", stamped=True),
-    timestamp_column("disabled_at"),
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    organization_fk(),
-    Column("name", Text, nullable=False),
-    # SHA-256 is sufficient: the secret is 256 random bits, so it cannot be guessed.
-    Column("secret_sha256", LargeBinary, nullable=False, unique=True),
-    Column("scopes", ARRAY(Text), nullable=False),
-    timestamp_column("created_at", stamped=True),
-    timestamp_column("last_used_at"),
-    timestamp_column("revoked_at"),
-)
+from pinpoint.store.db.metadata import metadata
 
 sources = Table(
     "sources",
@@ -340,25 +307,6 @@ item_images = Table(
     Index("ix_item_images_image_id", "image_id"),
 )
 
-audit_log = Table(
-    "audit_log",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    organization_fk(),
-    Column("key_id", Uuid),
-    Column("operation", Text, nullable=False),
-    # A hash of the photo, never the photo.
-    Column("photo_sha256", LargeBinary),
-    # Bundle and index build of a query.
-    Column("bundle", Text),
-    Column("index_build", Text),
-    # Rows that were sent, and parameters, of an export.
-    Column("num_rows", BigInteger),
-    Column("image_filter", JSONB),
-    timestamp_column("created_at", stamped=True),
-    Index("ix_audit_log_organization_id_created_at", "organization_id", "created_at"),
-)
-
 # Answers that their callers asked to keep; the layer `queries` shows them until they expire.
 kept_queries = Table(
     "kept_queries",
@@ -388,7 +336,7 @@ installation = Table(
     CheckConstraint("only_row", name="only_row"),
 )
 
-# Statistics over all organizations that jobs save for `/metrics` and `pinpoint status`.
+# Statistics over all organizations that tasks save for `/metrics` and `pinpoint status`.
 maintenance_stats = Table(
     "maintenance_stats",
     metadata,

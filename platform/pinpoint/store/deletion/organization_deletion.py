@@ -19,14 +19,12 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from pinpoint.errors import NotFoundError
 from pinpoint.records import DEFAULT_ORGANIZATION
+from pinpoint.store.db.access_tables import api_keys, audit_log, organizations
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.tables import (
-    api_keys,
-    audit_log,
     batches,
     images,
     kept_queries,
-    organizations,
     source_roots,
     sources,
     tombstones,

@@ -70,7 +70,7 @@ def claim_items(
 
     Of several ids, only items without an attempt are claimed. A worker that dies with a chunk gives
     no information about a single file, and a broker may deliver the same chunk again. So each file
-    of the chunk loses one attempt, and the recovery job then sends the files one by one.
+    of the chunk loses one attempt, and the recovery task then sends the files one by one.
     """
     free = (
         select(batch_items.c.id)

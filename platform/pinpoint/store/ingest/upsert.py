@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
-from pinpoint import jobs
+from pinpoint import tasks
 from pinpoint.ports import OriginalStore
 from pinpoint.records import ClaimedItem, DecodedImage, Rejected, UpsertResult
 from pinpoint.store.catalog.field_layers import PROVENANCE
@@ -201,7 +201,7 @@ def _apply_plans(unit: UnitOfWork, plans: Sequence[UpsertPlan]) -> None:
     removed = [image_id for plan in plans for image_id in plan.removed]
     if removed:
         unit.after_commit(
-            jobs.ERASE_IMAGES,
+            tasks.ERASE_IMAGES,
             image_deletion.mark_deleted(connection, is_any_of(images.c.id, removed)),
         )
     new_rows = [

@@ -1,8 +1,8 @@
 """Training runs of a training worker: one folder for each, below the home.
 
-The files of the folder are authoritative; a job in the broker only signals that a run exists.
-Duplicate, late or concurrent jobs are harmless. If a run's worker is lost, the next job resumes the
-run from its checkpoint.
+The files of the folder are authoritative; a task in the broker only signals that a run exists.
+Duplicate, late or concurrent tasks are harmless. If a run's worker is lost, the next task resumes
+the run from its checkpoint.
 
 config.json     the configuration, with absolute paths
 progress.json   state and progress
@@ -131,7 +131,7 @@ def find_run(home: Path, run_id: UUID) -> Run:
 
 
 def requeue(home: Path, run_id: UUID) -> Run:
-    """Queue a failed or stopped run; the next job resumes it.
+    """Queue a failed or stopped run; the next task resumes it.
 
     Raises:
         NotFoundError: There is no such run.

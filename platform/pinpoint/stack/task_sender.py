@@ -1,4 +1,4 @@
-"""Sends jobs to workers by name, without importing the workers' package."""
+"""Sends tasks to workers by name, without importing the workers' package."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kombu.exceptions import OperationalError
 from pinpoint import deadline, logs
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BrokerUnavailableError
-from pinpoint.jobs import QUEUE_OF, JobName
+from pinpoint.tasks import QUEUE_OF, TaskName
 
 QUEUE: Final = "celery"
 REQUEST_ID_KEY: Final = "request_id"
-"""Header of a job with the id of the request that sent it; also its name in log lines."""
+"""Header of a task with the id of the request that sent it; also its name in log lines."""
 
 VISIBILITY_TIMEOUT_S: Final = 3_600
-"""Seconds after which Redis delivers an unacknowledged job again.
+"""Seconds after which Redis delivers an unacknowledged task again.
 
 Lost work is recovered by its lease (5 minutes), not by this timeout. The timeout only has to be
 long enough that a slow chunk is rarely delivered twice. A second worker claims no leased item.
@@ -58,7 +58,7 @@ def celery_config(broker_url: str) -> dict[str, Any]:
 
 
 class CeleryQueue:
-    """`ports.JobQueue` over Celery.
+    """`ports.TaskQueue` over Celery.
 
     Args:
         broker_url: `redis://`, `redis+socket://` or `amqp://`.
@@ -70,8 +70,8 @@ class CeleryQueue:
         self._connection_lock = threading.Lock()
         self._connection: Connection | None = None
 
-    def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
-        """Send one job.
+    def send(self, name: TaskName, ids: Sequence[UUID] = ()) -> None:
+        """Send one task.
 
         Raises:
             BrokerUnavailableError: The broker did not accept it within a few seconds.
@@ -86,14 +86,14 @@ class CeleryQueue:
                 retry_policy=_SEND_RETRIES,
             )
         except (OperationalError, OSError) as error:
-            raise BrokerUnavailableError("the broker does not accept jobs") from error
+            raise BrokerUnavailableError("the broker does not accept tasks") from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailableError` unless the broker answers."""
         self.waiting()
 
     def waiting(self) -> int:
-        """Number of jobs that no worker has received yet, read over one reused connection."""
+        """Number of tasks that no worker has received yet, read over one reused connection."""
         with self._connection_lock:
             for is_retry in (False, True):
                 try:
@@ -137,15 +137,15 @@ class CeleryQueue:
 
 
 class BoundedSender:
-    """`ports.JobQueue` with a bounded wait, also if the broker hangs.
+    """`ports.TaskQueue` with a bounded wait, also if the broker hangs.
 
-    Separate threads send the jobs, because the client library's timeouts and retries add up to a
-    minute. A late job may still arrive; otherwise the recovery job sends it again.
+    Separate threads send the tasks, because the client library's timeouts and retries add up to a
+    minute. A late task may still arrive; otherwise the recovery task sends it again.
 
     Args:
-        queue: Sends the jobs.
+        queue: Sends the tasks.
         breaker: Circuit breaker of the broker.
-        wait_s: Longest wait of a request until a job is accepted, seconds.
+        wait_s: Longest wait of a request until a task is accepted, seconds.
     """
 
     def __init__(self, queue: CeleryQueue, breaker: CircuitBreaker, wait_s: float = 2.0) -> None:
@@ -153,15 +153,15 @@ class BoundedSender:
         self._senders = ThreadPoolExecutor(_NUM_SENDERS, thread_name_prefix="send")
         self._pending_sends = threading.BoundedSemaphore(_MAX_PENDING_SENDS)
 
-    def send(self, name: JobName, ids: Sequence[UUID] = ()) -> None:
-        """Send one job.
+    def send(self, name: TaskName, ids: Sequence[UUID] = ()) -> None:
+        """Send one task.
 
         Raises:
             BrokerUnavailableError: The broker did not accept it in time.
         """
         with self._breaker.attempt():
             if not self._pending_sends.acquire(blocking=False):
-                raise BrokerUnavailableError("the broker accepts jobs too slowly")
+                raise BrokerUnavailableError("the broker accepts tasks too slowly")
             context = contextvars.copy_context()
             sent = self._senders.submit(context.run, self._queue.send, name, ids)
             sent.add_done_callback(lambda _: self._pending_sends.release())
@@ -171,25 +171,27 @@ class BoundedSender:
             try:
                 sent.result(timeout=wait_s)
             except TimeoutError as error:
-                raise BrokerUnavailableError("the broker did not accept the job in time") from error
+                raise BrokerUnavailableError(
+                    "the broker did not accept the task in time"
+                ) from error
 
     def check(self) -> None:
         """Raise `BrokerUnavailableError` unless the broker answers."""
         self._queue.check()
 
     def waiting(self) -> int:
-        """Number of jobs that no worker has received yet."""
+        """Number of tasks that no worker has received yet."""
         return self._queue.waiting()
 
     def close(self) -> None:
-        """Close the connections; the recovery job sends the jobs that were not sent."""
+        """Close the connections; the recovery task sends the tasks that were not sent."""
         self._senders.shutdown(wait=False, cancel_futures=True)
         self._queue.close()
 
 
 def refuse_broker() -> BrokerUnavailableError:
-    """Error for a job that the broker's circuit breaker rejects."""
-    return BrokerUnavailableError("the broker did not accept the last jobs")
+    """Error for a task that the broker's circuit breaker rejects."""
+    return BrokerUnavailableError("the broker did not accept the last tasks")
 
 
 def is_broker_failure(error: BaseException) -> bool:
@@ -207,5 +209,5 @@ def _read_queue_length(channel: Any) -> int:
     try:
         return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
     except channel.connection.client.channel_errors:
-        # There is no queue until the first job or consumer.
+        # There is no queue until the first task or consumer.
         return 0
