@@ -81,6 +81,7 @@ def run_query(stack, encoder, photo):
     return encoder.encode_query(read.faces[0].pixels)
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 def test_activate_and_revert_during_queries_and_ingest_lose_nothing(stack):
     photos = sorted(stack.folder.iterdir())[:6]
