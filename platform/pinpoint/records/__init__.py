@@ -6,6 +6,16 @@ Letters for shapes: B images in a batch, D vector width, H and W pixels.
 
 from __future__ import annotations
 
+from pinpoint.records.access import (
+    MAX_OVERLAP_S,
+    ROLES,
+    SCOPE_MEANINGS,
+    ApiKey,
+    Caller,
+    KeyGrant,
+    Organization,
+    Role,
+)
 from pinpoint.records.answer import (
     NEAR_DUPLICATE_COSINE,
     Answer,
@@ -26,6 +36,14 @@ from pinpoint.records.answer import (
     SimilarResult,
 )
 from pinpoint.records.areas import Box, Circle, Polygon, Ring
+from pinpoint.records.audit import (
+    AUDIT_OPERATIONS,
+    AuditEntry,
+    AuditFilter,
+    AuditOperation,
+    AuditRow,
+    AuditStatus,
+)
 from pinpoint.records.calibration import (
     AbstentionRule,
     Calibration,
@@ -36,18 +54,14 @@ from pinpoint.records.calibration import (
     VerificationModel,
 )
 from pinpoint.records.catalog import (
-    ApiKey,
     Batch,
     BatchItem,
-    Caller,
     Image,
     ImageLabel,
     ImagePosition,
     ImageUpdate,
     KeptQuery,
-    KeyGrant,
     NewItem,
-    Organization,
     Source,
     SourceRoot,
     TrainingRow,
@@ -209,6 +223,16 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "MAX_OVERLAP_S",
+    "ROLES",
+    "SCOPE_MEANINGS",
+    "Role",
+    "AUDIT_OPERATIONS",
+    "AuditEntry",
+    "AuditFilter",
+    "AuditOperation",
+    "AuditRow",
+    "AuditStatus",
     "PANORAMA_TOP_ATTRIBUTE",
     "ItemReference",
     "ItemPosition",
