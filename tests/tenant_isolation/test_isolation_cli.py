@@ -55,7 +55,7 @@ OPERATOR = {
     "bundles activate", "bundles delete-vectors",
     "sources roots", "sources move-root", "sources missing",
     "orgs create", "orgs list", "orgs disable", "orgs delete",
-    "keys create", "keys list", "keys revoke",
+    "keys create", "keys list", "keys rotate", "keys revoke",
     "index info", "index rebuild", "index reconcile",
 }  # fmt: skip
 REFUSED_WITH_A_KEY = [
