@@ -48,7 +48,7 @@ def test_role_implies_its_scopes(http):
     assert (key["role"], key["scopes"]) == ("viewer", ["read", "audit"])
     assert status_of(http, secret) == (200, None)
     assert status_of(http, secret, "/v1/keys") == (403, "forbidden")
-    assert "secret" not in http.get(f"/v1/keys/{key['id']}").text
+    assert secret not in http.get(f"/v1/keys/{key['id']}").text
     without_scope = http.post("/v1/keys", json={"name": "k"})
     assert without_scope.status_code == 422
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, Row, and_, insert, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, insert, select, tuple_
 
 from pinpoint import logs
 from pinpoint.records import AuditEntry, AuditFilter, AuditRow, Point
@@ -82,7 +82,7 @@ def list_rows(
     key_of_row = and_(
         api_keys.c.id == audit_log.c.key_id, api_keys.c.organization_id == organization_id
     )
-    statement = (
+    statement: Select[Any] = (
         select(*audit_log.c, api_keys.c.name.label("key_name"))
         .select_from(audit_log.outerjoin(api_keys, key_of_row))
         .where(*conditions)

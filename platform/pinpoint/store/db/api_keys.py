@@ -187,9 +187,8 @@ class ApiKeyStore(OrganizationStore):
             NotFoundError: No such key exists.
         """
         with self._transactions.begin(read_only=True) as unit:
-            row = unit.connection.execute(
-                select(*_KEY_COLUMNS).where(api_keys.c.id == key_id)
-            ).one_or_none()
+            statement: Select[Any] = select(*_KEY_COLUMNS).where(api_keys.c.id == key_id)
+            row = unit.connection.execute(statement).one_or_none()
         if row is None:
             raise NotFoundError(f"no key {key_id}")
         return _to_key(row)
