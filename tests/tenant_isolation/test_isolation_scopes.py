@@ -118,12 +118,16 @@ def as_key(secret):
 
 
 def test_access_table_has_every_route_of_the_application(tenant_pair):
+    all_routes = [context.original_route for context in iter_route_contexts(tenant_pair.app.routes)]
     routes = {
-        (method, context.original_route.path)
-        for context in iter_route_contexts(tenant_pair.app.routes)
-        if isinstance(context.original_route, Route)
-        for method in context.original_route.methods or ()
+        (method, route.path)
+        for route in all_routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
     }
+    assert all(isinstance(route, Route) for route in all_routes), (
+        "a mounted application has no rules"
+    )
     assert routes == set(ACCESS)
 
 

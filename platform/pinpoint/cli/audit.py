@@ -15,7 +15,7 @@ app = typer.Typer(help="Read the audit log of an organization.", no_args_is_help
 
 
 @app.command("list")
-def list_audit_rows(
+def list_audit_rows(  # noqa: PLR0913 - Typer makes one parameter of every option
     context: typer.Context,
     operation: Annotated[
         str | None,
