@@ -158,7 +158,7 @@ def _schema_type(schema: dict[str, Any]) -> str:
 
 def scopes_page() -> str:
     """Every scope and role, and the scope of every route."""
-    from pinpoint.records import ROLES
+    from pinpoint.records.access import KEY_ROLES
 
     parts = [
         _title("Scopes and roles"),
@@ -170,12 +170,12 @@ def scopes_page() -> str:
         "## Roles",
         table(
             ("role", "scopes"),
-            [(code(role), ", ".join(map(code, scopes))) for role, scopes in ROLES.items()],
+            [(code(role), ", ".join(map(code, scopes))) for role, scopes in KEY_ROLES.items()],
         ),
         "## Routes",
         "A request without a valid key gets 401, and one whose key lacks the scope gets 403. The "
         "id of another organization's row gets the same 404 as an unknown id. The operator of the "
-        "stack may call every route, on the machine itself.",
+        "stack may call every route, on the machine itself. `OPTIONS` needs no key.",
         table(("method", "route", "needs"), tables.access_rows()),
     ]
     return _join(parts)

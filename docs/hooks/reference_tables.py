@@ -138,13 +138,13 @@ def route_summary(route: dict[str, Any]) -> str:
 
 def scope_rows() -> list[Cells]:
     """Each scope with its meaning and the roles that imply it."""
-    from pinpoint.records import ROLES, SCOPE_MEANINGS
+    from pinpoint.records.access import KEY_ROLES, SCOPE_MEANINGS
 
     return [
         (
             code(scope),
             meaning,
-            ", ".join(code(role) for role, scopes in ROLES.items() if scope in scopes),
+            ", ".join(code(role) for role, scopes in KEY_ROLES.items() if scope in scopes),
         )
         for scope, meaning in SCOPE_MEANINGS.items()
     ]
@@ -165,8 +165,9 @@ def access_rows() -> list[Cells]:
     rows: dict[tuple[str, str], list[str]] = {}
     for module in ROUTE_MODULES:
         for route in module.router.routes:
-            access = rules.get(id(route), "everyone")
-            rows.setdefault((route.path, access), []).extend(sorted(route.methods))
+            access = rules.get(id(route), "no key")
+            if route.methods != {"OPTIONS"}:
+                rows.setdefault((route.path, access), []).extend(sorted(route.methods))
     return [
         (code(" ".join(methods)), code(path), access) for (path, access), methods in rows.items()
     ]

@@ -69,7 +69,7 @@ def test_every_kind_of_access_has_a_row_and_no_position(tenant_pair, auditor):
     targets = {
         "similar": image, "get_image_file": image, "add_source": source["id"],
         "open_batch": batch["id"], "upload_images": batch["id"], "cancel_batch": batch["id"],
-        "update_image": image, "delete_image": str(deleted), "erase_source": source["id"],
+        "update_image": image, "delete_image": str(deleted), "delete_source": source["id"],
         "create_key": key["id"], "rotate_key": key["id"], "revoke_key": key["id"],
     }  # fmt: skip
     assert {name: operations[name]["target_id"] for name in targets} == targets

@@ -9,7 +9,7 @@ import typer
 
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
-from pinpoint.records import AUDIT_OPERATIONS
+from pinpoint.records.audit import AUDIT_OPERATIONS
 
 app = typer.Typer(help="Read the audit log of an organization.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def list_audit_rows(  # noqa: PLR0913 - Typer makes one parameter of every optio
         str | None,
         typer.Option("--key-id", help="Id of the API key, from `pinpoint keys list`."),
     ] = None,
-    interval: Annotated[
+    datetime: Annotated[
         str | None,
         typer.Option(
             "--datetime", help="Time interval START/END; `..` is an open end; RFC 3339 times."
@@ -46,7 +46,7 @@ def list_audit_rows(  # noqa: PLR0913 - Typer makes one parameter of every optio
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
         page = client.audit_rows(
-            operation=operation, key_id=key_id, datetime=interval, limit=page_size, cursor=cursor
+            operation=operation, key_id=key_id, datetime=datetime, limit=page_size, cursor=cursor
         )
     if session.as_json:
         output.print_json(page)

@@ -11,7 +11,8 @@ import typer
 from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
-from pinpoint.records import MAX_OVERLAP_S, ROLES, SCOPES, KeyGrant, Role, Scope
+from pinpoint.records import SCOPES, KeyGrant, Scope
+from pinpoint.records.access import KEY_ROLES, MAX_OVERLAP_S, KeyRole
 
 app = typer.Typer(
     help="Create, list, rotate and revoke the API keys of an organization.", no_args_is_help=True
@@ -27,7 +28,7 @@ def create_key(
     name: Annotated[str, typer.Argument(help="Name of the key, for lists and the audit log.")],
     role: Annotated[
         str | None,
-        typer.Option("--role", help=f"Role that implies scopes: {', '.join(ROLES)}."),
+        typer.Option("--role", help=f"KeyRole that implies scopes: {', '.join(KEY_ROLES)}."),
     ] = None,
     scopes: Annotated[
         list[str] | None,
@@ -140,13 +141,13 @@ def revoke_key(context: typer.Context, key_id: KeyIdArgument, as_json: JsonOptio
         output.print_line(f"key {key_id} is revoked")
 
 
-def _parse_role(value: str | None) -> Role | None:
+def _parse_role(value: str | None) -> KeyRole | None:
     if value is None:
         return None
-    for role in ROLES:
+    for role in KEY_ROLES:
         if role == value:
             return role
-    raise BadRequestError(f"unknown role {value!r}; roles are {', '.join(ROLES)}")
+    raise BadRequestError(f"unknown role {value!r}; roles are {', '.join(KEY_ROLES)}")
 
 
 def _parse_scopes(values: list[str]) -> tuple[Scope, ...]:

@@ -11,8 +11,6 @@ from uuid import UUID
 from pinpoint.records import (
     Answer,
     AuditEntry,
-    AuditFilter,
-    AuditRow,
     Batch,
     BatchItem,
     Candidate,
@@ -33,6 +31,7 @@ from pinpoint.records import (
     SourceKind,
     SourceRoot,
 )
+from pinpoint.records.audit import AuditFilter, AuditRow
 
 
 class CatalogReader(Protocol):

@@ -7,14 +7,10 @@ Letters for shapes: B images in a batch, D vector width, H and W pixels.
 from __future__ import annotations
 
 from pinpoint.records.access import (
-    MAX_OVERLAP_S,
-    ROLES,
-    SCOPE_MEANINGS,
     ApiKey,
     Caller,
     KeyGrant,
     Organization,
-    Role,
 )
 from pinpoint.records.answer import (
     NEAR_DUPLICATE_COSINE,
@@ -37,12 +33,7 @@ from pinpoint.records.answer import (
 )
 from pinpoint.records.areas import Box, Circle, Polygon, Ring
 from pinpoint.records.audit import (
-    AUDIT_OPERATIONS,
     AuditEntry,
-    AuditFilter,
-    AuditOperation,
-    AuditRow,
-    AuditStatus,
 )
 from pinpoint.records.calibration import (
     AbstentionRule,
@@ -223,16 +214,7 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
-    "MAX_OVERLAP_S",
-    "ROLES",
-    "SCOPE_MEANINGS",
-    "Role",
-    "AUDIT_OPERATIONS",
     "AuditEntry",
-    "AuditFilter",
-    "AuditOperation",
-    "AuditRow",
-    "AuditStatus",
     "PANORAMA_TOP_ATTRIBUTE",
     "ItemReference",
     "ItemPosition",

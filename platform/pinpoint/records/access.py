@@ -20,8 +20,8 @@ SCOPE_MEANINGS: Final[Mapping[Scope, str]] = {
 }
 """What each scope permits."""
 
-Role = Literal["viewer", "analyst", "contributor", "auditor", "admin"]
-ROLES: Final[Mapping[Role, tuple[Scope, ...]]] = {
+KeyRole = Literal["viewer", "analyst", "contributor", "auditor", "admin"]
+KEY_ROLES: Final[Mapping[KeyRole, tuple[Scope, ...]]] = {
     "viewer": ("read",),
     "analyst": ("locate", "read", "export"),
     "contributor": ("locate", "read", "ingest"),
@@ -48,14 +48,14 @@ class KeyGrant:
     """What a new API key permits: the scopes of its role, more scopes, and until when."""
 
     scopes: tuple[Scope, ...] = ()
-    role: Role | None = None
+    role: KeyRole | None = None
     expires_at: datetime | None = None
     """From this time on the key is rejected; None: it does not expire."""
 
     @property
     def all_scopes(self) -> tuple[Scope, ...]:
         """Scopes of the role and of `scopes`, each once, in the order of `SCOPES`."""
-        implied = () if self.role is None else ROLES[self.role]
+        implied = () if self.role is None else KEY_ROLES[self.role]
         return tuple(scope for scope in SCOPES if scope in {*implied, *self.scopes})
 
 
@@ -66,7 +66,7 @@ class ApiKey:
     id: UUID
     organization_id: UUID
     name: str
-    role: Role | None
+    role: KeyRole | None
     scopes: tuple[Scope, ...]
     """All scopes, those of the role included."""
     created_at: datetime

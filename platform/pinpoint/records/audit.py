@@ -18,7 +18,7 @@ AuditOperation = Literal[
     "export",
     "get_image_file",
     "add_source",
-    "erase_source",
+    "delete_source",
     "open_batch",
     "upload_images",
     "cancel_batch",

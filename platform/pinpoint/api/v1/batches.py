@@ -30,7 +30,7 @@ from pinpoint.api.v1.schemas.catalog import (
     UploadedOut,
 )
 from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError
-from pinpoint.records import AuditEntry, NewItem
+from pinpoint.records import AuditEntry, Caller, NewItem
 
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
 
@@ -153,14 +153,7 @@ def upload_images(
         ]
         with services.database.write(caller.organization_id) as catalog:
             ids = catalog.add_items(batch_id, items)
-            catalog.log_access(
-                AuditEntry(
-                    operation="upload_images",
-                    key_id=caller.key_id,
-                    target_id=batch_id,
-                    num_rows=len(ids),
-                )
-            )
+            catalog.log_access(_make_upload_entry(caller, batch_id, len(ids)))
     except DatabaseUnavailableError:
         # After a connection loss during commit the outcome is unknown: rows may reference these
         # bytes. `prune` removes unreferenced bytes.
@@ -285,6 +278,15 @@ def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices)
         )
         batch = catalog.batch(batch_id)
     return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
+
+
+def _make_upload_entry(caller: Caller, batch_id: UUID, num_files: int) -> AuditEntry:
+    return AuditEntry(
+        operation="upload_images",
+        key_id=caller.key_id,
+        target_id=batch_id,
+        num_rows=num_files,
+    )
 
 
 def _to_external_id(name: str | None, disposition: str) -> str:

@@ -34,7 +34,7 @@ router = APIRouter(
     prefix="/v1/organizations", tags=["access"], dependencies=[Depends(require_operator)]
 )
 
-NameOrId = Annotated[
+OrganizationNameOrId = Annotated[
     str,
     Path(
         max_length=100,
@@ -86,7 +86,7 @@ def list_organizations(
     summary="One organization",
     responses=KEY_PROBLEMS,
 )
-def get_organization(organization: NameOrId, services: AppServices) -> OrganizationOut:
+def get_organization(organization: OrganizationNameOrId, services: AppServices) -> OrganizationOut:
     """Return one organization; operator only."""
     return OrganizationOut.of(services.api_keys.organization(organization))
 
@@ -98,7 +98,7 @@ def get_organization(organization: NameOrId, services: AppServices) -> Organizat
     summary="Disable an organization",
     responses=problems.problem_responses(401, 403, 404, 409, 422, 503),
 )
-def disable_organization(organization: NameOrId, services: AppServices) -> None:
+def disable_organization(organization: OrganizationNameOrId, services: AppServices) -> None:
     """Disable an organization: its keys are rejected, its data stays; operator only.
 
     `pinpoint orgs delete` erases the data.
@@ -114,7 +114,7 @@ def disable_organization(organization: NameOrId, services: AppServices) -> None:
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def create_organization_key(
-    organization: NameOrId, services: AppServices, body: KeyIn
+    organization: OrganizationNameOrId, services: AppServices, body: KeyIn
 ) -> KeySecretOut:
     """Create a key of any organization; its secret is shown once; operator only."""
     key, secret = services.api_keys.create_key(organization, body.name, body.grant())
@@ -129,7 +129,7 @@ def create_organization_key(
 )
 def list_organization_keys(
     request: Request,
-    organization: NameOrId,
+    organization: OrganizationNameOrId,
     services: AppServices,
     limit: PageLimit = 100,
     cursor: PageCursor = None,
@@ -144,7 +144,9 @@ def list_organization_keys(
     summary="One key of an organization",
     responses=KEY_PROBLEMS,
 )
-def get_organization_key(organization: NameOrId, key_id: KeyId, services: AppServices) -> KeyOut:
+def get_organization_key(
+    organization: OrganizationNameOrId, key_id: KeyId, services: AppServices
+) -> KeyOut:
     """Return one key of any organization, without its secret; operator only."""
     return KeyOut.of(services.api_keys.key(organization, key_id))
 
@@ -156,7 +158,10 @@ def get_organization_key(organization: NameOrId, key_id: KeyId, services: AppSer
     responses=problems.problem_responses(400, 401, 403, 404, 409, 422, 503),
 )
 def rotate_organization_key(
-    organization: NameOrId, key_id: KeyId, services: AppServices, body: RotationIn | None = None
+    organization: OrganizationNameOrId,
+    key_id: KeyId,
+    services: AppServices,
+    body: RotationIn | None = None,
 ) -> KeySecretOut:
     """Return a new secret; the previous one stays valid for `overlap_s`; operator only."""
     return rotate_key_of(services, organization, key_id, body, None)
@@ -169,6 +174,8 @@ def rotate_organization_key(
     summary="Revoke a key of an organization",
     responses=KEY_PROBLEMS,
 )
-def revoke_organization_key(organization: NameOrId, key_id: KeyId, services: AppServices) -> None:
+def revoke_organization_key(
+    organization: OrganizationNameOrId, key_id: KeyId, services: AppServices
+) -> None:
     """Revoke a key of any organization; its next request is rejected (401); operator only."""
     services.api_keys.revoke_key(organization, key_id)

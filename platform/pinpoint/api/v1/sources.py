@@ -86,7 +86,7 @@ def erase_source(source_id: NameOrId, caller: AdminCaller, services: AppServices
         num_images = catalog.erase_source(source.id)
         catalog.log_access(
             AuditEntry(
-                operation="erase_source",
+                operation="delete_source",
                 key_id=caller.key_id,
                 target_id=source.id,
                 num_rows=num_images,

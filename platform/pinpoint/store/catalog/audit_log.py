@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Row, Select, and_, insert, select, tuple_
 
 from pinpoint import logs
-from pinpoint.records import AuditEntry, AuditFilter, AuditRow, Point
+from pinpoint.records import AuditEntry, Point
+from pinpoint.records.audit import AuditFilter, AuditRow
 from pinpoint.store.db.access_tables import api_keys, audit_log
 
 

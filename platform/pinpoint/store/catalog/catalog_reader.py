@@ -13,8 +13,6 @@ from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import (
     COVERAGE_RESOLUTIONS,
     FINAL_STATUSES,
-    AuditFilter,
-    AuditRow,
     Batch,
     BatchItem,
     Candidate,
@@ -29,6 +27,7 @@ from pinpoint.records import (
     Source,
     SourceKind,
 )
+from pinpoint.records.audit import AuditFilter, AuditRow
 from pinpoint.store.catalog import audit_log, image_listing, kept_queries, neighbors
 from pinpoint.store.catalog.gallery_samples import GallerySampleReader
 from pinpoint.store.db.database import UnitOfWork

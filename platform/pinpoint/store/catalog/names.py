@@ -9,7 +9,7 @@ from pinpoint.errors import BadRequestError
 
 ERASED_PREFIX: Final = "erased:"
 """Prefix of the name of a source or organization under deletion, so that its name is free again."""
-MAX_NAME_CHARS: Final = 100
+MAX_LABEL_CHARS: Final = 100
 """Maximum length of a name, characters; the path parameters of the API have the same limit."""
 INVALID_NAME: Final = "invalid_name"
 """Reason of a name that is rejected at creation."""
@@ -50,9 +50,9 @@ def check_label(name: str, kind: str) -> None:
     """
     if not name.strip():
         raise _invalid_name(f"the {kind} needs a name")
-    if len(name) > MAX_NAME_CHARS:
+    if len(name) > MAX_LABEL_CHARS:
         raise _invalid_name(
-            f"the name of the {kind} has {len(name)} characters; at most {MAX_NAME_CHARS}"
+            f"the name of the {kind} has {len(name)} characters; at most {MAX_LABEL_CHARS}"
         )
     if not name.isprintable():
         raise _invalid_name(f"the name of the {kind} must not contain control characters")

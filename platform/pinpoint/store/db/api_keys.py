@@ -23,17 +23,16 @@ from pinpoint.errors import (
     UnauthenticatedError,
 )
 from pinpoint.records import (
-    MAX_OVERLAP_S,
-    ROLES,
     SCOPES,
     ApiKey,
     AuditEntry,
-    AuditOperation,
     Caller,
     KeyGrant,
     Scope,
     limits,
 )
+from pinpoint.records.access import KEY_ROLES, MAX_OVERLAP_S
+from pinpoint.records.audit import AuditOperation
 from pinpoint.store.catalog import audit_log
 from pinpoint.store.catalog.names import check_label
 from pinpoint.store.db.access_tables import api_keys
@@ -286,8 +285,8 @@ def _check_key_name(name: str) -> None:
 
 def _check_grant(grant: KeyGrant) -> None:
     """Reject an unknown role or scope, a grant without a scope, and an expiry in the past."""
-    if grant.role is not None and grant.role not in ROLES:
-        raise BadRequestError(f"role {grant.role!r} is unknown; valid are {', '.join(ROLES)}")
+    if grant.role is not None and grant.role not in KEY_ROLES:
+        raise BadRequestError(f"role {grant.role!r} is unknown; valid are {', '.join(KEY_ROLES)}")
     if set(grant.scopes) - set(SCOPES) or not grant.all_scopes:
         raise BadRequestError(
             f"a key needs a role or scopes; scopes are {', '.join(SCOPES)}; "

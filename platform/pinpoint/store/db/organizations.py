@@ -10,13 +10,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
-from pinpoint.records import (
-    DEFAULT_ORGANIZATION,
-    AuditEntry,
-    AuditOperation,
-    Organization,
-    limits,
-)
+from pinpoint.records import DEFAULT_ORGANIZATION, AuditEntry, Organization, limits
+from pinpoint.records.audit import AuditOperation
 from pinpoint.store.catalog import audit_log
 from pinpoint.store.catalog.names import check_name
 from pinpoint.store.db.database import Transactions, UnitOfWork

@@ -10,11 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pinpoint.api.v1.schemas.catalog import NAME_PATTERN
 from pinpoint.api.v1.times import Time
-from pinpoint.records import MAX_OVERLAP_S, SCOPES, ApiKey, KeyGrant, Organization, Role, Scope
-from pinpoint.store.catalog.names import MAX_NAME_CHARS
+from pinpoint.records import (
+    SCOPES,
+    ApiKey,
+    KeyGrant,
+    Organization,
+    Scope,
+)
+from pinpoint.records.access import MAX_OVERLAP_S, KeyRole
+from pinpoint.store.catalog.names import MAX_LABEL_CHARS
 
 EXPIRY_EXAMPLE: Final = "2027-06-30T00:00:00Z"
-NameIn = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS, pattern=NAME_PATTERN)]
+NameIn = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARS, pattern=NAME_PATTERN)]
 
 
 class OrganizationIn(BaseModel):
@@ -59,8 +66,8 @@ class KeyIn(BaseModel):
     name: NameIn = Field(
         description="Its name in lists and in the audit log.", examples=["mobile app"]
     )
-    role: Role | None = Field(
-        default=None, description="Role that implies scopes.", examples=["analyst"]
+    role: KeyRole | None = Field(
+        default=None, description="KeyRole that implies scopes.", examples=["analyst"]
     )
     scopes: list[Scope] = Field(
         default=[],
@@ -108,7 +115,7 @@ class KeyOut(BaseModel):
     id: UUID
     organization_id: UUID
     name: str
-    role: Role | None
+    role: KeyRole | None
     scopes: list[Scope] = Field(description="All scopes, those of the role included.")
     created_at: datetime
     expires_at: datetime | None

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinpoint.api.v1.times import IntervalField
-from pinpoint.records import AuditFilter, AuditOperation, AuditRow, AuditStatus
+from pinpoint.records.audit import AuditFilter, AuditOperation, AuditRow, AuditStatus
 
 
 class AuditQuery(BaseModel):
