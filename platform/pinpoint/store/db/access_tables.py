@@ -81,4 +81,5 @@ audit_log = Table(
         "created_at",
         "id",
     ),
+    Index("ix_audit_log_created_at", "created_at", postgresql_using="brin"),
 )
