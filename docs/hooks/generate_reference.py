@@ -156,6 +156,31 @@ def _schema_type(schema: dict[str, Any]) -> str:
     return str(schema.get("format") or schema.get("type") or "any")
 
 
+def scopes_page() -> str:
+    """Every scope and role, and the scope of every route."""
+    from pinpoint.records.access import KEY_ROLES
+
+    parts = [
+        _title("Scopes and roles"),
+        "An API key has scopes. A role is a name for some of them; the scopes of its role are "
+        "stored with the key when it is created. "
+        "[Keys, roles and audit](../how-to/organizations-and-keys.md) explains the commands.",
+        "## Scopes",
+        table(("scope", "permits", "roles"), tables.scope_rows()),
+        "## Roles",
+        table(
+            ("role", "scopes"),
+            [(code(role), ", ".join(map(code, scopes))) for role, scopes in KEY_ROLES.items()],
+        ),
+        "## Routes",
+        "A request without a valid key gets 401, and one whose key lacks the scope gets 403. The "
+        "id of another organization's row gets the same 404 as an unknown id. The operator of the "
+        "stack may call every route, on the machine itself. `OPTIONS` needs no key.",
+        table(("method", "route", "needs"), tables.access_rows()),
+    ]
+    return _join(parts)
+
+
 def errors_page() -> str:
     """Problem types with HTTP status and exit code; exit codes with their meaning."""
     parts = [
@@ -290,6 +315,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings": settings_page,
     "cli": cli_page,
     "http": http_page,
+    "scopes": scopes_page,
     "errors": errors_page,
     "reasons": reasons_page,
     "metrics": metrics_page,

@@ -136,6 +136,43 @@ def route_summary(route: dict[str, Any]) -> str:
     return text.strip().split("\n")[0]
 
 
+def scope_rows() -> list[Cells]:
+    """Each scope with its meaning and the roles that imply it."""
+    from pinpoint.records.access import KEY_ROLES, SCOPE_MEANINGS
+
+    return [
+        (
+            code(scope),
+            meaning,
+            ", ".join(code(role) for role, scopes in KEY_ROLES.items() if scope in scopes),
+        )
+        for scope, meaning in SCOPE_MEANINGS.items()
+    ]
+
+
+def access_rows() -> list[Cells]:
+    """Methods, path and required access of every route, in the order of the application."""
+    from pinpoint.api.app import ROUTE_MODULES
+    from pinpoint.api.rules import read_rules
+    from pinpoint.records import SCOPES
+
+    words = {"operator": "the operator", "metrics": "the operator, or the metrics token"}
+    words |= {scope: code(scope) for scope in SCOPES}
+    rules = {
+        id(rule.route): words[rule.access]
+        for rule in read_rules([module.router for module in ROUTE_MODULES])
+    }
+    rows: dict[tuple[str, str], list[str]] = {}
+    for module in ROUTE_MODULES:
+        for route in module.router.routes:
+            access = rules.get(id(route), "no key")
+            if route.methods != {"OPTIONS"}:
+                rows.setdefault((route.path, access), []).extend(sorted(route.methods))
+    return [
+        (code(" ".join(methods)), code(path), access) for (path, access), methods in rows.items()
+    ]
+
+
 # --- errors -------------------------------------------------------------------------------------
 
 _ONLY_HTTP = {

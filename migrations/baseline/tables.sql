@@ -14,15 +14,24 @@ CREATE TABLE api_keys (
     organization_id uuid NOT NULL,
     name text NOT NULL,
     secret_sha256 bytea NOT NULL,
+    previous_secret_sha256 bytea,
+    previous_secret_expires_at timestamptz,
+    role text,
     scopes text[] NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
+    expires_at timestamptz,
     last_used_at timestamptz,
+    rotated_at timestamptz,
     revoked_at timestamptz,
     CONSTRAINT pk_api_keys PRIMARY KEY (id),
     CONSTRAINT uq_api_keys_secret_sha256 UNIQUE (secret_sha256),
+    CONSTRAINT uq_api_keys_previous_secret_sha256 UNIQUE (previous_secret_sha256),
     CONSTRAINT fk_api_keys_organization_id FOREIGN KEY (organization_id)
         REFERENCES organizations (id)
 );
+
+CREATE INDEX ix_api_keys_organization_id_created_at
+    ON api_keys (organization_id, created_at, id);
 
 CREATE TABLE sources (
     id uuid NOT NULL,
@@ -297,24 +306,6 @@ CREATE TABLE item_images (
 );
 
 CREATE INDEX ix_item_images_image_id ON item_images (image_id);
-
-CREATE TABLE audit_log (
-    id uuid NOT NULL,
-    organization_id uuid NOT NULL,
-    key_id uuid,
-    operation text NOT NULL,
-    photo_sha256 bytea,
-    bundle text,
-    index_build text,
-    num_rows bigint,
-    image_filter jsonb,
-    created_at timestamptz DEFAULT now() NOT NULL,
-    CONSTRAINT pk_audit_log PRIMARY KEY (id),
-    CONSTRAINT fk_audit_log_organization_id FOREIGN KEY (organization_id)
-        REFERENCES organizations (id)
-);
-
-CREATE INDEX ix_audit_log_organization_id_created_at ON audit_log (organization_id, created_at);
 
 CREATE TABLE kept_queries (
     id uuid NOT NULL,

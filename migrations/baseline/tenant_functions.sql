@@ -7,29 +7,6 @@ CREATE FUNCTION tenant.revision() RETURNS text LANGUAGE sql STABLE SECURITY DEFI
 SET search_path = pinpoint, pg_temp AS
 $$ SELECT version_num::text FROM alembic_version $$;
 
-CREATE FUNCTION tenant.authenticate(secret bytea)
-RETURNS TABLE (key_id uuid, organization_id uuid, organization text, scopes text[])
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
-BEGIN
-    -- At most once a minute, so that a busy key does not turn every query into a write.
-    UPDATE api_keys k SET last_used_at = now()
-     WHERE k.secret_sha256 = secret AND k.revoked_at IS NULL
-       AND (k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute');
-    RETURN QUERY
-        SELECT k.id, o.id, o.name, k.scopes
-          FROM api_keys k JOIN organizations o ON o.id = k.organization_id
-         WHERE k.secret_sha256 = secret AND k.revoked_at IS NULL AND o.disabled_at IS NULL;
-END $$;
-
--- Revoked keys count: revoking the last key must not enable access without a key.
-CREATE FUNCTION tenant.any_keys() RETURNS boolean LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pinpoint, pg_temp AS
-$$ SELECT EXISTS (SELECT FROM api_keys) $$;
-
-CREATE FUNCTION tenant.organization_named(organization_name text) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pinpoint, pg_temp AS
-$$ SELECT id FROM organizations WHERE name = organization_name AND disabled_at IS NULL $$;
-
 CREATE FUNCTION tenant.installation() RETURNS uuid LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pinpoint, pg_temp AS
 $$ SELECT id FROM installation $$;

@@ -14,6 +14,15 @@ depends_on = None
 
 SQL_FOLDER = Path(__file__).resolve().parents[1] / "baseline"
 
+SQL_FILES = (
+    "tables.sql",
+    "audit_log.sql",
+    "tenant_functions.sql",
+    "access_functions.sql",
+    "triggers.sql",
+)
+"""Files that run before the views are created."""
+
 ROLES = """
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pinpoint_api') THEN
@@ -29,6 +38,12 @@ DO $$ BEGIN
 END $$
 """
 
+KEY_COLUMNS = (
+    "id, organization_id, name, role, scopes, created_at, expires_at, last_used_at, rotated_at, "
+    "previous_secret_expires_at, revoked_at"
+)
+"""Columns of API keys without the hashes of their secrets."""
+
 VIEW_RIGHTS = {
     "sources": "SELECT, INSERT, UPDATE",
     "source_roots": "SELECT",
@@ -43,10 +58,12 @@ VIEW_RIGHTS = {
     # The audit log is appended and read, never changed.
     "audit_log": "SELECT, INSERT",
     "kept_queries": "SELECT, INSERT, DELETE",
+    # The hashes of secrets are written, never read.
+    "api_keys": f"SELECT ({KEY_COLUMNS}), INSERT, UPDATE (revoked_at)",
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 
-TABLES_WITHOUT_VIEW = ("organizations", "api_keys", "installation", "maintenance_stats")
+TABLES_WITHOUT_VIEW = ("organizations", "installation", "maintenance_stats")
 """Tables that only the owner reads; row-level security without a policy hides every row."""
 
 API_FUNCTIONS = (
@@ -54,7 +71,11 @@ API_FUNCTIONS = (
     "revision()",
     "authenticate(bytea)",
     "any_keys()",
-    "organization_named(text)",
+    "find_organization(text)",
+    "list_organizations(timestamptz, uuid, integer)",
+    "create_organization(uuid, text)",
+    "disable_organization(uuid)",
+    "rotate_key(uuid, bytea, double precision)",
     "installation()",
     "totals(integer)",
 )
@@ -70,7 +91,7 @@ def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
     op.execute(ROLES)
     op.execute("CREATE SCHEMA tenant")
-    for name in ("tables.sql", "tenant_functions.sql", "triggers.sql"):
+    for name in SQL_FILES:
         _run_file(name)
     op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
     for table, rights in VIEW_RIGHTS.items():

@@ -251,7 +251,7 @@ class WorkerSettings(BaseSettings):
         float, Field(gt=0, description="Age at which a blob without a row is deleted, seconds.")
     ] = 86_400.0
     audit_retention_days: Annotated[
-        float, Field(gt=0, description="Retention of the audit log of queries and exports, days.")
+        float, Field(gt=0, description="Retention of the rows of the audit log, days.")
     ] = 90.0
 
 
@@ -289,6 +289,9 @@ class ApiSettings(BaseSettings):
         float,
         Field(gt=0, le=300, description="Time limit of one request without its body, seconds."),
     ] = 10.0
+    audit_positions: Annotated[
+        bool, Field(description="Store the located points of queries in the audit log.")
+    ] = False
     layer_timeout_s: Annotated[
         float,
         Field(

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pinpoint.errors import ConflictError, NotFoundError, UnauthenticatedError
 from pinpoint.records import (
     FINAL_STATUSES,
+    AuditEntry,
     Batch,
     BatchItem,
     Caller,
@@ -80,7 +81,7 @@ class Rows:
         self.all_sources: dict[UUID, Source] = {}
         self.all_images: dict[UUID, Image] = {}
         self.all_batches: dict[UUID, dict] = {}
-        self.audit: list[dict] = []
+        self.audit: list[AuditEntry] = []
         self.all_kept: list[KeptQuery] = []
 
     def _get(self, table, key, what):
@@ -253,11 +254,8 @@ class Rows:
         self.image(image_id)
         del self.all_images[image_id]
 
-    def log_query(self, operation, **fields):
-        self.audit.append({"operation": operation, **fields})
-
-    def log_export(self, **fields):
-        self.audit.append({"operation": "export", **fields})
+    def log_access(self, *entries):
+        self.audit += entries
 
     def keep_query(self, answer, retention_days):
         self.all_kept.append(

@@ -254,7 +254,7 @@ def test_rules_of_secured_routes_are_complete(api):
     from pinpoint.api.rules import read_rules
 
     route_rules = read_rules(module.router for module in ROUTE_MODULES)
-    layer_scopes = {(rule.route.path, rule.scope) for rule in route_rules}
+    layer_scopes = {(rule.route.path, rule.access) for rule in route_rules}
     rules = {(method, rule.route.path) for rule in route_rules for method in rule.route.methods}
     assert {scope for path, scope in layer_scopes if path.startswith("/ogc")} == {"read"}
     with api.http() as http:

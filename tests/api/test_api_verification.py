@@ -90,8 +90,7 @@ def test_locate_several_photos_are_one_query_with_one_hash_each(api, search_call
     photos = search_calls[0]["photos"]
     assert [photo.data for photo in photos] == [b"photo 0", b"photo 1", b"photo 2"]
     assert [photo.crop.width for photo in photos] == [100, 200, 300]
-    (line,) = api.rows().audit
-    assert len(set(line["photo_sha256s"])) == 3
+    assert len({line.photo_sha256 for line in api.rows().audit}) == 3
 
 
 def test_locate_crops_without_a_photo_each_return_400(api, search_calls):

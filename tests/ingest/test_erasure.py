@@ -13,7 +13,7 @@ from leftovers import found_in_folder, found_in_tables, pruned, swept
 from media.pictures import exif, noise, saved, xmp
 from pinpoint.errors import NotFoundError
 from pinpoint.ingest.erase import erase_organization
-from pinpoint.records import IndexFilter, KeyGrant
+from pinpoint.records import AuditEntry, IndexFilter, KeyGrant
 from pinpoint.stack.backup.compaction import compact_tables
 from pinpoint.stack.index.build import build_index
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
@@ -46,8 +46,8 @@ def create_organization_with_photos(harness, tmp_path, name, seed):
     harness.ingest(folder, org)
     with harness.database.write(org) as catalog:
         photo = hashlib.sha256(name.encode()).hexdigest()
-        catalog.log_query(
-            "locate", key_id=None, photo_sha256s=[photo], bundle="descriptor", index_build=None
+        catalog.log_access(
+            AuditEntry(operation="locate", key_id=None, photo_sha256=photo, bundle="descriptor")
         )
     return org, folder
 
@@ -163,8 +163,8 @@ def test_organization_deletion_removes_late_writes(harness, organization_deletio
     with harness.owner.begin() as unit:  # a request that was admitted before
         unit.connection.execute(
             text(
-                "INSERT INTO audit_log (id, organization_id, operation, bundle) "
-                "VALUES (gen_random_uuid(), :org, 'locate', 'x')"
+                "INSERT INTO audit_log (id, organization_id, operation, status) "
+                "VALUES (gen_random_uuid(), :org, 'locate', 'succeeded')"
             ),
             {"org": org},
         )

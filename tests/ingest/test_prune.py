@@ -14,7 +14,7 @@ from api import example_answers
 from leftovers import DAY_S, pruned, swept
 from pinpoint import tasks
 from pinpoint.errors import NotFoundError
-from pinpoint.records import NewItem
+from pinpoint.records import AuditEntry, NewItem
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.deletion.image_deletion import BACKUP_LOCK
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
@@ -93,22 +93,17 @@ def test_prune_during_backup_removes_no_blobs(
 def test_prune_removes_expired_audit_rows(harness, organization_deletion, org):
     with harness.database.write(org) as catalog:
         for _ in range(2):
-            catalog.log_query(
-                "locate",
-                key_id=None,
-                photo_sha256s=["00" * 32],
-                bundle="descriptor",
-                index_build=None,
-            )
+            catalog.log_access(AuditEntry(operation="locate", key_id=None))
     with harness.owner.begin() as unit:
         unit.connection.execute(
             text(
                 "UPDATE audit_log SET created_at = now() - interval '2 days' "
-                "WHERE id = (SELECT id FROM audit_log LIMIT 1)"
+                "WHERE id = (SELECT id FROM audit_log WHERE operation = 'locate' LIMIT 1)"
             )
         )
     assert pruned(harness, organization_deletion).audit_rows == 1
-    assert harness.scalar("SELECT count(*) FROM audit_log") == 1
+    count = "SELECT count(*) FROM audit_log WHERE operation = 'locate'"
+    assert harness.scalar(count) == 1
 
 
 def test_kept_query_disappears_when_it_expires_and_is_then_pruned(

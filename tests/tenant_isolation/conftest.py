@@ -14,7 +14,8 @@ import uvicorn
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.geo import gazetteer
-from pinpoint.settings import LogSettings
+from pinpoint.settings import LogSettings, ServiceSettings
+from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
@@ -22,6 +23,7 @@ from stack_fixtures import ServiceHarness
 from tenant_isolation.other_organization import TenantPair, create_tenants
 
 TEMPLATE = "template_pinpoint"
+OPERATOR_KEY = "the-operators-secret"
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,12 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     logs.configure(LogSettings())
     folder = tmp_path_factory.mktemp("isolation")
     harness = ServiceHarness(isolation_database.owner, isolation_database.api, folder / "harness")
+    home = folder / "home"
+    home.mkdir()
+    harness.settings.services = ServiceSettings(home=home)
+    operator_key = StackPaths(home).operator_key_file
+    operator_key.write_text(OPERATOR_KEY, encoding="ascii")
+    operator_key.chmod(0o600)
     services = SimpleNamespace(
         settings=harness.settings,
         database=harness.database,

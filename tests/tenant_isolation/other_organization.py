@@ -29,6 +29,7 @@ ROWS = (
     "item_images",
     "audit_log",
     "kept_queries",
+    "api_keys",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -70,9 +71,6 @@ class Tenant:
                     self.column(f"SELECT {column} FROM {table} WHERE organization_id = :org"),
                 )
             )
-        all_ids |= set(
-            map(str, self.column("SELECT id FROM api_keys WHERE organization_id = :org"))
-        )
         return all_ids
 
     def words(self) -> set[str]:
@@ -127,10 +125,8 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
     tenants = []
     for name in ("alder", "birch"):
         organization = harness.api_keys.create_organization(name)
-        _, key = harness.api_keys.create_key(
-            name, "all", KeyGrant(scopes=("locate", "read", "ingest", "export", "admin"))
-        )
-        tenants.append(Tenant(name, organization.id, key, harness, url))
+        created, key = harness.api_keys.create_key(name, "all", KeyGrant(role="admin"))
+        tenants.append(Tenant(name, organization.id, key, harness, url, {"key": str(created.id)}))
     for turn in range(3):
         for kind, source in (("photo", "walk"), ("street", "drive")):
             files = folder / source / f"turn-{turn}"
@@ -176,7 +172,7 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
             text("SELECT id, collection_id FROM images WHERE source_id = :source"),
             {"source": source.id},
         ).one()
-    tenant.shared = {
+    tenant.shared |= {
         "source": str(source.id),
         "batch": str(batch.id),
         "item": str(item_id),

@@ -67,6 +67,12 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
+    ("GET", "/v1/keys/{key_id}"): [("key", lambda one, photo: {})],
+    ("POST", "/v1/keys/{key_id}/rotate"): [
+        ("key", lambda one, photo: {}),
+        ("key", lambda one, photo: {"json": {"overlap_s": 60}}),
+    ],
+    ("DELETE", "/v1/keys/{key_id}"): [("key", lambda one, photo: {})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
     ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
 }
@@ -74,6 +80,9 @@ FOREIGN: dict[tuple[str, str], Any] = {
 WITHOUT_ID = {
     ("POST", "/v1/images/metadata"),
     ("GET", "/v1/queries"),
+    ("GET", "/v1/audit"),
+    ("GET", "/v1/keys"),
+    ("POST", "/v1/keys"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
@@ -89,4 +98,16 @@ WITHOUT_ID = {
     ("GET", "/api/search"),
     ("GET", "/api/map/style.json"),
     ("GET", "/api/map/{z}/{x}/{y}.mvt"),
+}
+# Routes that no key of an organization opens, whatever its scopes.
+OPERATOR = {
+    ("POST", "/v1/organizations"),
+    ("GET", "/v1/organizations"),
+    ("GET", "/v1/organizations/{organization}"),
+    ("DELETE", "/v1/organizations/{organization}"),
+    ("POST", "/v1/organizations/{organization}/keys"),
+    ("GET", "/v1/organizations/{organization}/keys"),
+    ("GET", "/v1/organizations/{organization}/keys/{key_id}"),
+    ("POST", "/v1/organizations/{organization}/keys/{key_id}/rotate"),
+    ("DELETE", "/v1/organizations/{organization}/keys/{key_id}"),
 }

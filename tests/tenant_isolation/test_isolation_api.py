@@ -10,7 +10,7 @@ import pytest
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
-from tenant_isolation.route_table import CORRECTION, FOREIGN, WITHOUT_ID
+from tenant_isolation.route_table import CORRECTION, FOREIGN, OPERATOR, WITHOUT_ID
 
 BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
 
@@ -21,7 +21,7 @@ def test_route_table_has_every_route(tenant_pair):
         (method.upper(), path) for path, item in document["paths"].items() for method in item
     }
     hidden = {getattr(route, "path", "") for route in tenant_pair.app.routes}
-    assert offered == set(FOREIGN) | WITHOUT_ID
+    assert offered == set(FOREIGN) | WITHOUT_ID | OPERATOR
     assert {path for path in hidden if path} - {path for _, path in offered} <= {"/openapi.json"}
 
 
@@ -50,6 +50,7 @@ def iterate_responses(tenant_pair, requester, id_, sort):
                     "image_id",
                     "source_id",
                     "query_id",
+                    "key_id",
                     "collection_id",
                     "item_id",
                 )
@@ -73,7 +74,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query"])
+@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query", "key"])
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):
@@ -108,6 +109,7 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/images?source={source}"),
         ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
+        ("GET", "/v1/keys/{key}"),
         ("GET", "/api/collections/{collection}"),
         ("GET", "/api/collections/{collection}/items"),
         ("GET", "/api/collections/{collection}/items/{image}"),
@@ -127,6 +129,8 @@ def iterate_reads(tenant, photo):
         for path in (
             "/v1/sources",
             "/v1/queries",
+            "/v1/keys",
+            "/v1/audit?operation=upload_images&limit=1000",
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",

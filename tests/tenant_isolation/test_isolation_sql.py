@@ -92,11 +92,33 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
             " WHERE table_schema = 'tenant' AND grantee = 'pinpoint_api'"
         )
     }
-    read = {(view, "SELECT") for view in (*ROWS, "visible_images")}
+    read = {(view, "SELECT") for view in (*ROWS, "visible_images") if view != "api_keys"}
     inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
+    inserted |= {"api_keys"}
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
     assert granted == read | granted_writes | {("kept_queries", "DELETE")}
+    # Of keys, the API reads no hash of a secret, and changes nothing but the time of revocation.
+    for column in ("secret_sha256", "previous_secret_sha256"):
+        assert_rejected(api, f"SELECT {column} FROM tenant.api_keys")
+    for column in ("scopes", "role", "expires_at", "secret_sha256", "organization_id"):
+        assert_rejected(api, f"UPDATE tenant.api_keys SET {column} = NULL")
+
+
+def test_rotate_key_of_other_organization_changes_nothing(api, tenant_pair):
+    alder, birch = tenant_pair.alder, tenant_pair.birch
+    before = birch.fingerprint()
+    for organization in (alder, None):
+        if organization is not None:
+            set_organization(api, organization)
+        else:
+            api.execute("SELECT set_config('pinpoint.org', '', false)")
+        api.execute("SELECT tenant.rotate_key(%s, sha256('x'), 0)", (birch.shared["key"],))
+        revoked = api.execute(
+            "UPDATE tenant.api_keys SET revoked_at = now() WHERE id = %s", (birch.shared["key"],)
+        )
+        assert revoked.rowcount == 0
+    assert birch.fingerprint() == before
 
 
 def test_insert_or_update_for_other_organization_is_rejected(api, tenant_pair):
@@ -109,8 +131,10 @@ def test_insert_or_update_for_other_organization_is_rejected(api, tenant_pair):
     )
     batch = "INSERT INTO tenant.batches (id, organization_id, source_id) VALUES (%s, %s, %s)"
     assert_rejected(api, batch, (uuid4(), birch.id, birch.shared["source"]), check)
-    audit = "INSERT INTO tenant.audit_log (id, organization_id, operation, bundle) VALUES"
+    audit = "INSERT INTO tenant.audit_log (id, organization_id, operation, status) VALUES"
     assert_rejected(api, f"{audit} (%s, %s, 'locate', 'b')", (uuid4(), birch.id), check)
+    key = "INSERT INTO tenant.api_keys (id, organization_id, name, secret_sha256, scopes) VALUES"
+    assert_rejected(api, f"{key} (%s, %s, 'k', '', '{{}}')", (uuid4(), birch.id), check)
     updatable = {"sources": "source", "images": "image", "batches": "batch", "batch_items": "item"}
     for view, sort in updatable.items():
         move = f"UPDATE tenant.{view} SET organization_id = %s WHERE id = %s"
@@ -235,7 +259,9 @@ def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
         " ORDER BY 1",
     )
     # `totals` counts over all organizations; it is for the operator of the machine only.
-    allowed = {"any_keys", "authenticate", "organization_named", "revision", "totals"}
+    allowed = {"any_keys", "authenticate", "find_organization", "revision", "totals"}
+    # For the routes of the operator, and for the rotation of a key of the own organization.
+    allowed |= {"list_organizations", "create_organization", "disable_organization", "rotate_key"}
     # The id of the whole installation, which is no secret between organizations.
     allowed |= {"installation"}
     assert set(callable_functions) <= allowed
@@ -274,7 +300,7 @@ def test_temporary_tables_do_not_affect_security_definer_functions(api, tenant_p
     )
     api.execute("SET search_path = pg_temp, tenant, public")
     assert api.execute("SELECT tenant.revision()").fetchone() != ("forged",)
-    assert api.execute("SELECT tenant.organization_named('nobody')").fetchone() == (None,)
+    assert api.execute("SELECT * FROM tenant.find_organization('nobody')").fetchone() is None
     assert api.execute("SELECT tenant.any_keys()").fetchone() == (True,)
     digest = "SELECT organization_id FROM tenant.authenticate(sha256(%s))"
     row = api.execute(digest, (tenant_pair.birch.key.encode(),)).fetchone()

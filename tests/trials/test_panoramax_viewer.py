@@ -94,7 +94,7 @@ def key(running_stack: Any) -> Iterator[str]:
     keys = ApiKeyStore(transactions)
     created, secret = keys.create_key("default", "viewer", KeyGrant(scopes=("read",)))
     yield secret
-    keys.revoke_key(created.id)
+    keys.revoke_key("default", created.id)
     transactions.close()
 
 

@@ -24,13 +24,16 @@ from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
 from pinpoint.api.v1 import (
+    audit,
     batches,
     exports,
     image_files,
     image_metadata,
     images,
     kept_queries,
+    keys,
     locate,
+    organizations,
     sources,
     spatial,
 )
@@ -58,6 +61,9 @@ ROUTE_MODULES: Final = (
     sources,
     spatial,
     kept_queries,
+    organizations,
+    keys,
+    audit,
     layers,
     routes,
     map_tiles,

@@ -17,7 +17,7 @@ import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from fastapi import Request, Security
@@ -38,6 +38,8 @@ from pinpoint.stack.paths import StackPaths
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
+RouteAccess = Scope | Literal["operator", "metrics"]
+"""What a route requires: a scope, the operator, or the operator or the metrics token."""
 LOOPBACK_DEFAULT: Final = "loopback-default"
 CHALLENGES: Final = ('Bearer realm="pinpoint"', 'Basic realm="pinpoint", charset="UTF-8"')
 """Values of `WWW-Authenticate`, each in a header of its own, because Qt splits no list of them. GIS
@@ -72,8 +74,8 @@ def require_scope(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-def authorize(request: Request, services: Services, scope: Scope | None) -> Caller | None:
-    """Authenticate and authorize a caller; without a scope, only the operator is accepted.
+def authorize(request: Request, services: Services, access: RouteAccess) -> Caller | None:
+    """Authenticate and authorize the caller of a route; None if no organization was resolved.
 
     The function queries the database and must run in a thread.
 
@@ -81,12 +83,19 @@ def authorize(request: Request, services: Services, scope: Scope | None) -> Call
         UnauthenticatedError: No usable credentials.
         ForbiddenError: The key lacks the scope.
     """
-    if scope is None:
-        return _admit_operator(request, services)
+    if access == "metrics":
+        return _admit_metrics_reader(request, services)
+    if access == "operator":
+        return _admit_operator(
+            request,
+            services,
+            "only the operator of the stack may call this route, on the machine itself; an "
+            "organization's admin key manages its keys at /v1/keys",
+        )
     caller = authenticate(request, services)
-    if scope not in caller.scopes:
+    if access not in caller.scopes:
         raise ForbiddenError(
-            f"this key lacks the scope `{scope}`; "
+            f"this key lacks the scope `{access}`; "
             "create a key with it by `pinpoint keys create --scope`"
         )
     return caller
@@ -117,32 +126,45 @@ def authenticate(request: Request, services: Services) -> Caller:
 
 
 async def require_operator(_: Annotated[object, Security(_bearer)] = None) -> None:
-    """Mark a route as operator-only; `protection` rejects all other callers."""
+    """Mark a route for the operator of the stack; `protection` rejects all other callers."""
 
 
-require_operator.needed_scope = None  # type: ignore[attr-defined]
+async def require_metrics_reader(_: Annotated[object, Security(_bearer)] = None) -> None:
+    """Mark a route for the operator and for the metrics token; see `require_operator`."""
 
 
-def _admit_operator(request: Request, services: Services) -> Caller | None:
-    """Accept the operator of the stack; return None if no organization was resolved.
+require_operator.needed_scope = "operator"  # type: ignore[attr-defined]
+require_metrics_reader.needed_scope = "metrics"  # type: ignore[attr-defined]
 
-    Accepted credentials are the operator's key, the metrics token or, if allowed, a keyless
-    loopback request. Keys of organizations are rejected, whatever their scopes.
+
+def _admit_metrics_reader(request: Request, services: Services) -> Caller | None:
+    secret, token = _read_secret(request), services.settings.api.metrics_token
+    if (
+        secret is not None
+        and token is not None
+        and hmac.compare_digest(secret.encode(), token.encode())
+    ):
+        return None
+    return _admit_operator(
+        request,
+        services,
+        "these metrics cover all organizations, so keys of organizations cannot read them; "
+        "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN",
+    )
+
+
+def _admit_operator(request: Request, services: Services, refusal: str) -> Caller | None:
+    """Accept the operator's key, or a keyless loopback request if those are allowed.
+
+    Keys of organizations are rejected with the message `refusal`, whatever their scopes.
     """
     secret = _read_secret(request)
-    token = services.settings.api.metrics_token
-    if secret is not None:
-        if token is not None and hmac.compare_digest(secret.encode(), token.encode()):
-            return None
-        # Checked before any database query: metrics matter most while the database is down.
-        if is_local(request) and _is_operator(request, services, secret):
-            return None
+    # Checked before any database query: metrics matter most while the database is down.
+    if secret is not None and is_local(request) and _is_operator(request, services, secret):
+        return None
     caller = authenticate(request, services)
     if caller.key_id is not None:
-        raise ForbiddenError(
-            "these metrics cover all organizations, so keys of organizations cannot read them; "
-            "use the operator's key on the machine itself, or set PINPOINT_API_METRICS_TOKEN"
-        )
+        raise ForbiddenError(refusal)
     return caller
 
 

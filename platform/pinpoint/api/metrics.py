@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from pinpoint import __version__
 from pinpoint.api import problems
-from pinpoint.api.auth import require_operator
+from pinpoint.api.auth import require_metrics_reader
 from pinpoint.api.dependencies import AppServices
 from pinpoint.api.status_collector import StatusCollector
 
@@ -174,7 +174,7 @@ async def get_meters(request: Request) -> Meters:
         200: {"description": "Metrics", "content": {"text/plain": {}}},
         **problems.problem_responses(401, 403, 503),
     },
-    dependencies=[Depends(require_operator)],
+    dependencies=[Depends(require_metrics_reader)],
 )
 def read(services: AppServices, meters: Annotated[Meters, Depends(get_meters)]) -> Response:
     """Return metrics over all organizations in Prometheus text format; operator only."""

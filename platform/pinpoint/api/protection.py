@@ -131,7 +131,7 @@ class Protection:
             raise admission.make_overloaded("authentication could not start in time") from None
         try:
             caller = await anyio.to_thread.run_sync(
-                auth.authorize, request, services, rule.scope, limiter=self._lookup_threads
+                auth.authorize, request, services, rule.access, limiter=self._lookup_threads
             )
         finally:
             self._authenticators.release_on_behalf_of(request)

@@ -1,4 +1,4 @@
-"""Requirements of each route that are checked before its body is read: scope, body, lane."""
+"""Requirements of each route that are checked before its body is read: access, body, lane."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from starlette.routing import Match
 from starlette.types import Scope as RequestScope
 
 from pinpoint.api.admission import LaneName
+from pinpoint.api.auth import RouteAccess
 from pinpoint.api.body_limits import JSON_RULE, BodyRule
-from pinpoint.records import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +22,18 @@ class RouteRule:
 
     Args:
         route: The route.
-        scope: Required scope; None if only the operator is accepted.
+        access: Required scope; `operator` or `metrics` if no organization's key is accepted.
         body: Body limits; None if the route reads no body.
     """
 
     route: APIRoute
-    scope: Scope | None
+    access: RouteAccess
     body: BodyRule | None
 
     @property
     def lane(self) -> LaneName:
         """Admission lane of the route's requests."""
-        if self.scope is None:
+        if self.access == "metrics":
             return "operator"
         return "rows" if self.body is None else self.body.lane
 
@@ -54,7 +54,7 @@ def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
             rules.append(
                 RouteRule(
                     route=route,
-                    scope=scoped_calls[0].needed_scope,
+                    access=scoped_calls[0].needed_scope,
                     body=next(iter([*bodies, *json_rules]), None),
                 )
             )

@@ -106,15 +106,21 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint restore pinpoint-monday.tar",
         "pinpoint restore pinpoint-monday.tar --replace",
     ),
+    "audit": ("pinpoint audit list",),
+    "audit list": (
+        "pinpoint audit list --operation locate",
+        f"pinpoint audit list --key-id {_KEY} --datetime 2026-05-01T00:00:00Z/.. --json",
+    ),
     "orgs create": ("pinpoint orgs create acme",),
     "orgs list": ("pinpoint orgs list",),
     "orgs disable": ("pinpoint orgs disable acme",),
     "orgs delete": ("pinpoint orgs delete acme",),
     "keys create": (
         "pinpoint keys create laptop --scope locate --scope read",
-        "pinpoint --org acme keys create uploader --scope ingest",
+        "pinpoint --org acme keys create uploader --role contributor --expires 90d",
     ),
     "keys list": ("pinpoint keys list",),
+    "keys rotate": (f"pinpoint keys rotate {_KEY} --overlap 3600",),
     "keys revoke": (f"pinpoint keys revoke {_KEY}",),
     "sources add": (
         'pinpoint sources add trips --source-kind photo --license "CC BY 4.0" --attribution "me"',

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
 from uuid import UUID
 
 import typer
@@ -11,36 +12,58 @@ from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SCOPES, KeyGrant, Scope
+from pinpoint.records.access import KEY_ROLES, MAX_OVERLAP_S, KeyRole
 
 app = typer.Typer(
-    help="Create, list and revoke the API keys of an organization.", no_args_is_help=True
+    help="Create, list, rotate and revoke the API keys of an organization.", no_args_is_help=True
 )
+
+DEFAULT_SCOPES: Final[tuple[Scope, ...]] = ("locate", "read")
+KeyIdArgument = Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")]
 
 
 @app.command("create")
 def create_key(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Name of the key, shown in lists.")],
+    name: Annotated[str, typer.Argument(help="Name of the key, for lists and the audit log.")],
+    role: Annotated[
+        str | None,
+        typer.Option("--role", help=f"KeyRole that implies scopes: {', '.join(KEY_ROLES)}."),
+    ] = None,
     scopes: Annotated[
-        list[str],
-        typer.Option("--scope", help=f"One of {', '.join(SCOPES)}; may be repeated."),
-    ] = ["locate", "read"],  # noqa: B006
+        list[str] | None,
+        typer.Option(
+            "--scope",
+            help=f"One of {', '.join(SCOPES)}; may be repeated; without --role and --scope: "
+            f"{' and '.join(DEFAULT_SCOPES)}.",
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires",
+            help="End of its validity: an ISO 8601 time, or a number of days such as 90d.",
+        ),
+    ] = None,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create an API key and print its secret, which cannot be shown again."""
     session = Session.of(context, org=org, as_json=as_json)
-    parsed_scopes = _parse_scopes(scopes)
+    grant = KeyGrant(
+        role=_parse_role(role),
+        scopes=_parse_scopes(scopes) if scopes else () if role else DEFAULT_SCOPES,
+        expires_at=None if expires is None else _parse_expiry(expires),
+    )
     with session.services() as services:
-        key, secret = services.api_keys.create_key(
-            session.find_organization(services).name, name, KeyGrant(scopes=parsed_scopes)
-        )
+        key, secret = services.api_keys.create_key(session.organization, name, grant)
     if session.as_json:
         output.print_json({"key": key, "secret": secret})
         return
     output.print_line(secret)
+    until = "" if key.expires_at is None else f", until {output.format_cell(key.expires_at)} UTC"
     output.warn(
-        f"key {key.name} ({key.id}) of {session.organization}: {', '.join(key.scopes)}. "
+        f"key {key.name} ({key.id}) of {session.organization}: {', '.join(key.scopes)}{until}. "
         "The secret is shown only now. From now on requests without a key are refused."
     )
 
@@ -52,32 +75,79 @@ def list_keys(
     """List the keys of an organization, without their secrets."""
     session = Session.of(context, org=org, as_json=as_json)
     with session.services() as services:
-        api_keys = services.api_keys.keys(session.find_organization(services).name)
+        api_keys = services.api_keys.keys(session.organization)
     if session.as_json:
         output.print_json({"keys": api_keys})
         return
     rows = [
-        (key.name, key.id, key.scopes, key.created_at, key.last_used_at, key.revoked_at)
+        (
+            key.name,
+            key.id,
+            key.role,
+            key.scopes,
+            key.created_at,
+            key.expires_at,
+            key.last_used_at,
+            key.rotated_at,
+            key.revoked_at,
+        )
         for key in api_keys
     ]
-    columns = ("name", "id", "scopes", "created (UTC)", "last used (UTC)", "revoked (UTC)")
-    output.print_table(None, columns, rows)
+    columns = ("name", "id", "role", "scopes", "created (UTC)", "expires (UTC)")
+    more_columns = ("last used (UTC)", "rotated (UTC)", "revoked (UTC)")
+    output.print_table(None, (*columns, *more_columns), rows)
+
+
+@app.command("rotate")
+def rotate_key(
+    context: typer.Context,
+    key_id: KeyIdArgument,
+    overlap_s: Annotated[
+        float,
+        typer.Option(
+            "--overlap",
+            min=0,
+            max=MAX_OVERLAP_S,
+            help="Time during which the previous secret stays valid, seconds.",
+        ),
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the secret of an API key and print the new one, which cannot be shown again."""
+    session = Session.of(context, as_json=as_json)
+    with session.services() as services:
+        owner_id = str(services.api_keys.find_key(key_id).organization_id)
+        key, secret = services.api_keys.rotate_key(owner_id, key_id, overlap_s=overlap_s)
+    if session.as_json:
+        output.print_json({"key": key, "secret": secret})
+        return
+    output.print_line(secret)
+    output.warn(
+        f"key {key.name} ({key.id}) is rotated. The secret is shown only now. The previous one is "
+        + (f"valid for {overlap_s:g} s." if overlap_s else "no longer valid.")
+    )
 
 
 @app.command("revoke")
-def revoke_key(
-    context: typer.Context,
-    key_id: Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")],
-    as_json: JsonOption = False,
-) -> None:
+def revoke_key(context: typer.Context, key_id: KeyIdArgument, as_json: JsonOption = False) -> None:
     """Revoke an API key, which stops working immediately."""
     session = Session.of(context, as_json=as_json)
     with session.services() as services:
-        services.api_keys.revoke_key(key_id)
+        owner_id = str(services.api_keys.find_key(key_id).organization_id)
+        services.api_keys.revoke_key(owner_id, key_id)
     if session.as_json:
         output.print_json({"revoked": key_id})
     else:
         output.print_line(f"key {key_id} is revoked")
+
+
+def _parse_role(value: str | None) -> KeyRole | None:
+    if value is None:
+        return None
+    for role in KEY_ROLES:
+        if role == value:
+            return role
+    raise BadRequestError(f"unknown role {value!r}; roles are {', '.join(KEY_ROLES)}")
 
 
 def _parse_scopes(values: list[str]) -> tuple[Scope, ...]:
@@ -86,3 +156,19 @@ def _parse_scopes(values: list[str]) -> tuple[Scope, ...]:
     if unknown or not names:
         raise BadRequestError(f"unknown scope {unknown}; scopes are {', '.join(SCOPES)}")
     return tuple(scope for scope in SCOPES if scope in names)
+
+
+def _parse_expiry(value: str) -> datetime:
+    """Parse a number of days (`90d`) or an ISO 8601 time; a time without a zone is UTC."""
+    try:
+        if value.endswith("d"):
+            return datetime.now(UTC) + timedelta(days=float(value[:-1]))
+        expires_at = datetime.fromisoformat(value)
+        if expires_at.tzinfo is None:
+            return expires_at.replace(tzinfo=UTC)
+        return expires_at.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadRequestError(
+            f"--expires {value!r} is neither an ISO 8601 time, such as 2027-06-30T00:00Z, nor a "
+            "number of days, such as 90d"
+        ) from error

@@ -13,6 +13,7 @@ import typer
 
 from pinpoint import __version__
 from pinpoint.cli import (
+    audit,
     backup,
     batch_waiting,
     batches,
@@ -64,6 +65,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(orgs.app, name="orgs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(key.app)
+app.add_typer(audit.app, name="audit")
 app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)

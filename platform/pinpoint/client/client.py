@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from pinpoint.client import folders
+from pinpoint.client.audit_log import AuditLog
 from pinpoint.client.downloads import Downloads
 from pinpoint.client.queries import Id, PhotoQueries
 from pinpoint.client.spatial_queries import SpatialQueries
@@ -19,7 +20,7 @@ from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segm
 from pinpoint.records import ReadOptions
 
 
-class Client(PhotoQueries, Downloads, SpatialQueries):
+class Client(PhotoQueries, Downloads, SpatialQueries, AuditLog):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod

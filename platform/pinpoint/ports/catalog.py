@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from pinpoint.records import (
     Answer,
+    AuditEntry,
     Batch,
     BatchItem,
     Candidate,
@@ -30,6 +31,7 @@ from pinpoint.records import (
     SourceKind,
     SourceRoot,
 )
+from pinpoint.records.audit import AuditFilter, AuditRow
 
 
 class CatalogReader(Protocol):
@@ -95,6 +97,19 @@ class CatalogReader(Protocol):
         self, *, limit: int, before: tuple[datetime, UUID] | None = None
     ) -> list[KeptQuery]:
         """Answers that callers asked to keep, newest first, without expired ones.
+
+        `before` is time and id of the last one of the previous page.
+        """
+        ...
+
+    def audit_rows(
+        self,
+        audit_filter: AuditFilter,
+        *,
+        limit: int,
+        before: tuple[datetime, UUID] | None = None,
+    ) -> list[AuditRow]:
+        """Rows of the audit log, newest first.
 
         `before` is time and id of the last one of the previous page.
         """
@@ -253,30 +268,10 @@ class CatalogWriter(CatalogReader, Protocol):
         """Mark an image as deleted; a worker removes index point, blob and row."""
         ...
 
-    def log_query(
-        self,
-        operation: str,
-        *,
-        key_id: UUID | None,
-        photo_sha256s: Sequence[str],
-        bundle: str,
-        index_build: str | None,
-    ) -> None:
-        """Write the audit log of one query: hashes of photos, never the photos.
+    def log_access(self, *entries: AuditEntry) -> None:
+        """Write rows of the audit log in this unit of work, so that a rollback discards them.
 
-        A query with several photos has one row for each of them; one without a photo has one row.
-        """
-        ...
-
-    def log_export(
-        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
-    ) -> None:
-        """Write the audit log of one export.
-
-        Args:
-            key_id: API key of the caller; None for the operator.
-            num_rows: Number of rows that were sent.
-            image_filter: Format and filter as JSON values.
+        Each row gets the id of the current request. Photos are never stored; their hashes are.
         """
         ...
 

@@ -6,6 +6,12 @@ Letters for shapes: B images in a batch, D vector width, H and W pixels.
 
 from __future__ import annotations
 
+from pinpoint.records.access import (
+    ApiKey,
+    Caller,
+    KeyGrant,
+    Organization,
+)
 from pinpoint.records.answer import (
     NEAR_DUPLICATE_COSINE,
     Answer,
@@ -26,6 +32,9 @@ from pinpoint.records.answer import (
     SimilarResult,
 )
 from pinpoint.records.areas import Box, Circle, Polygon, Ring
+from pinpoint.records.audit import (
+    AuditEntry,
+)
 from pinpoint.records.calibration import (
     AbstentionRule,
     Calibration,
@@ -36,18 +45,14 @@ from pinpoint.records.calibration import (
     VerificationModel,
 )
 from pinpoint.records.catalog import (
-    ApiKey,
     Batch,
     BatchItem,
-    Caller,
     Image,
     ImageLabel,
     ImagePosition,
     ImageUpdate,
     KeptQuery,
-    KeyGrant,
     NewItem,
-    Organization,
     Source,
     SourceRoot,
     TrainingRow,
@@ -209,6 +214,7 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "AuditEntry",
     "PANORAMA_TOP_ATTRIBUTE",
     "ItemReference",
     "ItemPosition",

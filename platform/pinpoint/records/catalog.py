@@ -1,4 +1,4 @@
-"""User-visible records: organizations, sources, images and batches."""
+"""User-visible records: sources, images and batches."""
 
 from __future__ import annotations
 
@@ -15,48 +15,8 @@ from pinpoint.records.primitives import (
     ItemStatus,
     OriginalsPolicy,
     Point,
-    Scope,
     SourceKind,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Organization:
-    """A tenant; its data is isolated from other organizations."""
-
-    id: UUID
-    name: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyGrant:
-    """What a new API key permits."""
-
-    scopes: tuple[Scope, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
-    """An API key without its secret."""
-
-    id: UUID
-    organization_id: UUID
-    name: str
-    scopes: tuple[Scope, ...]
-    created_at: datetime
-    last_used_at: datetime | None
-    revoked_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Caller of a request, authenticated by a key, the local operator's secret, or loopback."""
-
-    organization_id: UUID
-    organization: str
-    scopes: frozenset[Scope]
-    key_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

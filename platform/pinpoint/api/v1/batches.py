@@ -30,7 +30,7 @@ from pinpoint.api.v1.schemas.catalog import (
     UploadedOut,
 )
 from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError
-from pinpoint.records import NewItem
+from pinpoint.records import AuditEntry, Caller, NewItem
 
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
 
@@ -94,6 +94,9 @@ def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> Ba
     """Open a batch. Then upload files to it and close it."""
     with services.database.write(caller.organization_id) as catalog:
         batch = catalog.open_batch(catalog.source(body.source).id)
+        catalog.log_access(
+            AuditEntry(operation="open_batch", key_id=caller.key_id, target_id=batch.id)
+        )
     return BatchOut.of(batch)
 
 
@@ -150,6 +153,7 @@ def upload_images(
         ]
         with services.database.write(caller.organization_id) as catalog:
             ids = catalog.add_items(batch_id, items)
+            catalog.log_access(_make_upload_entry(caller, batch_id, len(ids)))
     except DatabaseUnavailableError:
         # After a connection loss during commit the outcome is unknown: rows may reference these
         # bytes. `prune` removes unreferenced bytes.
@@ -264,8 +268,25 @@ def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices)
     """Close a batch and cancel its waiting files; files in progress finish."""
     with services.database.write(caller.organization_id) as catalog:
         canceled = catalog.cancel_batch(batch_id)
+        catalog.log_access(
+            AuditEntry(
+                operation="cancel_batch",
+                key_id=caller.key_id,
+                target_id=batch_id,
+                num_rows=canceled,
+            )
+        )
         batch = catalog.batch(batch_id)
     return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
+
+
+def _make_upload_entry(caller: Caller, batch_id: UUID, num_files: int) -> AuditEntry:
+    return AuditEntry(
+        operation="upload_images",
+        key_id=caller.key_id,
+        target_id=batch_id,
+        num_rows=num_files,
+    )
 
 
 def _to_external_id(name: str | None, disposition: str) -> str:

@@ -24,7 +24,7 @@ from pinpoint.media.exports.formats import EXPORT_FORMATS, ExportFormat, ExportS
 from pinpoint.media.exports.geoparquet import stream_geoparquet
 from pinpoint.media.exports.temporary_files import measure_files, open_temporary_folder
 from pinpoint.media.exports.text_files import stream_csv, stream_geojson_sequence
-from pinpoint.records import Caller, EmbeddingColumn, ExportRequest, ExportRows
+from pinpoint.records import AuditEntry, Caller, EmbeddingColumn, ExportRequest, ExportRows
 from pinpoint.stack.paths import StackPaths
 
 router = APIRouter(prefix="/v1/exports", tags=["exports"])
@@ -161,8 +161,11 @@ def _log_rows(
 ) -> None:
     parameters = query.model_dump(mode="json", exclude_unset=True)
     with services.database.write(caller.organization_id) as catalog:
-        catalog.log_export(
-            key_id=caller.key_id,
-            num_rows=num_rows,
-            image_filter={"format": export_format.suffix, **parameters},
+        catalog.log_access(
+            AuditEntry(
+                operation="export",
+                key_id=caller.key_id,
+                num_rows=num_rows,
+                image_filter={"format": export_format.suffix, **parameters},
+            )
         )

@@ -16,7 +16,7 @@ from pinpoint.api.dependencies import AppServices, ReadCaller
 from pinpoint.api.v1.images import ImageId
 from pinpoint.errors import NotFoundError
 from pinpoint.media.panoramas import FACES
-from pinpoint.records import Image
+from pinpoint.records import AuditEntry, Image
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -103,6 +103,10 @@ def get_image_file(
     if is_not_modified(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     jpeg = services.gallery_files.read_jpeg(image, width=width, panorama=panorama)
+    with services.database.write(caller.organization_id) as catalog:
+        catalog.log_access(
+            AuditEntry(operation="get_image_file", key_id=caller.key_id, target_id=image_id)
+        )
     return make_range_response(request, jpeg, etag, headers, FILE_MEDIA_TYPE)
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AppServices, IngestCaller
 from pinpoint.api.v1.schemas.image_metadata import ImageMetadataIn, ImageMetadataOut
+from pinpoint.records import AuditEntry
 
 router = APIRouter(prefix="/v1/images/metadata", tags=["images"])
 
@@ -27,4 +28,8 @@ def update_images(
     corrections = [row.correction() for row in body.rows]
     with services.database.write(caller.organization_id) as catalog:
         results = catalog.update_images(corrections)
+        num_updated = sum(len(result.image_ids) for result in results if result.status == "updated")
+        catalog.log_access(
+            AuditEntry(operation="update_images", key_id=caller.key_id, num_rows=num_updated)
+        )
     return ImageMetadataOut.of(results)

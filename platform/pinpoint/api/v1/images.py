@@ -21,7 +21,7 @@ from pinpoint.api.v1.schemas.images import (
     NeighborOut,
     NeighborsOut,
 )
-from pinpoint.records import SourceKind
+from pinpoint.records import AuditEntry, SourceKind
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -110,6 +110,9 @@ def update_image(
     """
     with services.database.write(caller.organization_id) as catalog:
         image = catalog.update_image(image_id, body.record())
+        catalog.log_access(
+            AuditEntry(operation="update_image", key_id=caller.key_id, target_id=image_id)
+        )
     return ImageOut.of(image, paths=can_see_paths(caller))
 
 
@@ -124,6 +127,9 @@ def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices)
     """Delete an image: readers lose it at once; a worker erases index point and bytes."""
     with services.database.write(caller.organization_id) as catalog:
         catalog.delete_image(image_id)
+        catalog.log_access(
+            AuditEntry(operation="delete_image", key_id=caller.key_id, target_id=image_id)
+        )
 
 
 @router.get(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 from uuid import UUID
@@ -17,12 +16,13 @@ from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import match_picture, query_parameters
 from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
+from pinpoint.api.v1.query_audit import list_locate_entries, list_similar_entries
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, ForbiddenError
-from pinpoint.ports import CatalogWriter, Encoder, Reranker
-from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
+from pinpoint.ports import Encoder, Reranker
+from pinpoint.records import Answer, Caller, Crop, SearchFilter
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
 
@@ -103,9 +103,16 @@ def locate(
         raise BadRequestError("the form has no file in the field 'photo'")
     answer = _locate_photos(photos, parameters, caller, services)
     with services.database.write(caller.organization_id) as catalog:
-        _log_query(catalog, caller, "locate", photos, answer)
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
+        entries = list_locate_entries(
+            answer,
+            photos,
+            caller,
+            kept_query=kept_query,
+            has_position=services.settings.api.audit_positions,
+        )
+        catalog.log_access(*entries)
         # In the same transaction as the log: the labels of all images in the response.
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
     request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
@@ -205,7 +212,7 @@ def similar(
         )
     )
     with services.database.write(caller.organization_id) as catalog:
-        _log_query(catalog, caller, "similar", photos, result)
+        catalog.log_access(*list_similar_entries(result, photos, caller, parameters.image_id))
         labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("similar", result.timings_ms, point=False)
     similar_out = SimilarOut.of(result, labels)
@@ -275,21 +282,4 @@ def _build_context(
         settings=settings,
         verifier=services.verifier,
         reranker=reranker,
-    )
-
-
-def _log_query(
-    catalog: CatalogWriter,
-    caller: Caller,
-    flow: str,
-    photos: Sequence[QueryPhoto],
-    result: Answer | SimilarResult,
-) -> None:
-    """Log the caller, bundle, index build and photo hashes of a query."""
-    catalog.log_query(
-        flow,
-        key_id=caller.key_id,
-        photo_sha256s=sorted({hashlib.sha256(photo.data).hexdigest() for photo in photos}),
-        bundle=result.bundle,
-        index_build=result.index_build,
     )

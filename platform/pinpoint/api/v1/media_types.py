@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 JSON: Final = "application/json"
 GEOJSON: Final = "application/geo+json"
 CSV: Final = "text/csv"
+NDJSON: Final = "application/x-ndjson"
 PNG: Final = "image/png"
 
 

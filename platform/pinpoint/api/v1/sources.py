@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
 from pinpoint.api.v1.schemas.catalog import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
+from pinpoint.records import AuditEntry
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
 
@@ -53,6 +54,9 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
             attribution=body.attribution,
             originals=body.originals,
         )
+        catalog.log_access(
+            AuditEntry(operation="add_source", key_id=caller.key_id, target_id=source.id)
+        )
     return SourceOut.of(source)
 
 
@@ -78,4 +82,14 @@ def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -
 def erase_source(source_id: NameOrId, caller: AdminCaller, services: AppServices) -> ErasedOut:
     """Mark all its images as deleted; a worker erases them, then the source."""
     with services.database.write(caller.organization_id) as catalog:
-        return ErasedOut(images=catalog.erase_source(catalog.source(source_id).id))
+        source = catalog.source(source_id)
+        num_images = catalog.erase_source(source.id)
+        catalog.log_access(
+            AuditEntry(
+                operation="delete_source",
+                key_id=caller.key_id,
+                target_id=source.id,
+                num_rows=num_images,
+            )
+        )
+    return ErasedOut(images=num_images)

@@ -27,7 +27,8 @@ from pinpoint.records import (
     Source,
     SourceKind,
 )
-from pinpoint.store.catalog import image_listing, kept_queries, neighbors
+from pinpoint.records.audit import AuditFilter, AuditRow
+from pinpoint.store.catalog import audit_log, image_listing, kept_queries, neighbors
 from pinpoint.store.catalog.gallery_samples import GallerySampleReader
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_source
@@ -272,6 +273,18 @@ class Reader(GallerySampleReader):
         """Answers that callers asked to keep, newest first, without expired ones."""
         return kept_queries.list_kept_queries(
             self._connection, self._organization_id, limit=limit, before=before
+        )
+
+    def audit_rows(
+        self,
+        audit_filter: AuditFilter,
+        *,
+        limit: int,
+        before: tuple[datetime, UUID] | None = None,
+    ) -> list[AuditRow]:
+        """Rows of the audit log, newest first."""
+        return audit_log.list_rows(
+            self._connection, self._organization_id, audit_filter, limit=limit, before=before
         )
 
     def copies(self, images_: Sequence[Image]) -> dict[UUID, tuple[Image, ...]]:

@@ -1,11 +1,11 @@
-"""Write access to one organization's rows and to the audit log of its queries and exports.
+"""Write access to one organization's rows and to its audit log.
 
 The resulting tasks are sent after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
     Answer,
+    AuditEntry,
     Batch,
     CorrectionResult,
     Image,
@@ -326,42 +327,9 @@ class Writer(Reader):
             image_deletion.mark_deleted(self._connection, images.c.id == image_id),
         )
 
-    def log_query(
-        self,
-        operation: str,
-        *,
-        key_id: UUID | None,
-        photo_sha256s: Sequence[str],
-        bundle: str,
-        index_build: str | None,
-    ) -> None:
-        """Write the audit log of one query: hashes of photos, never the photos.
-
-        A query with several photos has one row for each of them; one without a photo has one row.
-        """
-        audit_log.insert_query(
-            self._connection,
-            self._organization_id,
-            operation,
-            key_id=key_id,
-            photo_sha256s=photo_sha256s,
-            bundle=bundle,
-            index_build=index_build,
-        )
-
-    def log_export(
-        self, *, key_id: UUID | None, num_rows: int, image_filter: Mapping[str, Any]
-    ) -> None:
-        """Write the audit log of one export.
-
-        Args:
-            key_id: API key of the caller; None for the operator.
-            num_rows: Number of rows that were sent.
-            image_filter: Format and filter as JSON values.
-        """
-        audit_log.insert_export(
-            self._connection, self._organization_id, key_id, num_rows, image_filter
-        )
+    def log_access(self, *entries: AuditEntry) -> None:
+        """Write rows of the audit log in this unit of work, so that a rollback discards them."""
+        audit_log.insert_entries(self._connection, self._organization_id, entries)
 
     def keep_query(self, answer: Answer, retention_days: float) -> KeptQuery:
         """Keep an answer that has a point, without its photo, until it expires."""
