@@ -57,7 +57,11 @@ TEXTS = (
     *("http://photos.test#@127.0.0.1:{port}/", "http://photos.test:{port}/a#b"),
     *("http://photos.test%40127.0.0.1:{port}/", "http://%31%32%37.0.0.1:{port}/"),
     *("http://photos.test%00.evil.test/", "http://photos.test\x00.evil.test:{port}/"),
-    *(" http://photos.test:{port}/", "http://photos.test:{port}/\r\nHost: evil", "\thttp://a.test/"),
+    *(
+        " http://photos.test:{port}/",
+        "http://photos.test:{port}/\r\nHost: evil",
+        "\thttp://a.test/",
+    ),
     *("http://photos.test:22/", "http://photos.test:0/", "http://photos.test:65536/"),
     *("http://photos.test:+80/", "http://photos.test:８０/", "http://photos.test:80:90/"),
     *("http://photos.test:/", "http://evil.test:{port}/", "http://photos.test.evil.test:{port}/"),

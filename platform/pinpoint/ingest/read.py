@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from pinpoint import logs
-from pinpoint.errors import NotFoundError
+from pinpoint.errors import NotFoundError, RemoteFileError
 from pinpoint.fault_isolation import INTERNAL_ERROR, OUTAGES
 from pinpoint.iteration import batched, map_in_threads
 from pinpoint.ports import BlobStore, Decoder
@@ -63,7 +63,7 @@ def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedIma
         return Rejected(
             file=item.file,
             error_stage="read",
-            error_code="missing_file",
+            error_code=error.reason if isinstance(error, RemoteFileError) else "missing_file",
             error_message=error.message,
         )
     except UnstorableError as error:

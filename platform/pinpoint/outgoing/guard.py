@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import certifi
 import httpcore
@@ -136,7 +136,7 @@ class Guard:
     def fetch_to_file(
         self,
         url: str,
-        file: BinaryIO,
+        file: IO[bytes],
         *,
         max_bytes: int,
         headers: Mapping[str, str] | None = None,
@@ -180,20 +180,20 @@ class Guard:
             url: The URL.
             headers: Headers without `Host` and `Content-Length`.
             body: The body.
-            max_bytes: Maximum size of the response, bytes.
+            max_bytes: Maximum size of the response, bytes; 0 does not read it.
 
         Raises:
             RemoteFileError: As `fetch_to_file`.
         """
         budget = TransferBudget(self._timeout_s)
         with self._open(method, self.check_url(url), headers, body, budget) as response:
-            chunks = list(_read_limited(response, max_bytes))
+            chunks = list(_read_limited(response, max_bytes)) if max_bytes else []
             return WebResponse(
                 status=response.status, headers=_decode_headers(response), body=b"".join(chunks)
             )
 
     def _download(
-        self, url: WebUrl, file: BinaryIO, max_bytes: int, headers: Mapping[str, str]
+        self, url: WebUrl, file: IO[bytes], max_bytes: int, headers: Mapping[str, str]
     ) -> None:
         budget = TransferBudget(self._timeout_s)
         for _ in range(MAX_REDIRECTS + 1):
@@ -319,12 +319,7 @@ def _translate_errors(url: WebUrl) -> Iterator[None]:
         yield
     except httpcore.TimeoutException as error:
         raise RemoteFileError(f"{url.host} did not answer in time", reason=URL_TIMEOUT) from error
-    except (
-        httpcore.NetworkError,
-        httpcore.ProtocolError,
-        httpcore.UnsupportedProtocol,
-        OSError,
-    ) as error:
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         cause = describe_cause(error)
         raise RemoteFileError(
             f"{url.host} ended the connection: {cause}", reason=URL_UNAVAILABLE

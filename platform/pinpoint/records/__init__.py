@@ -142,8 +142,10 @@ from pinpoint.records.index import (
     IndexSpec,
 )
 from pinpoint.records.ingest import (
+    BucketListing,
     ClaimedItem,
     Embedded,
+    KeyPage,
     PendingDeletion,
     ReembedReport,
     StoredFile,
@@ -313,6 +315,8 @@ __all__ = [
     "UpsertResult",
     "UpsertedImage",
     "SearchFilter",
+    "BucketListing",
+    "KeyPage",
     "NewItem",
     "Organization",
     "OriginalsPolicy",
