@@ -92,7 +92,7 @@ class NotFoundError(PinpointError):
 class RemoteFileError(NotFoundError):
     """A URL is refused, or its file cannot be fetched; the reason is the error code of the file."""
 
-    reason = "url_unavailable"
+    reason = "remote_file"
 
 
 class ConflictError(PinpointError):

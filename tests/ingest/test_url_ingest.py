@@ -75,7 +75,7 @@ def finish(harness, org, batch_id):
 def image_uris(harness):
     with harness.owner.begin() as unit:
         statement = "SELECT external_id, uri FROM images WHERE state = 'indexed'"
-        return dict(unit.connection.execute(text(statement)).tuples())
+        return {row.external_id: row.uri for row in unit.connection.execute(text(statement))}
 
 
 @pytest.mark.parametrize("originals", ["copy", "reference", "rendition"])

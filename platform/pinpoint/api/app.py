@@ -24,6 +24,7 @@ from pinpoint.api.request_id import add_request_ids
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
 from pinpoint.api.v1 import (
+    batch_urls,
     batches,
     exports,
     image_files,
@@ -33,6 +34,7 @@ from pinpoint.api.v1 import (
     locate,
     sources,
     spatial,
+    webhooks,
 )
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.api.v1.schemas.images import ImageFeatures
@@ -64,6 +66,8 @@ ROUTE_MODULES: Final = (
     health,
     sign_in,
     metrics,
+    batch_urls,
+    webhooks,
 )
 RESPONSE_MODELS: Final = (
     problems.Problem,

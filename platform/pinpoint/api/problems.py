@@ -59,7 +59,7 @@ TITLES: Final[dict[str, str]] = {
     "unauthenticated": "Not authenticated",
     "forbidden": "Not allowed",
     "not_found": "Not found",
-    "url_unavailable": "A URL is refused, or its file cannot be fetched",
+    "remote_file": "A URL is refused, or its file cannot be fetched",
     "conflict": "Conflict with the current state",
     "unavailable": "A component of the stack does not answer",
     "database_unavailable": "The database does not answer",
