@@ -54,7 +54,9 @@ def serve_files() -> Iterator[FileServer]:
             if not has_valid_signature(self):
                 self.send_body(b"<Error><Code>SignatureDoesNotMatch</Code></Error>", 403)
             elif path == f"/{BUCKET}":
-                query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+                query = {
+                    name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()
+                }
                 self.send_body(list_objects(server, query))
             elif (key := unquote(path.removeprefix(f"/{BUCKET}/"))) in server.objects:
                 self.send_body(server.objects[key])

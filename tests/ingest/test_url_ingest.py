@@ -215,9 +215,7 @@ def test_bucket_listing_interrupted_between_pages_continues_without_duplicates(
     assert not harness.listings.add_page(listing, None, [], "flights/99", send_next=False)
     server.fails = 1
     with pytest.raises(UnavailableError):
-        add_bucket_pages(
-            harness.listings.start(listing_id), harness.listings, harness.remote_files
-        )
+        add_bucket_pages(harness.listings.start(listing_id), harness.listings, harness.remote_files)
     assert harness.listings.unfinished(10) == [listing_id]
     harness.run()
     batch, items = finish(harness, org, batch_id)

@@ -236,7 +236,7 @@ def test_guard_with_a_redirect_to_a_forbidden_url_refuses_it(location, guard, na
 
 
 def test_guard_with_redirects_follows_a_limited_number(guard, server):
-    location = "/photo".encode().hex()
+    location = b"/photo".hex()
     assert fetch(guard, server.url(f"/redirect/{location}")) == BODY
     num_requests = len(server.requests)
     assert refusal(guard, server.url("/loop/")) == "url_refused"
@@ -249,7 +249,7 @@ def test_guard_with_a_redirect_to_http_refuses_the_downgrade(guard):
 
 
 def test_guard_with_credentials_refuses_redirects(guard, server):
-    location = "/photo".encode().hex()
+    location = b"/photo".hex()
     with pytest.raises(RemoteFileError, match="credentials"):
         guard.fetch_to_file(
             server.url(f"/redirect/{location}"),

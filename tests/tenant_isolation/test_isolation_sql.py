@@ -94,9 +94,12 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
     }
     read = {(view, "SELECT") for view in (*ROWS, "visible_images")}
     inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
+    inserted |= {"bucket_listings", "webhooks", "webhook_deliveries"}
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
+    updated |= {"bucket_listings", "webhooks"}
+    deleted = {("kept_queries", "DELETE"), ("webhooks", "DELETE")}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
-    assert granted == read | granted_writes | {("kept_queries", "DELETE")}
+    assert granted == read | granted_writes | deleted
 
 
 def test_insert_or_update_for_other_organization_is_rejected(api, tenant_pair):

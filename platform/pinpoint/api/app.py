@@ -37,6 +37,7 @@ from pinpoint.api.v1 import (
     webhooks,
 )
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
+from pinpoint.api.v1.schemas.batch_urls import UrlsIn
 from pinpoint.api.v1.schemas.images import ImageFeatures
 from pinpoint.api.v1.schemas.spatial import CellFeatures
 from pinpoint.errors import PinpointError
@@ -75,8 +76,10 @@ RESPONSE_MODELS: Final = (
     CellFeatures,
     ImageFeatures,
     SimilarFeaturesOut,
+    UrlsIn,
 )
-"""Models of responses whose media type is not `application/json`; FastAPI lists only those."""
+"""Models that FastAPI does not list: of responses with another media type than `application/json`,
+and of bodies that a route reads itself."""
 _SPARE_THREADS: Final = 24
 _KEY_SCHEMES: Final = {
     "HTTPBearer": {

@@ -91,8 +91,8 @@ def add_prefix(
 ) -> PrefixOut:
     """Have a worker list the keys and add them; the batch can be closed at once.
 
-    A closed batch stays open for the worker until the listing ends. An interrupted listing continues
-    after the last key.
+    A closed batch stays open for the worker until the listing ends. An interrupted listing
+    continues after the last key.
     """
     with services.database.write(caller.organization_id) as catalog:
         # An id of another organization is 404 before the URL is looked at.

@@ -115,12 +115,12 @@ def rotate_webhook_secret(
 
 @router.post(
     "/{webhook_id}/test",
-    operation_id="test_webhook",
+    operation_id="send_test_event",
     status_code=202,
     summary="Send a test event",
     responses=problems.problem_responses(401, 403, 404, 409, 422, 503),
 )
-def test_webhook(
+def send_test_event(
     webhook_id: WebhookId, caller: AdminCaller, services: AppServices
 ) -> DeliveryOut:
     """Send an event of type `webhook.test`; the list of deliveries shows its result."""
