@@ -35,6 +35,7 @@ from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.ingest.bucket_listings import CatalogBucketListings
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.webhook_delivery import deliver_webhooks
 from pinpoint.webhook_services import open_webhooks
 from registration import register_folder
 
@@ -134,6 +135,8 @@ class ServiceHarness:
             elif name == tasks.LIST_BUCKET:
                 for listing in filter(None, map(self.listings.start, ids)):
                     add_bucket_pages(listing, self.listings, self.remote_files)
+            elif name == tasks.DELIVER_WEBHOOKS:
+                deliver_webhooks(ids, self.webhooks.outbox, self.webhooks.guard, max_attempts=3)
             elif name == tasks.INDEX_IMAGES:
                 pipeline.index_images(ids, self.components)
             elif name == tasks.ERASE_IMAGES:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from botocore.auth import S3SigV4Auth
@@ -35,7 +35,7 @@ class FileServer:
 
 
 @contextmanager
-def serve_files() -> Iterator[FileServer]:
+def serve_files() -> Iterator[FileServer]:  # noqa: C901 - methods of a handler
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             server.requests.append(self.path)
@@ -54,10 +54,7 @@ def serve_files() -> Iterator[FileServer]:
             if not has_valid_signature(self):
                 self.send_body(b"<Error><Code>SignatureDoesNotMatch</Code></Error>", 403)
             elif path == f"/{BUCKET}":
-                query = {
-                    name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()
-                }
-                self.send_body(list_objects(server, query))
+                self.send_body(list_objects(server, dict(parse_qsl(urlsplit(self.path).query))))
             elif (key := unquote(path.removeprefix(f"/{BUCKET}/"))) in server.objects:
                 self.send_body(server.objects[key])
             else:

@@ -1,4 +1,4 @@
-"""Files at URLs and in buckets, over real servers: every item has a status, nothing is done twice."""
+"""Files at URLs and in buckets, over real servers: each has a status, nothing is done twice."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ class WebhookHarness:
         self.settings = Settings(
             services=ServiceSettings(home=home),
             remote=RemoteSettings(
+                allowed_hosts=ADDRESS,
                 allow_http=True,
                 allowed_ports=str(receiver.port),
                 allowed_networks=f"{ADDRESS}/32",

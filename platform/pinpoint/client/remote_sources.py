@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,13 +83,16 @@ class RemoteSources:
             patience.call(lambda: self.add_prefix(batch_id, target))
         else:
             for page in batched(rows, _URLS_PER_REQUEST):
-                added = patience.call(lambda rows=list(page): self.add_urls(batch_id, rows))
+                added = patience.call(partial(self.add_urls, batch_id, page))
                 if on_progress is not None:
                     on_progress(added["batch"])
         batch = patience.call(lambda: self._transport.call("POST", f"/v1/batches/{batch_id}/close"))
         if wait:
-            batch = wait_until_processed(self, batch, on_progress, patience)
+            batch = wait_until_processed(self._fetch_batch, batch, on_progress, patience)
         return {**batch, "manifest": None, "not_sent": [], "repeated": patience.repeated}
+
+    def _fetch_batch(self, batch_id: Id) -> Json:
+        return dict(self._transport.call("GET", f"/v1/batches/{to_path_segment(batch_id)}"))
 
     # --- webhooks ----------------------------------------------------------------------------
 
