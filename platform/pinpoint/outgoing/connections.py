@@ -24,7 +24,7 @@ from pinpoint.outgoing.urls import URL_REFUSED, WebUrl
 
 URL_TIMEOUT: Final = "url_timeout"
 URL_UNAVAILABLE: Final = "url_unavailable"
-GRACE_S: Final = 10.0
+TRANSFER_GRACE_S: Final = 10.0
 """Seconds before the minimum rate applies."""
 MIN_BYTES_PER_S: Final = 1_000
 _MAX_READ_PAUSE_S: Final = 15.0
@@ -59,7 +59,7 @@ class TransferBudget:
             raise RemoteFileError(
                 f"the server did not finish within {self.timeout_s:g} s", reason=URL_TIMEOUT
             )
-        if elapsed_s > GRACE_S and self.num_bytes < elapsed_s * MIN_BYTES_PER_S:
+        if elapsed_s > TRANSFER_GRACE_S and self.num_bytes < elapsed_s * MIN_BYTES_PER_S:
             raise RemoteFileError(
                 f"the server sends less than {MIN_BYTES_PER_S} bytes per second",
                 reason=URL_TIMEOUT,
