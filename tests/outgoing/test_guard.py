@@ -6,6 +6,7 @@ Names are resolved by the test, so that an answer can change between two calls.
 from __future__ import annotations
 
 import io
+import socket
 import time
 from collections import defaultdict
 from ipaddress import ip_network
@@ -276,6 +277,17 @@ def test_guard_with_a_hostile_answer_gives_its_error_code(path, reason, guard, s
     start = time.monotonic()
     assert refusal(guard, server.url(path)) == reason
     assert time.monotonic() - start < 8
+
+
+def test_trap_records_a_connection_to_any_address():
+    """Counterpart of all other tests: a contacted listener would be seen."""
+    with open_trap() as own_trap:
+        for address in ("127.0.0.1", "127.1.2.3"):
+            socket.create_connection((address, own_trap.port), timeout=5).close()
+        end = time.monotonic() + 5
+        while len(own_trap.connections) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert len(own_trap.connections) == 2
 
 
 def test_guard_sends_no_credentials_cookies_or_codings(guard, server, monkeypatch):

@@ -19,7 +19,7 @@ from pinpoint.ingest import erase
 from pinpoint.ingest.chunk_report import ChunkReport
 from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
-from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items
+from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items, read_stored_files
 from pinpoint.ingest.stored_images import RateLimiter, match_stored_images
 from pinpoint.iteration import batched
 from pinpoint.media.checks import RETRYABLE
@@ -240,7 +240,7 @@ def reembed_images(
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
     for page in batched(ids, _IMAGES_PER_READ):
         files = reembed_queue.files(page)
-        for read in read_items(
+        for read in read_stored_files(
             files, components.decoder, components.blobs, threads=components.threads
         ):
             matched, unmatched = match_stored_images(read)

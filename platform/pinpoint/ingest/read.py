@@ -53,6 +53,15 @@ def read_items(
     yield from batched(zip(items, results, strict=True), SLICE)
 
 
+def read_stored_files(
+    files: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
+) -> Iterator[list[tuple[Item, DecodedImage | Rejected]]]:
+    """As `read_items`, for files that are read once: the downloads of each slice are deleted."""
+    for read in read_items(files, decoder, blobs, threads=threads):
+        yield read
+        blobs.discard_downloads([file.uri for file, _ in read])
+
+
 def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedImage | Rejected:
     try:
         path = blobs.path(item.uri)

@@ -67,6 +67,10 @@ def add_bucket_pages(
     Raises:
         UnavailableError: The store does not answer; another call continues.
     """
+    if listing.attempts > MAX_LISTING_ATTEMPTS:
+        detail = "the listing failed too often; the workers' log contains the errors"
+        listings.fail(listing, rejected(listing.url, "url_unavailable", detail))
+        return 0
     num_items = 0
     bucket = "/".join(listing.url.split("/")[:3])
     after_key = listing.after_key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -87,7 +88,9 @@ class CatalogBucketListings:
             row = _lock_listing(unit.connection, listing.id)
             if row is None:
                 return
-            Writer(unit, self._chunk).add_items(listing.batch_id, [item])
+            # A batch that was closed by the deletion of its source takes no item.
+            with suppress(ConflictError):
+                Writer(unit, self._chunk).add_items(listing.batch_id, [item])
             self._finish_listing(unit, listing, closes_batch=row.closes_batch)
 
     def unfinished(self, limit: int) -> list[UUID]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-
-from cryptography.fernet import Fernet, InvalidToken
+from typing import TYPE_CHECKING
 
 from pinpoint.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 
 class SecretCipher:
@@ -37,6 +39,8 @@ class SecretCipher:
         Raises:
             ConfigurationError: The key is missing, readable for others, or another one.
         """
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._open_key().decrypt(data).decode()
         except InvalidToken as error:
@@ -46,6 +50,9 @@ class SecretCipher:
             ) from error
 
     def _open_key(self) -> Fernet:
+        # Imported here, because most commands open no secret.
+        from cryptography.fernet import Fernet
+
         try:
             if self._key_file.stat().st_mode & 0o077:
                 raise ConfigurationError(f"others can read {self._key_file}; chmod 600")
@@ -58,6 +65,8 @@ class SecretCipher:
 
     def _create_key(self) -> None:
         """Create the key; of several processes one creates it, and the others read it."""
+        from cryptography.fernet import Fernet
+
         self._key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = self._key_file.with_name(f".{self._key_file.name}.{secrets.token_hex(8)}")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
