@@ -20,8 +20,10 @@ from pinpoint.ingest import pipeline
 from pinpoint.ingest.gallery_files import GalleryFiles
 from pinpoint.ingest.gallery_pixels import StoredPixels
 from pinpoint.ingest.pipeline import IngestComponents
+from pinpoint.ingest.register_urls import add_bucket_pages
 from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
+from pinpoint.outgoing.remote_files import RemoteFiles
 from pinpoint.records import Batch, IndexSpec, VerificationThreshold
 from pinpoint.search.context import SearchContext
 from pinpoint.search.verifier import Verifier
@@ -30,8 +32,11 @@ from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.ingest.bucket_listings import CatalogBucketListings
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from pinpoint.store.vectors.edge import EdgeIndex
+from pinpoint.webhook_delivery import deliver_webhooks
+from pinpoint.webhook_services import open_webhooks
 from registration import register_folder
 
 WORKER = "host/1/0.00"
@@ -77,7 +82,15 @@ class ServiceHarness:
         self.repository = CatalogIngestRepository(
             self.owner, contract=lambda: contract.digest, lease_ttl_s=60, max_attempts=3
         )
-        self.blobs = FolderBlobs(folder / "blobs")
+        self.remote_files = RemoteFiles(
+            self.settings.remote, folder / "downloads", self.settings.media.max_bytes
+        )
+        self.blobs = FolderBlobs(folder / "blobs", self.remote_files)
+        self.listings = CatalogBucketListings(self.owner, self.settings.worker.task_batch_size)
+        self.webhooks = open_webhooks(
+            Settings(services=ServiceSettings(home=folder), webhook=self.settings.webhook),
+            self.owner,
+        )
         self.features = MatchingHandle(Settings(services=ServiceSettings(home=folder)))
         decoder = ChildDecoder(self.settings.media, children=1)
         self.components = IngestComponents(
@@ -119,6 +132,11 @@ class ServiceHarness:
             name, ids = self.queue.sent.pop(0)
             if name == tasks.INGEST_ITEMS:
                 pipeline.ingest_items(ids, WORKER, self.components)
+            elif name == tasks.LIST_BUCKET:
+                for listing in filter(None, map(self.listings.start, ids)):
+                    add_bucket_pages(listing, self.listings, self.remote_files)
+            elif name == tasks.DELIVER_WEBHOOKS:
+                deliver_webhooks(ids, self.webhooks.outbox, self.webhooks.guard, max_attempts=3)
             elif name == tasks.INDEX_IMAGES:
                 pipeline.index_images(ids, self.components)
             elif name == tasks.ERASE_IMAGES:

@@ -17,6 +17,8 @@ SQL_FOLDER = Path(__file__).resolve().parents[1] / "baseline"
 SQL_FILES = (
     "tables.sql",
     "audit_log.sql",
+    "listings.sql",
+    "webhooks.sql",
     "tenant_functions.sql",
     "access_functions.sql",
     "triggers.sql",
@@ -60,6 +62,9 @@ VIEW_RIGHTS = {
     "kept_queries": "SELECT, INSERT, DELETE",
     # The hashes of secrets are written, never read.
     "api_keys": f"SELECT ({KEY_COLUMNS}), INSERT, UPDATE (revoked_at)",
+    "bucket_listings": "SELECT, INSERT, UPDATE",
+    "webhooks": "SELECT, INSERT, UPDATE, DELETE",
+    "webhook_deliveries": "SELECT, INSERT",
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 

@@ -20,6 +20,7 @@ from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import Bundle, find_bundle, resolve_bundle
 from pinpoint.nets.bundle.digests import public_contract
+from pinpoint.outgoing.remote_files import RemoteFiles
 from pinpoint.ports import Reranker, VectorIndex
 from pinpoint.records import (
     Contract,
@@ -48,11 +49,13 @@ from pinpoint.store.db.database import (
 from pinpoint.store.db.installation import Installation
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
+from pinpoint.store.ingest.bucket_listings import CatalogBucketListings
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from pinpoint.store.maintenance_stats import MaintenanceStats
 from pinpoint.store.vectors.index_factory import open_index
 from pinpoint.store.vectors.rebuild_source import RebuildSource
+from pinpoint.webhook_services import WebhookServices, open_webhooks
 
 if TYPE_CHECKING:
     from pinpoint.nets.embedder.embedder import Embedder
@@ -209,6 +212,9 @@ class Services:
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
+    remote_files: RemoteFiles
+    webhooks: WebhookServices
+    listings: CatalogBucketListings
     tasks: CeleryQueue | BoundedSender
     decoder: ChildDecoder
     file_decoder: ChildDecoder
@@ -301,7 +307,9 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
     )
     encoders = Encoders(settings, index)
     is_owner = role != "api"
-    blobs = FolderBlobs(paths.blobs_dir)
+    remote_files = RemoteFiles(settings.remote, paths.downloads_dir, settings.media.max_bytes)
+    # Requests of users never wait for servers that users name.
+    blobs = FolderBlobs(paths.blobs_dir, remote_files if is_owner else None)
     decoder = ChildDecoder(settings.media, children=2)
     matching = MatchingHandle(settings)
     return Services(
@@ -312,6 +320,9 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         index=index,
         encoders=encoders,
         blobs=blobs,
+        remote_files=remote_files,
+        webhooks=open_webhooks(settings, transactions),
+        listings=CatalogBucketListings(transactions, settings.worker.task_batch_size),
         tasks=queue,
         decoder=decoder,
         file_decoder=ChildDecoder(settings.media, children=2),

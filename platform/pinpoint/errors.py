@@ -8,6 +8,7 @@
     ├── UnauthenticatedError        the key is missing, unknown or revoked
     ├── ForbiddenError              the key lacks the scope
     ├── NotFoundError               the id does not exist in the caller's organization
+    │   └── RemoteFileError         a URL is refused, or its file cannot be fetched
     ├── ConflictError               the object exists already, or is in the wrong state
     ├── UnavailableError            a component does not answer; try again later
     │   ├── DatabaseUnavailableError
@@ -86,6 +87,12 @@ class NotFoundError(PinpointError):
     """The id does not exist in this organization."""
 
     reason = "not_found"
+
+
+class RemoteFileError(NotFoundError):
+    """A URL is refused, or its file cannot be fetched; the reason is the error code of the file."""
+
+    reason = "remote_file"
 
 
 class ConflictError(PinpointError):

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
 from pinpoint.matching_settings import MatchingSettings
+from pinpoint.outgoing_settings import RemoteSettings, WebhookSettings
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
 BUILT_IN_BUNDLE: Final = "efficientnet-lite0-vlad"
@@ -361,8 +362,10 @@ class Settings:
         "log",
         "matching",
         "media",
+        "remote",
         "search",
         "services",
+        "webhook",
         "worker",
     )
 
@@ -377,6 +380,8 @@ class Settings:
         worker: WorkerSettings | None = None,
         api: ApiSettings | None = None,
         export: ExportSettings | None = None,
+        remote: RemoteSettings | None = None,
+        webhook: WebhookSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
         self.services = services or ServiceSettings()
@@ -387,4 +392,6 @@ class Settings:
         self.worker = worker or WorkerSettings()
         self.api = api or ApiSettings()
         self.export = export or ExportSettings()
+        self.remote = remote or RemoteSettings()
+        self.webhook = webhook or WebhookSettings()
         self.log = log or LogSettings()

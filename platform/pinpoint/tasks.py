@@ -7,16 +7,21 @@ from typing import Final, Literal
 
 TaskName = Literal[
     "ingest.items",
+    "ingest.bucket",
     "images.index",
     "images.erase",
     "maintenance.recover",
     "maintenance.reconcile",
     "maintenance.prune",
+    "webhooks.deliver",
     "training.embedder",
 ]
 
 INGEST_ITEMS: Final[TaskName] = "ingest.items"
 """Decode, store, embed and index a chunk of batch items: `[item id, ...]`."""
+
+LIST_BUCKET: Final[TaskName] = "ingest.bucket"
+"""Add the images below a bucket or prefix to a batch: `[listing id, ...]`."""
 
 INDEX_IMAGES: Final[TaskName] = "images.index"
 """Write changed rows (new position, new version) to the index: `[image id, ...]`."""
@@ -32,6 +37,9 @@ RECONCILE: Final[TaskName] = "maintenance.reconcile"
 
 PRUNE: Final[TaskName] = "maintenance.prune"
 """Delete blobs without a row, old audit rows, and remaining data of erased organizations."""
+
+DELIVER_WEBHOOKS: Final[TaskName] = "webhooks.deliver"
+"""Send deliveries of webhooks: `[delivery id, ...]`; without ids all that are due."""
 
 TRAIN_EMBEDDER: Final[TaskName] = "training.embedder"
 """Start or resume training runs: `[run id]`."""

@@ -14,11 +14,12 @@ import uvicorn
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.geo import gazetteer
-from pinpoint.settings import LogSettings, ServiceSettings
+from pinpoint.settings import LogSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
+from pinpoint.webhook_services import open_webhooks
 from stack_fixtures import ServiceHarness
 from tenant_isolation.other_organization import TenantPair, create_tenants
 
@@ -57,6 +58,10 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         encoder=harness.encoder,
         with_current_encoder=lambda do: do(harness.encoder),
         blobs=harness.blobs,
+        remote_files=harness.remote_files,
+        webhooks=open_webhooks(
+            Settings(services=ServiceSettings(home=harness.folder)), harness.as_api
+        ),
         tasks=harness.queue,
         decoder=harness.components.decoder,
         gallery_files=harness.gallery_files,

@@ -30,6 +30,9 @@ ROWS = (
     "audit_log",
     "kept_queries",
     "api_keys",
+    "bucket_listings",
+    "webhooks",
+    "webhook_deliveries",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -162,6 +165,9 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
             external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", uri=file.as_uri()
         )
         (item_id,) = catalog.add_items(batch.id, [item])
+        catalog.add_listing(batch.id, f"s3://{tenant.name}-only/")
+    webhook, _ = harness.webhooks.store.add_webhook(tenant.id, f"https://{tenant.name}-only/", [])
+    harness.webhooks.store.send_test(tenant.id, webhook.id)
     harness.queue.sent.clear()
     with harness.owner.begin() as unit:
         unit.connection.execute(
@@ -179,4 +185,5 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
         "image": str(image.id),
         "collection": str(image.collection_id),
         "query": str(kept_query.id),
+        "webhook": str(webhook.id),
     }

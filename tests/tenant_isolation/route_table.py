@@ -38,6 +38,12 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/batches/{batch_id}/images"): [
         ("batch", lambda one, photo: {"files": {"files": ("a.jpg", photo)}}),
     ],
+    ("POST", "/v1/batches/{batch_id}/urls"): [
+        ("batch", lambda one, photo: {"json": {"urls": [{"url": "https://a.test/a.jpg"}]}}),
+    ],
+    ("POST", "/v1/batches/{batch_id}/prefix"): [
+        ("batch", lambda one, photo: {"json": {"url": "s3://bucket/prefix/"}}),
+    ],
     ("POST", "/v1/batches/{batch_id}/close"): [("batch", lambda one, photo: {})],
     ("POST", "/v1/batches/{batch_id}/retry"): [("batch", lambda one, photo: {})],
     ("POST", "/v1/batches/{batch_id}/cancel"): [("batch", lambda one, photo: {})],
@@ -64,6 +70,15 @@ FOREIGN: dict[tuple[str, str], Any] = {
         ("collection", lambda one, photo: {}),
     ],
     ("GET", "/api/collections/{collection_id}/thumb.jpg"): [("collection", lambda one, photo: {})],
+    ("GET", "/v1/webhooks/{webhook_id}"): [("webhook", lambda one, photo: {})],
+    ("PATCH", "/v1/webhooks/{webhook_id}"): [
+        ("webhook", lambda one, photo: {"json": {"enabled": False}}),
+        ("webhook", lambda one, photo: {"json": {"url": "https://a.test/"}}),
+    ],
+    ("DELETE", "/v1/webhooks/{webhook_id}"): [("webhook", lambda one, photo: {})],
+    ("POST", "/v1/webhooks/{webhook_id}/rotate-secret"): [("webhook", lambda one, photo: {})],
+    ("POST", "/v1/webhooks/{webhook_id}/test"): [("webhook", lambda one, photo: {})],
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"): [("webhook", lambda one, photo: {})],
     ("DELETE", "/v1/queries/{query_id}"): [("query", lambda one, photo: {})],
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
@@ -83,6 +98,8 @@ WITHOUT_ID = {
     ("GET", "/v1/audit"),
     ("GET", "/v1/keys"),
     ("POST", "/v1/keys"),
+    ("GET", "/v1/webhooks"),
+    ("POST", "/v1/webhooks"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),

@@ -51,6 +51,7 @@ def iterate_responses(tenant_pair, requester, id_, sort):
                     "source_id",
                     "query_id",
                     "key_id",
+                    "webhook_id",
                     "collection_id",
                     "item_id",
                 )
@@ -74,7 +75,9 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query", "key"])
+@pytest.mark.parametrize(
+    "sort", ["source", "batch", "image", "collection", "query", "key", "webhook"]
+)
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):
@@ -107,6 +110,8 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/batches/{batch}/items"),
         ("GET", "/v1/batches?before={batch}"),
         ("GET", "/v1/images?source={source}"),
+        ("GET", "/v1/webhooks/{webhook}"),
+        ("GET", "/v1/webhooks/{webhook}/deliveries"),
         ("GET", "/v1/exports/images.gpkg?source={source}"),
         ("GET", "/v1/sources/{source}"),
         ("GET", "/v1/keys/{key}"),
@@ -131,6 +136,7 @@ def iterate_reads(tenant, photo):
             "/v1/queries",
             "/v1/keys",
             "/v1/audit?operation=upload_images&limit=1000",
+            "/v1/webhooks",
             "/v1/batches?limit=500",
             "/v1/images?limit=1000",
             "/v1/images?limit=3&state=indexed&source_kind=photo&file_name=*.jpg",

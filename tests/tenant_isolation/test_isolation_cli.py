@@ -32,6 +32,14 @@ FOREIGN = {
     # Another organization's key has no rows here; see `test_isolation_audit.py`.
     "audit list": None,
     "queries delete": ("query", ["{id}"]),
+    "webhooks add": None,
+    "webhooks list": None,
+    "webhooks show": ("webhook", ["{id}"]),
+    # With an id as `webhooks show`; the table of routes has their requests.
+    "webhooks update": None,
+    "webhooks delete": None,
+    "webhooks rotate-secret": None,
+    "webhooks test": None,
     "images list": ("source", ["--in-source", "{id}"]),
     "batches wait": ("batch", ["{id}"]),
     "images show": ("image", ["{id}"]),

@@ -95,9 +95,12 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
     read = {(view, "SELECT") for view in (*ROWS, "visible_images") if view != "api_keys"}
     inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
     inserted |= {"api_keys"}
+    inserted |= {"bucket_listings", "webhooks", "webhook_deliveries"}
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
+    updated |= {"bucket_listings", "webhooks"}
+    deleted = {("kept_queries", "DELETE"), ("webhooks", "DELETE")}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
-    assert granted == read | granted_writes | {("kept_queries", "DELETE")}
+    assert granted == read | granted_writes | deleted
     # Of keys, the API reads no hash of a secret, and changes nothing but the time of revocation.
     for column in ("secret_sha256", "previous_secret_sha256"):
         assert_rejected(api, f"SELECT {column} FROM tenant.api_keys")

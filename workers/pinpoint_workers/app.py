@@ -45,7 +45,7 @@ from pinpoint import logs, tasks
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.task_sender import QUEUE, REQUEST_ID_KEY, celery_config
-from pinpoint_workers import ingest, maintenance, runtime, training
+from pinpoint_workers import ingest, maintenance, runtime, training, webhooks
 from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 
 app = Celery("pinpoint")
@@ -84,13 +84,19 @@ def _make_config() -> dict[str, Any]:
                 "args": [[]],
                 "options": {"expires": settings.worker.prune_interval_s},
             },
+            tasks.DELIVER_WEBHOOKS: {
+                "task": tasks.DELIVER_WEBHOOKS,
+                "schedule": IntervalSchedule(settings.webhook.retry_interval_s),
+                "args": [[]],
+                "options": {"expires": settings.webhook.retry_interval_s},
+            },
         },
     }
 
 
 app.add_defaults(_make_config)
 
-for _name, _task in {**ingest.TASKS, **maintenance.TASKS}.items():
+for _name, _task in {**ingest.TASKS, **maintenance.TASKS, **webhooks.TASKS}.items():
     app.task(name=_name, bind=False)(_task)
 for _name, _task in training.TASKS.items():
     app.task(name=_name, bind=False, acks_late=False)(_task)

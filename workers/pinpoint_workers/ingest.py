@@ -9,6 +9,7 @@ from uuid import UUID
 from pinpoint import tasks
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.chunk_report import ChunkReport
+from pinpoint.ingest.register_urls import add_bucket_pages
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import open_services, save_stats, worker_name
 
@@ -30,6 +31,16 @@ def ingest_items(ids: list[UUID]) -> None:
 
 
 @retryable_task
+def list_bucket(ids: list[UUID]) -> None:
+    """Add pages of buckets to their batches."""
+    worker = open_services()
+    for listing_id in ids:
+        listing = worker.listings.start(listing_id)
+        if listing is not None:
+            add_bucket_pages(listing, worker.listings, worker.remote_files)
+
+
+@retryable_task
 def index_images(ids: list[UUID]) -> None:
     """Write changed rows to the index."""
     worker = open_services()
@@ -45,6 +56,7 @@ def erase_images(ids: list[UUID]) -> None:
 
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
     tasks.INGEST_ITEMS: ingest_items,
+    tasks.LIST_BUCKET: list_bucket,
     tasks.INDEX_IMAGES: index_images,
     tasks.ERASE_IMAGES: erase_images,
 }

@@ -38,6 +38,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         tombstone_ttl_s=worker.settings.worker.tombstone_ttl_s,
         is_alive=is_alive,
         # A Qdrant server compacts its files itself; the embedded engine never does in place.
+        listings=worker.listings,
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
     )
     worker.maintenance_stats.record_recovery(report)
@@ -113,6 +114,9 @@ def prune(_ids: list[UUID]) -> None:
         audit_retention_s=worker.settings.worker.audit_retention_days * 86_400,
     )
     features = worker.matching.prune_cache()
+    deliveries = worker.webhooks.outbox.prune_deliveries(
+        worker.settings.webhook.delivery_retention_days * 86_400
+    )
     _log.info(
         "pruned",
         blobs=pruned.blobs,
@@ -121,6 +125,7 @@ def prune(_ids: list[UUID]) -> None:
         kept_queries=pruned.kept_queries,
         organizations=pruned.organizations,
         features=features,
+        webhook_deliveries=deliveries,
     )
 
 

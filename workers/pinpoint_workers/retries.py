@@ -20,6 +20,7 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.UnauthenticatedError: False,
     errors.ForbiddenError: False,
     errors.NotFoundError: False,
+    errors.RemoteFileError: False,
     errors.ConflictError: False,
     errors.UnavailableError: True,
     errors.DatabaseUnavailableError: True,

@@ -25,6 +25,7 @@ from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
 from pinpoint.api.v1 import (
     audit,
+    batch_urls,
     batches,
     exports,
     image_files,
@@ -36,8 +37,10 @@ from pinpoint.api.v1 import (
     organizations,
     sources,
     spatial,
+    webhooks,
 )
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
+from pinpoint.api.v1.schemas.batch_urls import UrlsIn
 from pinpoint.api.v1.schemas.images import ImageFeatures
 from pinpoint.api.v1.schemas.spatial import CellFeatures
 from pinpoint.errors import PinpointError
@@ -70,6 +73,8 @@ ROUTE_MODULES: Final = (
     health,
     sign_in,
     metrics,
+    batch_urls,
+    webhooks,
 )
 RESPONSE_MODELS: Final = (
     problems.Problem,
@@ -77,8 +82,10 @@ RESPONSE_MODELS: Final = (
     CellFeatures,
     ImageFeatures,
     SimilarFeaturesOut,
+    UrlsIn,
 )
-"""Models of responses whose media type is not `application/json`; FastAPI lists only those."""
+"""Models that FastAPI does not list: of responses with another media type than `application/json`,
+and of bodies that a route reads itself."""
 _SPARE_THREADS: Final = 24
 _KEY_SCHEMES: Final = {
     "HTTPBearer": {

@@ -40,7 +40,7 @@ def wait(
             bar.update(task, completed=count_processed(current), total=max(current["items"], 1))
 
         with explain_continuation(lambda: batch), bar:
-            batch = wait_until_processed(client, batch, show_progress, RetryPolicy())
+            batch = wait_until_processed(client.batch, batch, show_progress, RetryPolicy())
     if session.as_json:
         output.print_json(batch)
     else:

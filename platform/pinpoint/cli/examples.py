@@ -13,6 +13,7 @@ _BATCH: Final = "3f0c1d9e-6f2a-4d0b-9a51-0c2f6a1b7d10"
 _IMAGE: Final = "5850ee6b-adcc-5e20-a130-d8416d2332ff"
 _KEY: Final = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
 _QUERY: Final = "2c5ea4c0-4067-41e9-8bad-9b1deb4d3b7d"
+_WEBHOOK: Final = "0f3cf7ce-6f7f-4c0a-9a36-0a6a4f3a2f10"
 _RUN: Final = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
@@ -48,8 +49,20 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint ingest ~/street --source walk --manifest positions.csv",
         "pinpoint ingest /mnt/osv5m/images --source osv --source-kind street --manifest train.csv",
         "pinpoint ingest ~/street --source walk --manifest ~/qgis/positions.gpkg",
+        "pinpoint ingest s3://survey/flights/2026/ --source survey --source-kind photo --wait",
+        "pinpoint ingest list.jsonl --source survey",
         "pinpoint --server https://pinpoint.example.org --key KEY ingest photos --source trips",
     ),
+    "webhooks add": (
+        "pinpoint webhooks add https://example.org/pinpoint-events",
+        "pinpoint webhooks add https://example.org/events --event-type batch.closed",
+    ),
+    "webhooks list": ("pinpoint webhooks list", "pinpoint webhooks list --json"),
+    "webhooks show": (f"pinpoint webhooks show {_WEBHOOK}",),
+    "webhooks update": (f"pinpoint webhooks update {_WEBHOOK} --enable",),
+    "webhooks delete": (f"pinpoint webhooks delete {_WEBHOOK}",),
+    "webhooks rotate-secret": (f"pinpoint webhooks rotate-secret {_WEBHOOK}",),
+    "webhooks test": (f"pinpoint webhooks test {_WEBHOOK}",),
     "validate": ("pinpoint validate ~/photos/trips", "pinpoint validate photo.jpg --json"),
     "locate": (
         "pinpoint locate photo.jpg",

@@ -27,6 +27,7 @@ EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.UnauthenticatedError: os.EX_NOPERM,
     errors.ForbiddenError: os.EX_NOPERM,
     errors.NotFoundError: os.EX_NOINPUT,
+    errors.RemoteFileError: os.EX_NOINPUT,
     errors.ConflictError: os.EX_CANTCREAT,
     errors.UnavailableError: os.EX_UNAVAILABLE,
     errors.DatabaseUnavailableError: os.EX_UNAVAILABLE,

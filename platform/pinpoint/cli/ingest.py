@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
@@ -15,6 +15,7 @@ from pinpoint.cli import output
 from pinpoint.cli.batch_waiting import count_processed, explain_continuation
 from pinpoint.cli.batches import show_counts, show_errors
 from pinpoint.cli.exit_codes import FAILED_ITEMS
+from pinpoint.cli.ingest_urls import ingest_remote
 from pinpoint.cli.metadata_options import (
     ClockOption,
     ColumnOption,
@@ -31,6 +32,7 @@ from pinpoint.cli.metadata_options import (
 from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.client.folders import check_upload, choose_manifest, count_photos_with_track
+from pinpoint.client.remote_sources import is_remote
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import Batch, ReadOptions, SourceKind
 
@@ -43,7 +45,13 @@ _MAX_WAIT_S: Final = 1.0
 
 
 PathArgument = Annotated[
-    Path, typer.Argument(help="A folder or a manifest; with --server also a single file.")
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help="A folder or a manifest; with --server also a single file. Or files elsewhere: "
+        "`https://…`, `s3://bucket/prefix/`, `gs://bucket/prefix/`, or a list of URLs "
+        "(`list.jsonl`).",
+    ),
 ]
 SourceOption = Annotated[
     str, typer.Option("--source", help="Name of the source that receives the files.")
@@ -99,7 +107,7 @@ app = typer.Typer()
 @app.command()
 def ingest(  # noqa: PLR0913 - options of a command
     context: typer.Context,
-    path: PathArgument,
+    target: PathArgument,
     source: SourceOption,
     source_kind: SourceKindOption = None,
     originals: OriginalsOption = None,
@@ -120,9 +128,21 @@ def ingest(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Ingest a folder: the embedded stack registers files in place, a server receives uploads."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    check_exists(path)
     check_kinds("--source-kind", [source_kind])
     check_choice("--originals", originals, ORIGINALS_POLICIES)
+    if is_remote(target):
+        batch = ingest_remote(
+            session,
+            target,
+            source=source,
+            source_kind=source_kind,
+            originals=originals,
+            wait=wait,
+        )
+        _finish_command(session, batch)
+        return
+    path = Path(target)
+    check_exists(path)
     if manifest is not None and no_manifest:
         raise BadRequestError("--manifest and --no-manifest cannot be combined")
     request = _IngestRequest(
@@ -147,11 +167,16 @@ def ingest(  # noqa: PLR0913 - options of a command
         for name, value in other_files_to_dict(others).items()
         if name in ("sidecars", "sidecars_not_read")
     }
+    _finish_command(session, batch, describe_sidecars(others))
+
+
+def _finish_command(session: Session, batch: dict[str, Any], notes: Sequence[str] = ()) -> None:
+    """Print the batch; failed files give an exit code."""
     if session.as_json:
         output.print_json(batch)
     else:
         _print_batch(batch)
-        note_lines(describe_sidecars(others))
+        note_lines(list(notes))
     if batch["failed"]:
         raise typer.Exit(FAILED_ITEMS)
 

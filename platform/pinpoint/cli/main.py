@@ -47,6 +47,7 @@ from pinpoint.cli import (
     synthetic,
     train,
     validate,
+    webhooks,
 )
 from pinpoint.cli.exit_codes import EXIT_CODES, INTERNAL
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
@@ -83,6 +84,7 @@ app.add_typer(queries.app, name="queries")
 app.add_typer(neighbors.app)
 app.add_typer(coverage.app)
 app.add_typer(gaps.app)
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(index.app, name="index")
 bundles.app.add_typer(bundles_activate.app)
 app.add_typer(bundles.app, name="bundles")

@@ -15,12 +15,13 @@ from pinpoint.client import folders
 from pinpoint.client.audit_log import AuditLog
 from pinpoint.client.downloads import Downloads
 from pinpoint.client.queries import Id, PhotoQueries
+from pinpoint.client.remote_sources import RemoteSources
 from pinpoint.client.spatial_queries import SpatialQueries
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
 
-class Client(PhotoQueries, Downloads, SpatialQueries, AuditLog):
+class Client(PhotoQueries, Downloads, SpatialQueries, AuditLog, RemoteSources):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod

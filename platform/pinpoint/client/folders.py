@@ -126,7 +126,7 @@ def upload_files(
         if on_progress is not None:
             on_progress(patience.call(lambda: client.batch(batch["id"])))
     batch = patience.call(lambda: client.close_batch(batch["id"]))
-    batch = wait_until_processed(client, batch, on_progress, patience) if wait else batch
+    batch = wait_until_processed(client.batch, batch, on_progress, patience) if wait else batch
     return {
         **batch,
         "not_sent": [dataclasses.asdict(rejection) for rejection in rejections],
@@ -261,14 +261,17 @@ def split_into_requests(files: Iterable[Upload]) -> Iterator[list[Upload]]:
 
 
 def wait_until_processed(
-    client: BatchClient, batch: Json, on_progress: BatchCallback, patience: RetryPolicy
+    fetch_batch: Callable[[str], Json],
+    batch: Json,
+    on_progress: BatchCallback,
+    patience: RetryPolicy,
 ) -> Json:
     """Poll with increasing intervals until each file of a batch has a final status."""
     pause_s, batch_id = _MIN_POLL_S, batch["id"]
     while not batch["is_processed"]:
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, _MAX_POLL_S)
-        batch = patience.call(lambda: client.batch(batch_id))
+        batch = patience.call(lambda: fetch_batch(batch_id))
         if on_progress is not None:
             on_progress(batch)
     return batch

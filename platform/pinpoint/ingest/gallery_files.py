@@ -9,6 +9,7 @@ from pinpoint.errors import ConflictError, NotFoundError
 from pinpoint.media.checks import MODIFIED_SINCE_INDEXING, RejectedFileError
 from pinpoint.media.files import read_bytes, sha256
 from pinpoint.ports import BlobStore, JpegConverter
+from pinpoint.ports.remote_files import REMOTE_SCHEMES
 from pinpoint.records import Image, Rejected
 
 NOT_STORED: Final = "original_not_stored"
@@ -74,6 +75,10 @@ class GalleryFiles:
     def _read_file(self, image: Image) -> bytes:
         if image.uri is None:
             raise NotFoundError(f"no file of image {image.id} is stored", reason=NOT_STORED)
+        if image.uri.startswith(REMOTE_SCHEMES):
+            raise NotFoundError(
+                f"the file of image {image.id} is stored at its URL only", reason=NOT_STORED
+            )
         try:
             return read_bytes(Path(self._blobs.path(image.uri)), self._max_bytes)
         except (NotFoundError, RejectedFileError) as error:

@@ -19,10 +19,10 @@ from pinpoint.ingest import erase
 from pinpoint.ingest.chunk_report import ChunkReport
 from pinpoint.ingest.embed import ToEmbed, embed_images
 from pinpoint.ingest.originals import Originals
-from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items
+from pinpoint.ingest.read import ReadItem, make_internal_rejection, read_items, read_stored_files
 from pinpoint.ingest.stored_images import RateLimiter, match_stored_images
 from pinpoint.iteration import batched
-from pinpoint.media.checks import POISON
+from pinpoint.media.checks import RETRYABLE
 from pinpoint.ports import (
     BlobStore,
     Decoder,
@@ -194,24 +194,24 @@ def _ingest_slice(
     accepted = [(item, result) for item, result in read if isinstance(result, DecodedImage)]
     if len(rejections) + len(accepted) != len(read):
         raise RuntimeError(f"{len(read)} read, {len(rejections)} refused, {len(accepted)} accepted")
-    poison = {id_: result for id_, result in rejections.items() if result.error_code in POISON}
-    not_accepted = {id_: result for id_, result in rejections.items() if id_ not in poison}
+    retryable = {id_: r for id_, r in rejections.items() if r.error_code in RETRYABLE}
+    not_accepted = {id_: r for id_, r in rejections.items() if id_ not in retryable}
     originals = Originals(components.blobs)
     with chunk_report.stage("store"):
         components.repository.finish_items(not_accepted, "rejected")
-        components.repository.finish_items(poison, "failed")
+        components.repository.finish_items(retryable, "failed")
         upserted, changed = _upsert_readings(accepted, originals, components)
         components.repository.finish_items(changed, "failed")
     chunk_report.count("rejected", len(not_accepted))
-    chunk_report.count("failed", len(poison) + len(changed))
+    chunk_report.count("failed", len(retryable) + len(changed))
     with chunk_report.stage("embed"):
         _embed_readings(accepted, upserted, components, chunk_report)
     with chunk_report.stage("index"):
         index_images([image.id for row in upserted.values() for image in row.images], components)
-    # The bytes of poison files stay, because these files may be retried.
-    _delete_unused_originals(
-        [item for item, _ in read if item.id not in poison], upserted, originals.stored, components
-    )
+    # The bytes of the others stay, because their files may be retried.
+    finished = [item for item, _ in read if item.id not in retryable]
+    _delete_unused_originals(finished, upserted, originals.stored, components)
+    components.blobs.discard_downloads([item.uri for item, _ in read])
 
 
 def reembed_images(
@@ -240,7 +240,7 @@ def reembed_images(
     rate_limiter, num_done, unreachable = RateLimiter(images_per_s), 0, dict[UUID, Rejected]()
     for page in batched(ids, _IMAGES_PER_READ):
         files = reembed_queue.files(page)
-        for read in read_items(
+        for read in read_stored_files(
             files, components.decoder, components.blobs, threads=components.threads
         ):
             matched, unmatched = match_stored_images(read)

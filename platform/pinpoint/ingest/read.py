@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from pinpoint import logs
-from pinpoint.errors import NotFoundError
+from pinpoint.errors import NotFoundError, RemoteFileError
 from pinpoint.fault_isolation import INTERNAL_ERROR, OUTAGES
 from pinpoint.iteration import batched, map_in_threads
 from pinpoint.ports import BlobStore, Decoder
@@ -53,6 +53,15 @@ def read_items(
     yield from batched(zip(items, results, strict=True), SLICE)
 
 
+def read_stored_files(
+    files: Sequence[Item], decoder: Decoder, blobs: BlobStore, *, threads: int
+) -> Iterator[list[tuple[Item, DecodedImage | Rejected]]]:
+    """As `read_items`, for files that are read once: the downloads of each slice are deleted."""
+    for read in read_items(files, decoder, blobs, threads=threads):
+        yield read
+        blobs.discard_downloads([file.uri for file, _ in read])
+
+
 def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedImage | Rejected:
     try:
         path = blobs.path(item.uri)
@@ -63,7 +72,7 @@ def _read_item(item: Readable, decoder: Decoder, blobs: BlobStore) -> DecodedIma
         return Rejected(
             file=item.file,
             error_stage="read",
-            error_code="missing_file",
+            error_code=error.reason if isinstance(error, RemoteFileError) else "missing_file",
             error_message=error.message,
         )
     except UnstorableError as error:

@@ -12,7 +12,7 @@ from uuid import UUID
 from pinpoint import tasks
 from pinpoint.fault_isolation import Failures
 from pinpoint.iteration import batched
-from pinpoint.ports import IngestRepository, TaskQueue, VectorIndex
+from pinpoint.ports import BucketListings, IngestRepository, TaskQueue, VectorIndex
 from pinpoint.records import RecoveryReport
 from pinpoint.tasks import TaskName
 
@@ -30,6 +30,7 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     chunk: int,
     tombstone_ttl_s: float,
     is_alive: Callable[[str], bool],
+    listings: BucketListings | None = None,
     rebuild: Callable[[], None] | None = None,
 ) -> RecoveryReport:
     """Release the leases of dead workers and send lost work again.
@@ -45,6 +46,7 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
         chunk: Number of items per task.
         tombstone_ttl_s: Age in seconds at which a tombstone is deleted.
         is_alive: Whether the worker of a lease still runs; True if that is unknown.
+        listings: Bucket listings; None sends none.
         rebuild: Rebuilds the index, if its files contain deleted points until a rebuild.
     """
     released = sum(
@@ -66,6 +68,9 @@ def recover_lost_work(  # noqa: PLR0913 - see long_functions.toml
     with failures.isolate("items"):
         expired_items = repository.expired_items(_MAX_PER_RUN)
         _send_expired_items(queue, expired_items, chunk)
+    with failures.isolate("bucket listings"):
+        if listings is not None:
+            _send_chunks(queue, tasks.LIST_BUCKET, listings.unfinished(_MAX_PER_RUN), 1)
     with failures.isolate("deletions"):
         deleted_images = repository.pending_deletions(_MAX_PER_RUN)
         _send_chunks(queue, tasks.ERASE_IMAGES, deleted_images, chunk)

@@ -42,6 +42,13 @@ REASONS: Final[Mapping[str, str]] = {
     "undecodable": "The file is damaged or cut short.",
     "unreadable_folder": "A folder cannot be opened; nothing below it was read.",
     "unsupported_format": "The file is not JPEG, HEIC, AVIF, WebP, PNG or TIFF.",
+    "url_forbidden": "The server does not allow reading the URL.",
+    "url_not_found": "There is no file at the URL.",
+    "url_refused": "The URL, its host or one of its addresses is not allowed "
+    "(PINPOINT_REMOTE_ALLOWED_HOSTS, PINPOINT_REMOTE_ALLOWED_BUCKETS).",
+    "url_timeout": "The server of the URL did not finish within PINPOINT_REMOTE_TIMEOUT_S.",
+    "url_too_large": "The file at the URL is larger than PINPOINT_MEDIA_MAX_BYTES.",
+    "url_unavailable": "The server of the URL cannot be reached, or answers with an error.",
 }
 """Stable error code → one line for users. Files, manifests and decoder use only these codes."""
 
@@ -57,6 +64,12 @@ STAGES: Final[Mapping[str, Stage]] = {
     "too_many_frames": "read",
     "too_many_pixels": "read",
     "unsupported_format": "read",
+    "url_forbidden": "read",
+    "url_not_found": "read",
+    "url_refused": "read",
+    "url_timeout": "read",
+    "url_too_large": "read",
+    "url_unavailable": "read",
     "ambiguous_track": "check",
     "bad_metadata_override": "check",
     "crop_outside_image": "check",
@@ -78,6 +91,9 @@ STAGES: Final[Mapping[str, Stage]] = {
 POISON: Final = frozenset({"decoder_crashed", "out_of_memory", "timeout"})
 """Error codes that a file may have caused in its decoder. The machine may be the cause, so the item
 is `failed`, which can be retried, and not `rejected`."""
+
+RETRYABLE: Final = POISON | {"url_forbidden", "url_timeout", "url_unavailable"}
+"""Error codes of items that are `failed`: another attempt may have another result."""
 
 MODIFIED_SINCE_INDEXING: Final = "file_modified_since_indexing"
 """Reason for a stored file with other bytes or faces than those that were ingested."""

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from pinpoint.media.checks import RejectedFileError
@@ -62,6 +62,12 @@ def find_photos(root: Path, on_unreadable: Unreadable | None = None) -> Iterator
     """As `find_files`, without files with a suffix in `SIDECARS`."""
     paths = find_files(root, on_unreadable)
     return (path for path in paths if path.suffix.lower() not in SIDECARS)
+
+
+def is_photo_name(name: str) -> bool:
+    """Whether the last part of a name with `/` may be a photo: not hidden, and no sidecar."""
+    file = PurePosixPath(name)
+    return not (name.endswith("/") or file.name.startswith(".") or file.suffix.lower() in SIDECARS)
 
 
 def check_file_name(name: str) -> None:

@@ -21,12 +21,14 @@ from pinpoint.ports.gallery_pixels import GalleryPixels
 from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
 from pinpoint.ports.matching import FeatureCache, FeatureMatcher
 from pinpoint.ports.reembed_queue import ReembedQueue
+from pinpoint.ports.remote_files import BucketListings, RemoteFileSource
 from pinpoint.ports.tenant_deletion import TenantDeletion
 from pinpoint.ports.training_data import TrainingDataReader
 
 __all__ = [
     "ReembedQueue",
     "BlobStore",
+    "BucketListings",
     "CatalogReader",
     "CatalogWriter",
     "TenantDeletion",
@@ -45,6 +47,7 @@ __all__ = [
     "IngestRepository",
     "OriginalStore",
     "PointSource",
+    "RemoteFileSource",
     "Reranker",
     "VectorIndex",
 ]

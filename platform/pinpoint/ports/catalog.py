@@ -228,8 +228,20 @@ class CatalogWriter(CatalogReader, Protocol):
         """Create a batch."""
         ...
 
-    def add_items(self, batch_id: UUID, items: Sequence[NewItem]) -> list[UUID]:
+    def add_items(
+        self, batch_id: UUID, items: Sequence[NewItem], *, skip_existing: bool = False
+    ) -> list[UUID]:
         """Insert files and request their ingest; returns item ids in order.
+
+        With `skip_existing`, items whose external id the batch has are skipped.
+
+        Raises:
+            ConflictError: The batch is closed.
+        """
+        ...
+
+    def add_listing(self, batch_id: UUID, url: str) -> UUID:
+        """Request that a worker adds all images below a bucket or prefix; returns the listing's id.
 
         Raises:
             ConflictError: The batch is closed.
@@ -237,7 +249,7 @@ class CatalogWriter(CatalogReader, Protocol):
         ...
 
     def close_batch(self, batch_id: UUID) -> Batch:
-        """Close a batch to new items; a second call changes nothing."""
+        """Close a batch to new items, or as soon as its bucket listings are finished."""
         ...
 
     def cancel_batch(self, batch_id: UUID) -> int:

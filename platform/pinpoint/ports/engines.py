@@ -268,9 +268,16 @@ class BlobStore(Protocol):
     def path(self, uri: str) -> str:
         """Path of a blob, or of a file stored by reference, for a decoder on the same machine.
 
+        A file at a URL is downloaded first.
+
         Raises:
             NotFoundError: The URI has no blob.
+            RemoteFileError: The URL is refused, or its file cannot be fetched.
         """
+        ...
+
+    def discard_downloads(self, uris: Sequence[str]) -> None:
+        """Delete the local copies of files at URLs; other URIs change nothing."""
         ...
 
     def get(self, uri: str) -> bytes:

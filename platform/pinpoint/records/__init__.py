@@ -147,8 +147,10 @@ from pinpoint.records.index import (
     IndexSpec,
 )
 from pinpoint.records.ingest import (
+    BucketListing,
     ClaimedItem,
     Embedded,
+    KeyPage,
     PendingDeletion,
     ReembedReport,
     StoredFile,
@@ -319,6 +321,8 @@ __all__ = [
     "UpsertResult",
     "UpsertedImage",
     "SearchFilter",
+    "BucketListing",
+    "KeyPage",
     "NewItem",
     "Organization",
     "OriginalsPolicy",

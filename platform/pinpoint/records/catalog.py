@@ -237,7 +237,7 @@ class NewItem:
     file: str
     """Name shown to users."""
     uri: str
-    """`file:///path` or `blob:<organization>/<name>`."""
+    """`file:///path`, `blob:<organization>/<name>`, or `https`, `s3` or `gs` with their `://`."""
     metadata_override: MetadataOverride | None = None
     rejected: Rejected | None = None
-    """Set if the file was rejected before registration (a bad manifest row)."""
+    """Set if the file was rejected before registration (a bad manifest row, a refused URL)."""

@@ -104,3 +104,26 @@ class PendingDeletion:
     id: UUID
     version: int
     uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """A page of the keys of a bucket."""
+
+    keys: tuple[str, ...]
+    last_key: str | None
+    """Continues the listing; None at its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketListing:
+    """A bucket or prefix whose objects are being added to a batch."""
+
+    id: UUID
+    organization_id: UUID
+    batch_id: UUID
+    url: str
+    after_key: str | None
+    """Last key that was added; None before the first page."""
+    attempts: int
+    """Attempts since the last page that was added."""

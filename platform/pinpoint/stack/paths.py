@@ -126,6 +126,16 @@ class StackPaths:
         return self.home / "exports"
 
     @property
+    def downloads_dir(self) -> Path:
+        """Folder of temporary copies of files at URLs."""
+        return self.home / "downloads"
+
+    @property
+    def webhook_key_file(self) -> Path:
+        """Key (0600) that encrypts the secrets of webhooks."""
+        return self.home / "webhook.key"
+
+    @property
     def bundles_dir(self) -> Path:
         """Folder of bundles; bundles are found by name."""
         return self.home / "bundles"

@@ -6,7 +6,7 @@ import io
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import unquote, urlsplit
@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 from pinpoint.atomic_files import PARTIAL_SUFFIX, open_atomic
 from pinpoint.errors import NotFoundError, UnavailableError
+from pinpoint.ports.remote_files import REMOTE_SCHEMES, RemoteFileSource
 
 _COPY_CHUNK_BYTES: Final = 1_000_000
 _BLOB_URI = re.compile(r"blob:([0-9a-f-]{36})/([0-9a-f]{32})")
@@ -24,10 +25,12 @@ class FolderBlobs:
 
     Args:
         folder: Created by the first `put`.
+        remote_files: Downloads files at URLs; None for processes that may not.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, remote_files: RemoteFileSource | None = None) -> None:
         self._folder = folder
+        self._remote_files = remote_files
 
     def put(self, organization_id: UUID, data: bytes) -> str:
         """Store bytes durably under a new name and return their URI.
@@ -55,9 +58,16 @@ class FolderBlobs:
     def path(self, uri: str) -> str:
         """Path of a blob, or of a file that is stored by reference.
 
+        A file at a URL is downloaded first.
+
         Raises:
             NotFoundError: The URI has no blob.
+            RemoteFileError: The URL is refused, or its file cannot be fetched.
         """
+        if uri.startswith(REMOTE_SCHEMES):
+            if self._remote_files is None:
+                raise NotFoundError("the file is stored at its URL only")
+            return self._remote_files.path(uri)
         parts = urlsplit(uri)
         if parts.scheme == "file":
             return unquote(parts.path)
@@ -82,6 +92,13 @@ class FolderBlobs:
             return
         path.unlink(missing_ok=True)
 
+    def discard_downloads(self, uris: Sequence[str]) -> None:
+        """Delete the local copies of files at URLs; other URIs change nothing."""
+        if self._remote_files is not None:
+            for uri in uris:
+                if uri.startswith(REMOTE_SCHEMES):
+                    self._remote_files.discard(uri)
+
     def list_older_than(self, older_than_s: float) -> Iterator[str]:
         """URIs of all blobs that are older than this."""
         for path in self._find_older_than("*", older_than_s):
@@ -90,11 +107,13 @@ class FolderBlobs:
                 yield uri
 
     def delete_partial(self, older_than_s: float) -> int:
-        """Delete partial files of interrupted calls of `put`; returns their number."""
+        """Delete partial files of interrupted `put` calls, and downloads; returns their number."""
         partial_files = list(self._find_older_than(f"*{PARTIAL_SUFFIX}", older_than_s))
         for path in partial_files:
             path.unlink(missing_ok=True)
-        return len(partial_files)
+        if self._remote_files is None:
+            return len(partial_files)
+        return len(partial_files) + self._remote_files.discard_older_than(older_than_s)
 
     def _find_older_than(self, pattern: str, older_than_s: float) -> Iterator[Path]:
         cutoff = time.time() - older_than_s

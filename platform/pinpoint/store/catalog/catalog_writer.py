@@ -6,14 +6,13 @@ The resulting tasks are sent after the commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Text, and_, func, insert, or_, select, update
+from sqlalchemy import Text, and_, func, insert, or_, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint import tasks
-from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
+from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
@@ -32,12 +31,11 @@ from pinpoint.records import (
     SourceRoot,
     limits,
 )
-from pinpoint.store.catalog import audit_log, corrections, kept_queries
+from pinpoint.store.catalog import audit_log, corrections, item_rows, kept_queries, listing_rows
 from pinpoint.store.catalog.bulk_corrections import correct_images
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
 from pinpoint.store.db.database import UnitOfWork
-from pinpoint.store.db.rows import override_to_json
 from pinpoint.store.db.tables import (
     batch_items,
     batches,
@@ -46,6 +44,7 @@ from pinpoint.store.db.tables import (
 )
 from pinpoint.store.deletion import image_deletion
 from pinpoint.store.ingest import source_roots
+from pinpoint.store.webhooks.webhook_events import insert_event
 
 _POLICIES = ("reference", "copy", "rendition")
 _REMOVAL_PAGE = 10_000
@@ -165,63 +164,56 @@ class Writer(Reader):
         )
         return self.batch(batch_id)
 
-    def add_items(self, batch_id: UUID, items: Sequence[NewItem]) -> list[UUID]:
+    def add_items(
+        self, batch_id: UUID, items: Sequence[NewItem], *, skip_existing: bool = False
+    ) -> list[UUID]:
         """Insert files and request their ingest; returns item ids in order.
+
+        With `skip_existing`, items whose external id the batch has are skipped: a repeated
+        call adds nothing twice. This works for items that are not on this machine.
 
         Raises:
             ConflictError: The batch is closed.
         """
-        row = self._connection.execute(
-            select(batches.c.closed_at)
-            .where(self._in_organization(batches), batches.c.id == batch_id)
-            # Locked, so that the positions in the batch are consecutive.
-            .with_for_update(key_share=True)
-        ).one_or_none()
-        if row is None:
-            raise NotFoundError(f"no batch {batch_id}")
-        if row.closed_at is not None:
-            raise ConflictError(f"batch {batch_id} is closed; open a new one")
-        last = self._connection.execute(
-            select(func.coalesce(func.max(batch_items.c.position), 0)).where(
-                self._in_organization(batch_items), batch_items.c.batch_id == batch_id
-            )
-        ).scalar_one()
-        values = [
-            self._item_values(batch_id, position, item)
-            for position, item in enumerate(items, start=last + 1)
-        ]
-        if values:
-            self._connection.execute(insert(batch_items), values)
+        values = item_rows.insert_items(
+            self._connection, self._organization_id, batch_id, items, skip_existing=skip_existing
+        )
         self._enqueue_tasks(
             tasks.INGEST_ITEMS, [value["id"] for value in values if value["status"] == "received"]
         )
         return [value["id"] for value in values]
 
-    def _item_values(self, batch_id: UUID, position: int, item: NewItem) -> dict[str, Any]:
-        rejection = item.rejected
-        return {
-            "id": uuid4(),
-            "organization_id": self._organization_id,
-            "batch_id": batch_id,
-            "position": position,
-            "external_id": item.external_id,
-            "file": item.file,
-            "uri": item.uri,
-            "metadata_override": override_to_json(item.metadata_override),
-            "status": "rejected" if rejection else "received",
-            "error_stage": rejection.error_stage if rejection else None,
-            "error_code": rejection.error_code if rejection else None,
-            "error_message": rejection.error_message if rejection else None,
-        }
+    def add_listing(self, batch_id: UUID, url: str) -> UUID:
+        """Request that a worker adds all images below a bucket or prefix; returns the listing's id.
+
+        A listing of the same prefix that is not finished is continued.
+
+        Raises:
+            ConflictError: The batch is closed.
+        """
+        listing_id = listing_rows.insert_listing(
+            self._connection, self._organization_id, batch_id, url
+        )
+        self._unit.after_commit(tasks.LIST_BUCKET, [listing_id])
+        return listing_id
 
     def _enqueue_tasks(self, name: tasks.TaskName, ids: Sequence[UUID]) -> None:
         for chunk_ids in batched(ids, self._chunk):
             self._unit.after_commit(name, chunk_ids)
 
     def close_batch(self, batch_id: UUID) -> Batch:
-        """Close a batch to new items; a second call changes nothing."""
+        """Close a batch to new items; a second call changes nothing.
+
+        A batch whose bucket listings are not finished closes when they are.
+        """
         self.batch(batch_id)
-        self._connection.execute(
+        # Before the batch: a worker that ends a listing locks them in this order.
+        if not listing_rows.request_close(self._connection, self._organization_id, batch_id):
+            self._mark_closed(batch_id)
+        return self.batch(batch_id)
+
+    def _mark_closed(self, batch_id: UUID) -> None:
+        closed = self._connection.execute(
             update(batches)
             .where(
                 self._in_organization(batches),
@@ -230,7 +222,10 @@ class Writer(Reader):
             )
             .values(closed_at=func.now())
         )
-        return self.batch(batch_id)
+        if closed.rowcount:
+            insert_event(
+                self._unit, self._organization_id, "batch.closed", {"batch_id": str(batch_id)}
+            )
 
     def cancel_batch(self, batch_id: UUID) -> int:
         """Close a batch and cancel the items that no worker has started; returns their number.
@@ -238,7 +233,9 @@ class Writer(Reader):
         Items under a lease, and items with stored rows, continue to their final status. A second
         call changes nothing. `prune` deletes the uploads of canceled items.
         """
-        self.close_batch(batch_id)
+        self.batch(batch_id)
+        listing_rows.finish_listings(self._connection, self._organization_id, batch_id)
+        self._mark_closed(batch_id)
         canceled = self._connection.execute(
             update(batch_items)
             .where(

@@ -280,6 +280,12 @@ batch_items = Table(
     UniqueConstraint("organization_id", "id"),
     Index("ix_batch_items_batch_id_status", "batch_id", "status"),
     Index(
+        "ix_batch_items_remote",
+        "batch_id",
+        "external_id",
+        postgresql_where=text("uri NOT LIKE 'blob:%' AND uri NOT LIKE 'file:%'"),
+    ),
+    Index(
         "ix_batch_items_open",
         "ingest_seq",
         postgresql_where=text("status IN ('received', 'stored')"),

@@ -1,9 +1,9 @@
 """Deletion of organizations, of old rows of the audit log, and of expired kept queries.
 
-An organization is first marked as erased: its name becomes `erased:<id>`, keys, audit rows and
-kept queries are deleted, and every image gets a tombstone. The organization's row is deleted with
-its last tombstone: until then a slow writer could restore a point of it. Every step can be repeated
-at any time.
+An organization is first marked as erased: its name becomes `erased:<id>`, its keys, audit rows,
+kept queries and webhooks are deleted, and every image gets a tombstone. The organization's row is
+deleted with its last tombstone: until then a slow writer could restore a point of it. Every step
+can be repeated at any time.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pinpoint.store.db.tables import (
     sources,
     tombstones,
 )
+from pinpoint.store.db.webhook_tables import webhooks
 from pinpoint.store.deletion import image_deletion
 
 """Organization that the embedded stack uses while no keys exist; it always exists."""
@@ -63,7 +64,7 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            for table in (audit_log, kept_queries):
+            for table in (audit_log, kept_queries, webhooks):
                 connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
@@ -118,7 +119,10 @@ class OrganizationDeletion:
                 select(table.c.organization_id)
                 .where(table.c.organization_id == organizations.c.id)
                 .exists()
-                for table in (sources, images, tombstones, audit_log, kept_queries, api_keys)
+                for table in (
+                    *(sources, images, tombstones, audit_log),
+                    *(kept_queries, api_keys, webhooks),
+                )
             ]
             deleted = connection.execute(
                 delete(organizations).where(_IS_ERASED, *(~rows for rows in remaining))

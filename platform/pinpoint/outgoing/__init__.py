@@ -1,0 +1,1 @@
+"""Requests to servers that users name: every URL, address, redirect and byte is checked."""

@@ -1,0 +1,1 @@
+"""Webhooks: endpoints with encrypted secrets, and the outbox of deliveries."""
