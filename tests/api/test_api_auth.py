@@ -12,8 +12,8 @@ import structlog
 
 from api import memory
 from index_process import until
+from pinpoint.api_settings import ApiSettings
 from pinpoint.records import SCOPES
-from pinpoint.settings import ApiSettings
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 SOME = str(UUID(int=7))

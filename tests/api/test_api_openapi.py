@@ -51,11 +51,11 @@ def test_openapi_path_parameters_have_an_example(document):
 def test_wrong_method_returns_405_with_allowed_methods(api):
     with api.http() as http:
         for path, methods in {
-            "/v1/sources": "GET, POST",
-            "/v1/batches": "GET, POST",
-            f"/v1/images/{uuid4()}": "DELETE, GET, PATCH",
-            "/v1/sources/walk": "DELETE, GET",
-            "/v1/locate": "POST",
+            "/v1/sources": "GET, HEAD, OPTIONS, POST",
+            "/v1/batches": "GET, HEAD, OPTIONS, POST",
+            f"/v1/images/{uuid4()}": "DELETE, GET, HEAD, OPTIONS, PATCH",
+            "/v1/sources/walk": "DELETE, GET, HEAD, OPTIONS",
+            "/v1/locate": "OPTIONS, POST",
         }.items():
             refused = http.put(path)
             assert (refused.status_code, refused.headers["allow"]) == (405, methods)

@@ -15,7 +15,9 @@ from starlette.concurrency import run_in_threadpool
 from pinpoint import __version__, bootstrap, logs
 from pinpoint.api import health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
+from pinpoint.api.cross_origin import CrossOrigin
 from pinpoint.api.export_stream import ExportSlots
+from pinpoint.api.methods import MethodSupport
 from pinpoint.api.ogc import routes as layers
 from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
@@ -143,6 +145,8 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     app.state.readiness = Readiness()
     app.state.export_slots = ExportSlots()
     app.add_middleware(Protection, rules=read_rules(routers))
+    app.add_middleware(MethodSupport)
+    app.add_middleware(CrossOrigin)
     add_request_ids(app)
     _describe_common_responses(app)
     return app

@@ -13,6 +13,7 @@ from starlette.types import Scope as RequestScope
 
 from pinpoint.api.admission import LaneName
 from pinpoint.api.body_limits import JSON_RULE, BodyRule
+from pinpoint.api.query_names import list_query_names
 from pinpoint.records import Scope
 
 
@@ -24,11 +25,13 @@ class RouteRule:
         route: The route.
         scope: Required scope; None if only the operator is accepted.
         body: Body limits; None if the route reads no body.
+        query_names: Known query parameters; None if their names are not checked.
     """
 
     route: APIRoute
     scope: Scope | None
     body: BodyRule | None
+    query_names: frozenset[str] | None = None
 
     @property
     def lane(self) -> LaneName:
@@ -56,6 +59,7 @@ def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
                     route=route,
                     scope=scoped_calls[0].needed_scope,
                     body=next(iter([*bodies, *json_rules]), None),
+                    query_names=list_query_names(route),
                 )
             )
     return rules

@@ -233,11 +233,19 @@ class CatalogWriter(CatalogReader, Protocol):
         """Process failed and canceled items again, each once; returns their number."""
         ...
 
-    def update_image(self, image_id: UUID, image_update: ImageUpdate) -> Image:
+    def update_image(
+        self, image_id: UUID, image_update: ImageUpdate, *, version: int | None = None
+    ) -> Image:
         """Set or clear manual values; the version increases and a worker updates the index.
 
+        Args:
+            image_id: Id of the image.
+            image_update: Values to set and fields to clear.
+            version: Version that the caller read; None accepts every version.
+
         Raises:
-            BadRequestError: Nothing would change, or no position would remain.
+            InvalidRequestError: Nothing would change, or no position would remain.
+            PreconditionError: The image has another version.
         """
         ...
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from datetime import datetime
-from typing import Annotated
-from urllib.parse import urlencode
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AppServices, LocateCaller
+from pinpoint.api.v1 import cursors
 from pinpoint.api.v1.schemas.kept_queries import KeptQueriesOut, KeptQueryOut
-from pinpoint.errors import BadRequestError
-from pinpoint.records import KeptQuery
 
 router = APIRouter(prefix="/v1/queries", tags=["search"])
+
+_LIST: Final = "queries"
 
 
 @router.get(
@@ -27,22 +25,32 @@ router = APIRouter(prefix="/v1/queries", tags=["search"])
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_kept_queries(
+    request: Request,
+    response: Response,
     caller: LocateCaller,
     services: AppServices,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=1_000, description="Maximum number of queries per page.")
+    ] = 100,
+    cursor: cursors.Cursor = None,
 ) -> KeptQueriesOut:
     """List the answers that were kept by `keep=true` and are not expired, newest first."""
     with services.database.read(caller.organization_id) as catalog:
         page = catalog.kept_queries(
             # One extra row shows whether there is another page.
             limit=limit + 1,
-            before=None if cursor is None else _decode_cursor(cursor),
+            before=None if cursor is None else _decode_position(cursor),
         )
     queries = page[:limit]
+    next_link = None
+    if len(page) > limit:
+        last = queries[-1]
+        next_cursor = cursors.encode_cursor(_LIST, last.created_at.isoformat(), last.id.hex)
+        next_link = cursors.build_next_link(request, next_cursor)
+    cursors.add_link_header(response, next_link)
     return KeptQueriesOut(
         queries=[KeptQueryOut.of(kept_query) for kept_query in queries],
-        next=_build_next_link(limit, queries[-1]) if len(page) > limit else None,
+        next=next_link,
     )
 
 
@@ -68,26 +76,13 @@ def delete_kept_query(
         catalog.delete_kept_query(query_id)
 
 
-def _build_next_link(limit: int, last: KeptQuery) -> str:
-    key = json.dumps([last.created_at.isoformat(), last.id.hex])
-    cursor = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
-    return f"/v1/queries?{urlencode({'limit': limit, 'cursor': cursor})}"
-
-
-def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
-    """Decode the position in a cursor.
-
-    Raises:
-        BadRequestError: The text is not a cursor of this list.
-    """
+def _decode_position(cursor: str) -> tuple[datetime, UUID]:
+    """Decode the position in a cursor; raises `BadRequestError` if it is not one of this list."""
+    created_at, query_id = cursors.decode_cursor(cursor, _LIST, 2)
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        created_at, query_id = json.loads(text)
         position = datetime.fromisoformat(created_at), UUID(hex=query_id)
         if position[0].tzinfo is None:
             raise ValueError("a time without a zone")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadRequestError(
-            "the cursor is not one of this list; take the `next` link of a page as it is"
-        ) from error
+    except ValueError as error:
+        raise cursors.make_cursor_error() from error
     return position

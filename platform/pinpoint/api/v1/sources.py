@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 
-from pinpoint.api import problems
+from pinpoint.api import conditional, problems
 from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
 from pinpoint.api.v1.schemas.catalog import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
 
@@ -60,12 +60,24 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
     "/{source_id}",
     operation_id="get_source",
     summary="One source",
-    responses=problems.problem_responses(401, 403, 404, 422, 503),
+    response_model=SourceOut,
+    responses={
+        **conditional.NOT_MODIFIED_RESPONSES,
+        **problems.problem_responses(401, 403, 404, 422, 503),
+    },
 )
-def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -> SourceOut:
+def get_source(
+    request: Request,
+    response: Response,
+    source_id: NameOrId,
+    caller: ReadCaller,
+    services: AppServices,
+    if_none_match: conditional.IfNoneMatch = None,
+) -> SourceOut | Response:
     """Return one source, by name or id."""
     with services.database.read(caller.organization_id) as catalog:
-        return SourceOut.of(catalog.source(source_id))
+        source_out = SourceOut.of(catalog.source(source_id))
+    return conditional.make_conditional_response(request, response, source_out) or source_out
 
 
 @router.delete(

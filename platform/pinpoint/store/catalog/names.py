@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 
 ERASED_PREFIX: Final = "erased:"
 """Prefix of the name of a source or organization under deletion, so that its name is free again."""
@@ -18,14 +18,16 @@ def check_name(name: str, kind: str) -> None:
         kind: Kind of the named object for the message: `source` or `organization`.
 
     Raises:
-        BadRequestError: The name is empty, contains a slash, or begins with the prefix of erased
-            names.
+        InvalidRequestError: The name is empty, contains a slash, or begins with the prefix of
+            erased names.
     """
     if not name.strip():
-        raise BadRequestError(f"the {kind} needs a name")
+        raise InvalidRequestError(f"the {kind} needs a name")
     if "/" in name or "\\" in name or name.strip() in (".", ".."):
-        raise BadRequestError(f"the name of the {kind} must not contain a slash and not be . or ..")
+        raise InvalidRequestError(
+            f"the name of the {kind} must not contain a slash and not be . or .."
+        )
     if name.casefold().startswith(ERASED_PREFIX):
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"the name of the {kind} must not begin with {ERASED_PREFIX!r}: the prefix is reserved"
         )

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from pinpoint.errors import BadRequestError, ConflictError, NotFoundError, UnauthenticatedError
+from pinpoint.errors import ConflictError, InvalidRequestError, NotFoundError, UnauthenticatedError
 from pinpoint.records import SCOPES, ApiKey, Caller, KeyGrant, Organization, Scope, limits
 from pinpoint.store.catalog.names import check_name
 from pinpoint.store.db.access_tables import api_keys, organizations
@@ -76,13 +76,13 @@ class ApiKeyStore:
 
         Raises:
             ConflictError: The name is taken.
-            BadRequestError: The name is invalid (`store.names`).
+            InvalidRequestError: The name is invalid (`store.names`).
         """
         check_name(name, "organization")
         try:
             limits.check_text("name", name)
         except limits.UnstorableError as error:
-            raise BadRequestError(error.detail, reason=error.reason) from error
+            raise InvalidRequestError(error.detail, reason=error.reason) from error
         try:
             with self._transactions.begin() as unit, unit.connection.begin_nested():
                 unit.connection.execute(insert(organizations), {"id": uuid4(), "name": name})
@@ -130,11 +130,11 @@ class ApiKeyStore:
         """Create a key; the second value is its secret, which cannot be read again.
 
         Raises:
-            BadRequestError: No scope is given, or a scope is unknown.
+            InvalidRequestError: No scope is given, or a scope is unknown.
         """
         unknown = set(grant.scopes) - set(SCOPES)
         if unknown or not grant.scopes:
-            raise BadRequestError(
+            raise InvalidRequestError(
                 f"scopes must be some of {', '.join(SCOPES)}; got {list(grant.scopes)}"
             )
         owner = self.organization(organization)

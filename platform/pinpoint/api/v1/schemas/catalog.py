@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pinpoint.api.v1.cursors import CURSOR_DESCRIPTION, MAX_CURSOR_CHARACTERS
 from pinpoint.api.v1.schemas.basics import NearestPlaceOut, find_nearest_places
 from pinpoint.api.v1.times import Time
 from pinpoint.media.metadata.clocks import MAX_CLOCK_OFFSET_S, find_zone
@@ -166,8 +167,34 @@ class BatchesOut(BaseModel):
     """A page of batches, newest first."""
 
     batches: list[BatchOut]
-    next: UUID | None = Field(
-        description="Value of `before` for the next page; null on the last page."
+    next: str | None = Field(
+        description="Path and query string of the next page; null on the last page.",
+        examples=["/v1/batches?limit=50&cursor=WyJiYXRjaGVzIiwiN2ZjZmVmYmI"],
+    )
+
+
+class ItemQuery(_RequestModel):
+    """Query parameters of the files of a batch."""
+
+    status: (
+        Literal[
+            "received",
+            "stored",
+            "indexed",
+            "updated",
+            "duplicate",
+            "rejected",
+            "failed",
+            "canceled",
+        ]
+        | None
+    ) = Field(default=None, description="Only files with this status.")
+    after_position: int = Field(
+        default=0, ge=0, le=2**62, description="Only files after this position in the batch."
+    )
+    limit: int = Field(default=200, ge=1, le=1_000, description="Maximum number of files per page.")
+    cursor: str | None = Field(
+        default=None, max_length=MAX_CURSOR_CHARACTERS, description=CURSOR_DESCRIPTION
     )
 
 
@@ -210,8 +237,9 @@ class ItemsOut(BaseModel):
     """A page of items in order of arrival."""
 
     items: list[ItemOut]
-    next: int | None = Field(
-        description="Value of `after` for the next page; null on the last page."
+    next: str | None = Field(
+        description="Path and query string of the next page; null on the last page.",
+        examples=["/v1/batches/7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f/items?cursor=WyJpdGVtcyJd"],
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
+from pinpoint.api.v1.cursors import CURSOR_DESCRIPTION, MAX_CURSOR_CHARACTERS
 from pinpoint.api.v1.schemas.basics import LatLon
 from pinpoint.api.v1.schemas.catalog import Text
 from pinpoint.api.v1.schemas.images import PageLink
@@ -121,9 +122,8 @@ class CellQuery(BaseModel):
     )
     cursor: str | None = Field(
         default=None,
-        max_length=15,
-        pattern=r"^8[0-9a-f]{14}$",
-        description="Cursor from the `next` link of the previous page.",
+        max_length=MAX_CURSOR_CHARACTERS,
+        description=CURSOR_DESCRIPTION,
     )
 
 
