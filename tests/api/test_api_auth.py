@@ -315,6 +315,6 @@ def test_request_log_has_no_key_file_name_or_query(api, search_calls):
     (line,) = lines
     assert line["path"] == "/v1/locate"
     assert line["organization"] == "acme"
-    assert line["status"] == 200
+    assert line["status"] == 422
     for private in (key, "holiday", "pixels", "private"):
         assert private not in str(lines)

@@ -29,6 +29,7 @@ ROWS = (
     "item_images",
     "audit_log",
     "kept_queries",
+    "idempotency_keys",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -63,6 +64,7 @@ class Tenant:
         for table in ROWS:
             key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
             key |= {"cell_stats": "source_id", "item_images": "item_id"}
+            key |= {"idempotency_keys": "caller_id"}
             column = key.get(table, "id")
             all_ids |= set(
                 map(

@@ -77,7 +77,7 @@ def test_organization_context_shows_its_rows_until_the_transaction_ends(api, ten
         with api.transaction():
             api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
             for view in (*ROWS, "visible_images"):
-                if view in ("tombstones", "audit_log"):
+                if view in ("tombstones", "audit_log", "idempotency_keys"):
                     continue
                 organization_ids = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
                 assert organization_ids == [tenant.id], view
@@ -93,10 +93,14 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
         )
     }
     read = {(view, "SELECT") for view in (*ROWS, "visible_images")}
-    inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
+    inserted = {
+        *("sources", "tombstones", "batches", "batch_items"),
+        *("audit_log", "kept_queries", "idempotency_keys"),
+    }
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
-    assert granted == read | granted_writes | {("kept_queries", "DELETE")}
+    deleted = {(view, "DELETE") for view in ("kept_queries", "idempotency_keys")}
+    assert granted == read | granted_writes | deleted
 
 
 def test_insert_or_update_for_other_organization_is_rejected(api, tenant_pair):

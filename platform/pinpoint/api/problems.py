@@ -195,7 +195,10 @@ def _problem_from_fields(
 ) -> JSONResponse:
     body_field = getattr(request.scope.get("route"), "body_field", None)
     model = None if body_field is None else body_field.field_info.annotation
-    field_errors = [name_field(dict(field_error), model) for field_error in error.errors()]
+    field_errors = [
+        field_error if "is_form" in field_error else name_field(field_error, model)
+        for field_error in map(dict, error.errors())
+    ]
     fields = [
         {
             "where": shorten(".".join(shorten(str(part), 80) for part in field_error["loc"]), 300),

@@ -13,6 +13,7 @@ from starlette.types import Scope as RequestScope
 
 from pinpoint.api.admission import LaneName
 from pinpoint.api.body_limits import JSON_RULE, BodyRule
+from pinpoint.api.idempotency import is_idempotent
 from pinpoint.api.query_names import list_query_names
 from pinpoint.records import Scope
 
@@ -26,12 +27,14 @@ class RouteRule:
         scope: Required scope; None if only the operator is accepted.
         body: Body limits; None if the route reads no body.
         query_names: Known query parameters; None if their names are not checked.
+        is_idempotent: Whether the route accepts `Idempotency-Key`.
     """
 
     route: APIRoute
     scope: Scope | None
     body: BodyRule | None
     query_names: frozenset[str] | None = None
+    is_idempotent: bool = False
 
     @property
     def lane(self) -> LaneName:
@@ -60,6 +63,7 @@ def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
                     scope=scoped_calls[0].needed_scope,
                     body=next(iter([*bodies, *json_rules]), None),
                     query_names=list_query_names(route),
+                    is_idempotent=is_idempotent(calls),
                 )
             )
     return rules

@@ -17,6 +17,7 @@ from pinpoint.records import (
     CorrectionResult,
     Evidence,
     GallerySample,
+    IdempotentRequest,
     Image,
     ImageCorrection,
     ImageFilter,
@@ -29,6 +30,7 @@ from pinpoint.records import (
     Source,
     SourceKind,
     SourceRoot,
+    StoredAnswer,
 )
 
 
@@ -297,6 +299,26 @@ class CatalogWriter(CatalogReader, Protocol):
         ...
 
 
+class AnswerStore(Protocol):
+    """Answers of requests with `Idempotency-Key`, in one transaction of one organization."""
+
+    def find_answer(self, request: IdempotentRequest) -> StoredAnswer | None:
+        """Lock the key of a request until the end of the transaction and find its answer.
+
+        Returns:
+            The answer of an earlier request with this key; None if there is none.
+
+        Raises:
+            ConflictError: A request with this key is running (`idempotency_key_in_use`).
+            InvalidRequestError: The key belongs to another request (`idempotency_key_reused`).
+        """
+        ...
+
+    def store_answer(self, request: IdempotentRequest, answer: StoredAnswer, ttl_s: float) -> None:
+        """Store the answer of a request whose key is locked; it expires after `ttl_s` seconds."""
+        ...
+
+
 class Database(Protocol):
     """Opens units of work; one that ends without an error is committed, and its tasks are sent."""
 
@@ -306,4 +328,8 @@ class Database(Protocol):
 
     def write(self, organization_id: UUID) -> AbstractContextManager[CatalogWriter]:
         """A transaction in one organization."""
+        ...
+
+    def write_once(self, organization_id: UUID) -> AbstractContextManager[AnswerStore]:
+        """One transaction for everything that this thread reads and writes in the block."""
         ...

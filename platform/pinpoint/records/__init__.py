@@ -124,6 +124,7 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
+from pinpoint.records.idempotency import IdempotentRequest, StoredAnswer
 from pinpoint.records.image_collections import (
     CollectionItem,
     ImageCollection,
@@ -209,6 +210,7 @@ from pinpoint.records.verification import (
 )
 
 __all__ = [
+    "StoredAnswer",
     "PANORAMA_TOP_ATTRIBUTE",
     "ItemReference",
     "ItemPosition",
@@ -294,6 +296,7 @@ __all__ = [
     "GallerySample",
     "Hit",
     "Image",
+    "IdempotentRequest",
     "ImageFilter",
     "Polygon",
     "Ring",

@@ -16,6 +16,7 @@ from pinpoint import deadline
 from pinpoint.api import conditional, forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
+from pinpoint.api.idempotency import idempotent
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import cursors
 from pinpoint.api.v1.image_filter_parameters import IdPrefix
@@ -91,6 +92,7 @@ async def upload_form(request: Request, services: AppServices) -> AsyncIterator[
     summary="Open a batch for a source",
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
+@idempotent
 def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
     """Open a batch. Then upload files to it and close it."""
     with services.database.write(caller.organization_id) as catalog:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from pinpoint.api import conditional, problems
 from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
+from pinpoint.api.idempotency import idempotent
 from pinpoint.api.v1.schemas.catalog import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
@@ -43,6 +44,7 @@ def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
     summary="Add a source",
     responses=problems.problem_responses(400, 401, 403, 404, 409, 422, 503),
 )
+@idempotent
 def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> SourceOut:
     """Add a source; its name must be unique in the organization."""
     with services.database.write(caller.organization_id) as catalog:

@@ -20,12 +20,18 @@ MAX_NEIGHBORS: Final = 200_000
 """Maximum of points times `limit_per_kind`."""
 
 
+class PointIn(LatLon):
+    """A position in degrees (WGS84); unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class NeighborsIn(BaseModel):
     """Points whose neighbors are wanted."""
 
     model_config = ConfigDict(extra="forbid")
 
-    points: Annotated[list[LatLon], FailFast()] = Field(
+    points: Annotated[list[PointIn], FailFast()] = Field(
         min_length=1, max_length=MAX_NEIGHBOR_POINTS, examples=[[{"lat": 48.8566, "lon": 2.3522}]]
     )
     radius_m: float = Field(
