@@ -235,6 +235,18 @@ def _is_unparsable(field_error: Mapping[str, Any]) -> bool:
     return kind.endswith("_parsing")
 
 
+def describe_status(status: int) -> tuple[str, str]:
+    """Return the kind and the title of the most common problem with a status."""
+    kinds = {
+        **{code: error.reason for error, code in reversed(STATUS.items())},
+        **_KIND_BY_STATUS,
+        422: "invalid_request",
+        429: "quota_exceeded",
+    }
+    kind = kinds.get(status, "error")
+    return kind, TITLES.get(kind, TITLES["error"])
+
+
 def list_field_errors(error: ValidationError) -> list[Any]:
     """Return the field errors of a validation, without the input values."""
     return list(error.errors(include_url=False, include_context=False, include_input=False))
