@@ -60,11 +60,15 @@ class MethodSupport:
 
 def list_methods(app: FastAPI, path: str) -> list[str]:
     """List the methods of a path in alphabetical order; empty if the path does not exist."""
-    methods: set[str] = set()
-    for context in iter_route_contexts(app.routes):
-        route = context.original_route
-        if isinstance(route, Route) and route.path_regex.match(path):
-            methods |= route.methods or set()
+    routes = [
+        context.original_route
+        for context in iter_route_contexts(app.routes)
+        if isinstance(context.original_route, Route)
+        and context.original_route.path_regex.match(path)
+    ]
+    # A route with this very path hides those with parameters, such as `/v1/images/metadata`.
+    routes = [route for route in routes if route.path == path] or routes
+    methods = {method for route in routes for method in route.methods or ()}
     if not methods:
         return []
     if "GET" in methods and path not in PATHS_WITHOUT_HEAD:

@@ -308,14 +308,16 @@ class MetadataOverrideIn(_RequestModel):
 class ImageUpdateIn(_RequestModel):
     """A correction; omitted fields remain unchanged, and null clears the manual value."""
 
-    lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
+    lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False, strict=True)] | None = Field(
         default=None, description="Latitude; requires lon.", examples=[48.8566]
     )
-    lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
+    lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, strict=True)] | None = Field(
         default=None, description="Longitude; requires lat.", examples=[2.3522]
     )
     captured_at: Time | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
-    heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
+    heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False, strict=True)] | None = (
+        None
+    )
     creator: Text | None = None
     sequence: Text | None = None
     license: Text | None = None
@@ -324,7 +326,7 @@ class ImageUpdateIn(_RequestModel):
         max_length=len(MANUAL_FIELDS),
         description="Fields whose manual value is removed; the value with the next precedence "
         "applies again. A null field is cleared as well.",
-        examples=[["position"]],
+        examples=[["sequence"]],
     )
 
     @model_validator(mode="after")

@@ -15,15 +15,17 @@ from pinpoint.api.v1.schemas.images import PageLink
 from pinpoint.api.v1.spatiotemporal_parameters import AreaField, BoxField
 from pinpoint.records import COVERAGE_RESOLUTIONS, SourceKind
 
+MIN_RADIUS_M: Final = 0.001
+"""Shorter distances are below the resolution of stored positions."""
 MAX_NEIGHBOR_POINTS: Final = 10_000
 MAX_NEIGHBORS: Final = 200_000
 """Maximum of points times `limit_per_kind`."""
 
 
 class PointIn(LatLon):
-    """A position in degrees (WGS84); unknown fields are errors."""
+    """A position in degrees (WGS84) as JSON numbers; unknown fields are errors."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class NeighborsIn(BaseModel):
@@ -35,12 +37,17 @@ class NeighborsIn(BaseModel):
         min_length=1, max_length=MAX_NEIGHBOR_POINTS, examples=[[{"lat": 48.8566, "lon": 2.3522}]]
     )
     radius_m: float = Field(
-        default=250.0, gt=0, le=50_000, description="Maximum geodesic distance in meters."
+        default=250.0,
+        ge=MIN_RADIUS_M,
+        le=50_000,
+        strict=True,
+        description="Maximum geodesic distance in meters.",
     )
     limit_per_kind: int = Field(
         default=5,
         ge=1,
         le=100,
+        strict=True,
         description="Maximum number of images of each source kind for each point; multiplied by "
         f"the number of points at most {MAX_NEIGHBORS:,}.",
     )
