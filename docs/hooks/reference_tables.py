@@ -139,7 +139,6 @@ def route_summary(route: dict[str, Any]) -> str:
 # --- errors -------------------------------------------------------------------------------------
 
 _ONLY_HTTP = {
-    "invalid_request": 422,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "unsupported_media_type": 415,

@@ -162,7 +162,8 @@ def test_generated_requests_get_documented_answers(api, tmp_path, capsys):
         num_cases[with_key] += cases
         unexpected |= {one for one in failures if not is_excepted(one, exceptions)}
         with capsys.disabled():
-            print(f"pass {seed}: {cases} cases {'with' if with_key else 'without'} key")
+            with_or_without = "with" if with_key else "without"
+            sys.stderr.write(f"pass {seed}: {cases} cases {with_or_without} key\n")
         if unexpected or sum(num_cases.values()) >= CASES:
             break
     assert sorted(f"{one.operation}: {one.check}: {one.message}" for one in unexpected) == []

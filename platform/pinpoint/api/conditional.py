@@ -27,7 +27,7 @@ IfMatch = Annotated[
         examples=['"0f343b0931126a20f133d67c2b018a3b"'],
     ),
 ]
-CACHE_CONTROL: Final = "private, no-cache"
+REVALIDATE: Final = "private, no-cache"
 """Only the client itself may keep the response, and must ask each time whether it is current."""
 NOT_MODIFIED_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "The client has this state"}
@@ -60,10 +60,10 @@ def make_conditional_response(
     """Add `ETag` to a response, and return a response 304 if the client has this version."""
     etag = make_etag(resource)
     response.headers["ETag"] = etag
-    response.headers["Cache-Control"] = CACHE_CONTROL
+    response.headers["Cache-Control"] = REVALIDATE
     if not is_not_modified(request, etag):
         return None
-    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": CACHE_CONTROL})
+    return Response(status_code=304, headers={"ETag": etag, "Cache-Control": REVALIDATE})
 
 
 def check_if_match(header: str | None, resource: BaseModel) -> None:
@@ -80,5 +80,5 @@ def check_if_match(header: str | None, resource: BaseModel) -> None:
     tags = [tag for weak, tag in _ENTITY_TAG.findall(header) if not weak]
     if make_etag(resource) not in tags:
         raise PreconditionError(
-            "the resource has another state than `If-Match` names; read it again and decide anew"
+            "the resource has another state than `If-Match` names; read it again"
         )

@@ -131,7 +131,7 @@ def _canonical_json(body: bytes) -> str:
 
 
 def _add_form(digest: Any, form: FormData) -> None:
-    """Add fields and files of a form; its boundary, which clients choose anew, is left out."""
+    """Add fields and files of a form; its boundary, which differs in each request, is left out."""
     for name, value in form.multi_items():
         _add_part(digest, name.encode())
         if isinstance(value, UploadFile):

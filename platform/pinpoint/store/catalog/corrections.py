@@ -52,7 +52,7 @@ def correct_image(
     if row is None:
         raise NotFoundError(f"no image {image_id}")
     if version is not None and row.version != version:
-        raise PreconditionError(f"image {image_id} was changed meanwhile; read it again")
+        raise PreconditionError(f"image {image_id} was changed concurrently; read it again")
     layers = correct_layers(layers_of_row(row), image_update)
     check_layers(layers)
     connection.execute(
