@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-fast coverage trials soak bench world-tiny docs lint fmt clean
+.PHONY: help setup demo test test-fast coverage trials soak bench world-tiny openapi docs lint fmt clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,6 +38,9 @@ world-tiny: setup  ## train the shipped bundle again, below .pinpoint: about 20 
 	@cp docs/configs/world-tiny.toml .pinpoint/planet-bench-7/
 	@OMP_WAIT_POLICY=passive .venv/bin/pinpoint train embedder \
 		--config .pinpoint/planet-bench-7/world-tiny.toml --out .pinpoint/train-world-tiny
+
+openapi: setup  ## write docs/openapi.json, the OpenAPI document of this version
+	@$(PYTHON) -m pinpoint.api.openapi_file docs/openapi.json
 
 docs: setup  ## build the documentation site into site/, without network
 	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet

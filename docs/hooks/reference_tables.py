@@ -176,7 +176,6 @@ def access_rows() -> list[Cells]:
 # --- errors -------------------------------------------------------------------------------------
 
 _ONLY_HTTP = {
-    "invalid_request": 422,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "unsupported_media_type": 415,

@@ -19,6 +19,7 @@ SQL_FILES = (
     "audit_log.sql",
     "listings.sql",
     "webhooks.sql",
+    "idempotency.sql",
     "tenant_functions.sql",
     "access_functions.sql",
     "triggers.sql",
@@ -65,6 +66,7 @@ VIEW_RIGHTS = {
     "bucket_listings": "SELECT, INSERT, UPDATE",
     "webhooks": "SELECT, INSERT, UPDATE, DELETE",
     "webhook_deliveries": "SELECT, INSERT",
+    "idempotency_keys": "SELECT, INSERT, DELETE",
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 

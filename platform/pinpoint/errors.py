@@ -1,7 +1,8 @@
 """Errors that Pinpoint raises deliberately, by cause.
 
     PinpointError
-    ├── BadRequestError             the request is invalid
+    ├── BadRequestError             the request cannot be parsed
+    │   ├── InvalidRequestError     the request can be parsed but violates a rule
     │   ├── BadPhotoError           the bytes are not an accepted image
     │   ├── BadManifestError        a manifest row or file cannot be parsed
     │   └── TooLargeError           a limit of bytes, pixels, rows or files is exceeded
@@ -10,6 +11,7 @@
     ├── NotFoundError               the id does not exist in the caller's organization
     │   └── RemoteFileError         a URL is refused, or its file cannot be fetched
     ├── ConflictError               the object exists already, or is in the wrong state
+    ├── PreconditionError           the object is not the version that the caller states
     ├── UnavailableError            a component does not answer; try again later
     │   ├── DatabaseUnavailableError
     │   ├── IndexUnavailableError
@@ -48,9 +50,15 @@ class PinpointError(Exception):
 
 
 class BadRequestError(PinpointError):
-    """The request is invalid."""
+    """The request cannot be parsed; a subclass states a more exact cause."""
 
     reason = "bad_request"
+
+
+class InvalidRequestError(BadRequestError):
+    """The request can be parsed, but a value, a name or a combination violates a rule."""
+
+    reason = "invalid_request"
 
 
 class BadPhotoError(BadRequestError):
@@ -99,6 +107,12 @@ class ConflictError(PinpointError):
     """The object exists already, or its state does not allow the operation."""
 
     reason = "conflict"
+
+
+class PreconditionError(PinpointError):
+    """The object is not the version that the caller states."""
+
+    reason = "precondition_failed"
 
 
 class UnavailableError(PinpointError):

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pyarrow as pa
 
-from pinpoint.errors import ConflictError, NotFoundError, UnauthenticatedError
+from pinpoint.errors import ConflictError, NotFoundError, PreconditionError, UnauthenticatedError
 from pinpoint.records import (
     FINAL_STATUSES,
     AuditEntry,
@@ -220,8 +220,10 @@ class Rows:
         ]
         return [(i, 12.5) for i in near][:limit]
 
-    def update_image(self, image_id, image_update):
+    def update_image(self, image_id, image_update, *, version=None):
         stored = self.image(image_id)
+        if version not in (None, stored.version):
+            raise PreconditionError("another version")
         names = [f.name for f in dataclasses.fields(image_update) if f.name != "clear"]
         values = {name: getattr(image_update, name) for name in names}
         changes = {name: value for name, value in values.items() if value is not None}

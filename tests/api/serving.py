@@ -17,8 +17,9 @@ from api import example_answers, memory
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.api.connections import make_limited_protocol
+from pinpoint.api_settings import ApiSettings
 from pinpoint.geo import gazetteer
-from pinpoint.settings import ApiSettings, LogSettings, MediaSettings, ServiceSettings, Settings
+from pinpoint.settings import LogSettings, MediaSettings, ServiceSettings, Settings
 
 HEADER_TIMEOUT_S = 1.0
 

@@ -12,8 +12,8 @@ import structlog
 
 from api import memory
 from index_process import until
+from pinpoint.api_settings import ApiSettings
 from pinpoint.records import SCOPES
-from pinpoint.settings import ApiSettings
 
 PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 SOME = str(UUID(int=7))
@@ -316,6 +316,6 @@ def test_request_log_has_no_key_file_name_or_query(api, search_calls):
     (line,) = lines
     assert line["path"] == "/v1/locate"
     assert line["organization"] == "acme"
-    assert line["status"] == 200
+    assert line["status"] == 422
     for private in (key, "holiday", "pixels", "private"):
         assert private not in str(lines)

@@ -42,17 +42,17 @@ def test_circle_with_number_of_400_digits_returns_422(api, search_calls, field):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "kind"),
     [
-        "0001-01-01T00:00:00+01:00",
-        "9999-12-31T23:59:59-01:00",
-        "1700000000",
-        "2026-05-01",
-        "2026-05-01T12:00:00",
-        "yesterday",
+        ("0001-01-01T00:00:00+01:00", "invalid_request"),
+        ("9999-12-31T23:59:59-01:00", "invalid_request"),
+        ("1700000000", "bad_request"),
+        ("2026-05-01", "bad_request"),
+        ("2026-05-01T12:00:00", "bad_request"),
+        ("yesterday", "bad_request"),
     ],
 )
-def test_invalid_time_returns_422_on_every_route(api, search_calls, text):
+def test_invalid_time_is_refused_on_every_route(api, search_calls, text, kind):
     rows = api.rows()
     batch = rows.open_batch(rows.add_source("walk", "photo").id)
     metadata_overrides = json.dumps({"a.jpg": {"captured_at": text}})
@@ -60,6 +60,10 @@ def test_invalid_time_returns_422_on_every_route(api, search_calls, text):
         for answer in (
             http.post("/v1/locate", files=PHOTO, data={"datetime": f"{text}/.."}),
             http.post("/v1/similar", files=PHOTO, data={"datetime": f"../{text}"}),
+        ):
+            problem(answer, 400 if kind == "bad_request" else 422, kind)
+        # JSON was parsed, so the value violates a rule.
+        for answer in (
             http.patch(f"/v1/images/{uuid4()}", json={"captured_at": text}),
             http.post(
                 f"/v1/batches/{batch.id}/images",

@@ -97,24 +97,25 @@ def test_locate_crops_without_a_photo_each_return_400(api, search_calls):
     files = [("photo", (f"{n}.jpg", f"photo {n}".encode())) for n in range(2)]
     with api.http() as http:
         answer = http.post("/v1/locate", files=files, data={"crop": "0,0,100,100"})
-    assert "2 photos and 1 values" in problem(answer, 400, "bad_request")["detail"]
+    assert "2 photos and 1 values" in problem(answer, 422, "invalid_request")["detail"]
 
 
 def test_locate_too_many_photos_return_413(api, search_calls):
     files = [("photo", (f"{n}.jpg", b"photo")) for n in range(9)]
     with api.http() as http:
         problem(http.post("/v1/locate", files=files), 413, "too_large")
-        problem(http.post("/v1/similar", files=files[:2]), 400, "bad_request")
+        problem(http.post("/v1/similar", files=files[:2]), 422, "invalid_request")
 
 
 def test_locate_verify_sets_the_number_of_candidates(api, search_calls):
     with api.http() as http:
         assert http.post("/v1/locate", files=PHOTO, data={"verify": "3"}).status_code == 200
         assert http.post("/v1/locate", files=PHOTO).status_code == 200
-        for text in ("-1", "65", "many"):
+        for text in ("-1", "65"):
             problem(
                 http.post("/v1/locate", files=PHOTO, data={"verify": text}), 422, "invalid_request"
             )
+        problem(http.post("/v1/locate", files=PHOTO, data={"verify": "many"}), 400, "bad_request")
     counts = [call["context"].settings.verify_candidates for call in search_calls]
     assert counts == [3, 8]
 

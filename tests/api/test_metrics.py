@@ -18,9 +18,10 @@ from pinpoint import errors
 from pinpoint.api.app import create_app
 from pinpoint.api.metrics import METRICS
 from pinpoint.api.status_collector import StatusCollector
+from pinpoint.api_settings import ApiSettings
 from pinpoint.geo import gazetteer
 from pinpoint.records import SCOPES, Drift, KeyGrant, RecoveryReport
-from pinpoint.settings import ApiSettings, ServiceSettings
+from pinpoint.settings import ServiceSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
 from pinpoint.store.db.api_keys import ApiKeyStore

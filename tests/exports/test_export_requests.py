@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters, to_image_filter
+from pinpoint.api_settings import ApiSettings
 from pinpoint.media.exports.temporary_files import open_temporary_folder, remove_abandoned_folders
 from pinpoint.records import ImageFilter, KeyGrant
-from pinpoint.settings import ApiSettings, Settings
+from pinpoint.settings import Settings
 from pinpoint.stack.paths import StackPaths
 
 LISTS = {"creator", "sequence", "camera", "attribute"}

@@ -13,8 +13,9 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from pinpoint.api_settings import ApiSettings
 from pinpoint.errors import DatabaseUnavailableError
-from pinpoint.settings import ApiSettings, EncoderSettings, ServiceSettings, Settings
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import read_state
 from pinpoint.stack.supervisor import lifecycle, processes

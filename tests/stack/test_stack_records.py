@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 
-from pinpoint.settings import ApiSettings, SearchSettings, ServiceSettings, Settings
+from pinpoint.api_settings import ApiSettings
+from pinpoint.settings import SearchSettings, ServiceSettings, Settings
 from pinpoint.stack.disk_usage import measure_home
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import StackState, read_state, write_state

@@ -33,6 +33,7 @@ ROWS = (
     "bucket_listings",
     "webhooks",
     "webhook_deliveries",
+    "idempotency_keys",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -67,6 +68,7 @@ class Tenant:
         for table in ROWS:
             key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
             key |= {"cell_stats": "source_id", "item_images": "item_id"}
+            key |= {"idempotency_keys": "caller_id"}
             column = key.get(table, "id")
             all_ids |= set(
                 map(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pinpoint.api.v1.cursors import encode_cursor
+
 CORRECTION = {"lat": 1.0, "lon": 2.0}
 
 # Route → requests with an id of another organization: kind of id, and the request.
@@ -24,7 +26,9 @@ FOREIGN: dict[tuple[str, str], Any] = {
         ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
     ],
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
-    ("GET", "/v1/batches"): [("batch", lambda one, photo: {"params": {"before": one}})],
+    ("GET", "/v1/batches"): [
+        ("batch", lambda one, photo: {"params": {"cursor": encode_cursor("batches", one)}})
+    ],
     ("GET", "/v1/images"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/exports/images.{suffix}"): [
         ("source", lambda one, photo: {"params": {"source": one}}),

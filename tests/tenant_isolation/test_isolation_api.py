@@ -108,7 +108,6 @@ def test_route_with_id_of_same_organization_does_not_return_404(tenant_pair, ten
         ("GET", "/v1/images/{image}/neighbors"),
         ("GET", "/v1/batches/{batch}"),
         ("GET", "/v1/batches/{batch}/items"),
-        ("GET", "/v1/batches?before={batch}"),
         ("GET", "/v1/images?source={source}"),
         ("GET", "/v1/webhooks/{webhook}"),
         ("GET", "/v1/webhooks/{webhook}/deliveries"),

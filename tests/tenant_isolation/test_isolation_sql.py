@@ -77,7 +77,7 @@ def test_organization_context_shows_its_rows_until_the_transaction_ends(api, ten
         with api.transaction():
             api.execute("SELECT set_config('pinpoint.org', %s, true)", (str(tenant.id),))
             for view in (*ROWS, "visible_images"):
-                if view in ("tombstones", "audit_log"):
+                if view in ("tombstones", "audit_log", "idempotency_keys"):
                     continue
                 organization_ids = names(api, f"SELECT DISTINCT organization_id FROM tenant.{view}")
                 assert organization_ids == [tenant.id], view
@@ -93,12 +93,13 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
         )
     }
     read = {(view, "SELECT") for view in (*ROWS, "visible_images") if view != "api_keys"}
-    inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
-    inserted |= {"api_keys"}
-    inserted |= {"bucket_listings", "webhooks", "webhook_deliveries"}
+    inserted = {
+        *("sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"),
+        *("idempotency_keys", "api_keys", "bucket_listings", "webhooks", "webhook_deliveries"),
+    }
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
     updated |= {"bucket_listings", "webhooks"}
-    deleted = {("kept_queries", "DELETE"), ("webhooks", "DELETE")}
+    deleted = {(view, "DELETE") for view in ("kept_queries", "webhooks", "idempotency_keys")}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
     assert granted == read | granted_writes | deleted
     # Of keys, the API reads no hash of a secret, and changes nothing but the time of revocation.

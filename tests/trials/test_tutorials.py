@@ -79,6 +79,17 @@ def test_tutorial_your_own_photos_runs_as_written(folder):
     assert processes.find_stack_processes(StackPaths(folder / ".pinpoint")) == []
 
 
+@pytest.mark.timeout(600)
+def test_tutorial_http_api_runs_as_written(folder):
+    output = run_script(make_script(read_blocks(TUTORIALS / "http-api.md")), folder, 570)
+    assert "<title>Pinpoint API</title>" in output
+    assert "6 images" in output
+    assert "unchanged: 304" in output
+    assert "first: 200 late: 412 precondition_failed" in output
+    assert "did you mean 'source'?" in output
+    assert not (folder / ".pinpoint").exists()
+
+
 @pytest.mark.ci
 @pytest.mark.timeout(600)
 def test_readme_examples_run_as_written(folder):

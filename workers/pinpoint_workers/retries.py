@@ -14,6 +14,7 @@ _log = logs.get_logger(__name__)
 RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.PinpointError: False,
     errors.BadRequestError: False,
+    errors.InvalidRequestError: False,
     errors.BadPhotoError: False,
     errors.BadManifestError: False,
     errors.TooLargeError: False,
@@ -22,6 +23,7 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.NotFoundError: False,
     errors.RemoteFileError: False,
     errors.ConflictError: False,
+    errors.PreconditionError: False,
     errors.UnavailableError: True,
     errors.DatabaseUnavailableError: True,
     errors.IndexUnavailableError: True,

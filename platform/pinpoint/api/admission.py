@@ -13,8 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from pinpoint.api_settings import ApiSettings
 from pinpoint.errors import UnavailableError
-from pinpoint.settings import ApiSettings
 
 LaneName = Literal["queries", "uploads", "rows", "operator"]
 

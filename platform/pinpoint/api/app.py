@@ -6,17 +6,20 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from threading import Thread
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from pinpoint import __version__, bootstrap, logs
-from pinpoint.api import health, metrics, problems, sign_in
+from pinpoint.api import docs_page, health, metrics, problems, sign_in
 from pinpoint.api.admission import count_threads
+from pinpoint.api.cross_origin import CrossOrigin
 from pinpoint.api.export_stream import ExportSlots
+from pinpoint.api.methods import MethodSupport
 from pinpoint.api.ogc import routes as layers
+from pinpoint.api.openapi_schema import describe_routes
 from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
@@ -45,7 +48,6 @@ from pinpoint.api.v1.schemas.images import ImageFeatures
 from pinpoint.api.v1.schemas.spatial import CellFeatures
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
-from pinpoint.http_headers import API_KEY_HEADER
 from pinpoint.media.exports.temporary_files import remove_abandoned_folders
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
@@ -75,6 +77,7 @@ ROUTE_MODULES: Final = (
     metrics,
     batch_urls,
     webhooks,
+    docs_page,
 )
 RESPONSE_MODELS: Final = (
     problems.Problem,
@@ -87,29 +90,11 @@ RESPONSE_MODELS: Final = (
 """Models that FastAPI does not list: of responses with another media type than `application/json`,
 and of bodies that a route reads itself."""
 _SPARE_THREADS: Final = 24
-_KEY_SCHEMES: Final = {
-    "HTTPBearer": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An API key: `Authorization: Bearer <key>`.",
-    },
-    "HTTPBasic": {
-        "type": "http",
-        "scheme": "basic",
-        "description": "Any user name, and an API key as password.",
-    },
-    "APIKeyHeader": {
-        "type": "apiKey",
-        "in": "header",
-        "name": API_KEY_HEADER,
-        "description": "An API key.",
-    },
-}
-"""Forms of an API key (`pinpoint.api.auth`)."""
 
 DESCRIPTION: Final = (
     "Where was this photo taken, and what is the evidence? "
-    "Errors are RFC 9457 problem details. Query photos are not stored."
+    "Errors are RFC 9457 problem details: 400 for what cannot be parsed, 422 for what violates a "
+    "rule. Query photos are not stored."
 )
 
 
@@ -138,7 +123,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
         finally:
             await run_in_threadpool(built.close)
 
-    # Interactive pages would load third-party scripts into this origin; /openapi.json is enough.
+    # FastAPI's own pages would load scripts of other hosts into this origin; see `docs_page`.
     app = FastAPI(
         title="Pinpoint",
         version=__version__,
@@ -155,9 +140,12 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     app.state.sessions = Sessions()
     app.state.readiness = Readiness()
     app.state.export_slots = ExportSlots()
-    app.add_middleware(Protection, rules=read_rules(routers))
+    rules = read_rules(routers)
+    app.add_middleware(Protection, rules=rules)
+    app.add_middleware(MethodSupport)
+    app.add_middleware(CrossOrigin)
     add_request_ids(app)
-    _describe_common_responses(app)
+    describe_routes(app, rules)
     return app
 
 
@@ -186,41 +174,3 @@ def _preload_models(services: bootstrap.Services) -> None:
     except PinpointError as error:
         # Each query will return this error; the log shows it before the first query.
         _log.error("weights not loaded", reason=error.reason, detail=error.message)
-
-
-def _describe_common_responses(app: FastAPI) -> None:
-    """Add the problem schema to OpenAPI and remove FastAPI's own validation error.
-
-    Responses that `protection` may send on any route are declared here.
-    """
-    generated = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generated()
-        schemas = document["components"]["schemas"]
-        document["components"].setdefault("securitySchemes", {}).update(_KEY_SCHEMES)
-        _add_response_models(schemas)
-        for methods in document["paths"].values():
-            for operation in methods.values():
-                if "security" in operation:
-                    # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
-                    operation["security"] = [*({name: []} for name in _KEY_SCHEMES), {}]
-                if "requestBody" in operation:
-                    for status, declared in problems.problem_responses(408, 413, 415).items():
-                        operation["responses"].setdefault(str(status), declared)
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _add_response_models(schemas: dict[str, Any]) -> None:
-    """Add `RESPONSE_MODELS`, and the models in them, to the schemas of an OpenAPI document."""
-    for model in RESPONSE_MODELS:
-        schema = model.model_json_schema(
-            ref_template="#/components/schemas/{model}", mode="serialization"
-        )
-        for name, definition in schema.pop("$defs", {}).items():
-            schemas.setdefault(name, definition)
-        schemas[model.__name__] = schema

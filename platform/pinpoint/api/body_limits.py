@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope
 
 from pinpoint.api.admission import FairQueue, LaneName, make_overloaded
+from pinpoint.api_settings import ApiSettings
 from pinpoint.deadline import Deadline
 from pinpoint.errors import PinpointError, TooLargeError
-from pinpoint.settings import ApiSettings, Settings
+from pinpoint.settings import Settings
 
 GRACE_S: Final = 10.0
 """Seconds before the minimum rate applies, so that a slow start does not fail a request."""

@@ -1,4 +1,4 @@
-"""Conditional and range requests for files in memory (RFC 9110, sections 13 and 14)."""
+"""Range requests for files in memory (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,8 @@ from pinpoint.api import problems
 
 RANGE_NOT_SATISFIABLE: Final = "range_not_satisfiable"
 
-_ENTITY_TAG: Final = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 _RANGE: Final = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.ASCII | re.IGNORECASE)
 _MAX_DIGITS: Final = 18
-
-
-def is_not_modified(request: Request, etag: str) -> bool:
-    """Whether the client has this version, by `If-None-Match` (weak comparison).
-
-    Args:
-        request: The request.
-        etag: Strong entity tag of the current version, with its quotes.
-    """
-    header = ", ".join(request.headers.getlist("if-none-match"))
-    return header.strip() == "*" or etag in _ENTITY_TAG.findall(header)
 
 
 def make_range_response(

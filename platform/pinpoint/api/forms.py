@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 
 from pinpoint.api.problems import list_field_errors, shorten
-from pinpoint.errors import BadRequestError, TooLargeError
+from pinpoint.api.query_names import name_field
+from pinpoint.errors import BadRequestError, InvalidRequestError, TooLargeError
 
 MAX_QUERY_FIELDS_BYTES: Final = 300_000
 """Maximum bytes of a query form without its photo; the largest field is a polygon."""
@@ -84,7 +85,7 @@ def _form_error(parser_message: str, max_files: int, fields_bytes: int) -> BadRe
     if "Too many files" in parser_message:
         return TooLargeError(f"more than {max_files} files in one request; send fewer")
     if "Too many fields" in parser_message:
-        return BadRequestError(f"the form has more than {_MAX_FIELDS} fields")
+        return InvalidRequestError(f"the form has more than {_MAX_FIELDS} fields")
     if "exceeded maximum size" in parser_message:
         return TooLargeError(f"a field of the form is larger than {fields_bytes} bytes")
     if "boundary" in parser_message:
@@ -96,13 +97,13 @@ def form_files(form: FormData, name: str) -> list[UploadFile]:
     """Return the form's files in the field `name`, in order.
 
     Raises:
-        BadRequestError: A file is in another field.
+        InvalidRequestError: A file is in another field.
     """
     uploads = []
     for key, value in form.multi_items():
         if isinstance(value, UploadFile):
             if key != name:
-                raise BadRequestError(
+                raise InvalidRequestError(
                     f"a file is in the field {shorten(key)!r}; files belong in {name!r}"
                 )
             uploads.append(value)
@@ -114,12 +115,12 @@ def form_fields(form: FormData, model: type[Model]) -> Model:
 
     Raises:
         RequestValidationError: A field is unknown or has an invalid value.
-        BadRequestError: A field contains a zero byte, which the database cannot store.
+        InvalidRequestError: A field contains a zero byte, which the database cannot store.
     """
     texts: dict[str, Any] = {}
     for key, value in form.multi_items():
         if isinstance(value, str) and "\x00" in value:
-            raise BadRequestError(f"the field {shorten(key)!r} contains a zero byte")
+            raise InvalidRequestError(f"the field {shorten(key)!r} contains a zero byte")
         if isinstance(value, str) and value != "":
             texts[key] = [*texts[key], value] if key in texts else [value]
     flat = {key: values[0] if len(values) == 1 else values for key, values in texts.items()}
@@ -128,7 +129,9 @@ def form_fields(form: FormData, model: type[Model]) -> Model:
     except ValidationError as error:
         raise RequestValidationError(
             [
-                {**field_error, "loc": ("body", *field_error["loc"])}
+                name_field(
+                    {**field_error, "loc": ("body", *field_error["loc"]), "is_form": True}, model
+                )
                 for field_error in list_field_errors(error)
             ]
         ) from error

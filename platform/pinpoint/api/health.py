@@ -59,6 +59,7 @@ async def about() -> dict[str, str]:
         "name": "pinpoint",
         "version": __version__,
         "openapi": "/openapi.json",
+        "docs": "/docs",
         "ready": "/health/ready",
     }
 

@@ -13,14 +13,14 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from pinpoint import errors, logs
 from pinpoint.api.auth import CHALLENGES
 from pinpoint.api.body_limits import BodyRejectedError
+from pinpoint.api.methods import list_methods
+from pinpoint.api.query_names import name_field
 
 MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_TYPE_PREFIX: Final = "urn:pinpoint:problem:"
@@ -31,6 +31,7 @@ MAX_FIELD_ERRORS: Final = 20
 STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: 500,
     errors.BadRequestError: 400,
+    errors.InvalidRequestError: 422,
     errors.BadPhotoError: 422,
     errors.BadManifestError: 422,
     errors.TooLargeError: 413,
@@ -39,6 +40,7 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.NotFoundError: 404,
     errors.RemoteFileError: 422,
     errors.ConflictError: 409,
+    errors.PreconditionError: 412,
     errors.UnavailableError: 503,
     errors.DatabaseUnavailableError: 503,
     errors.IndexUnavailableError: 503,
@@ -52,7 +54,7 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
 
 TITLES: Final[dict[str, str]] = {
     "error": "An error occurred",
-    "bad_request": "The request is not valid",
+    "bad_request": "The request cannot be parsed",
     "bad_photo": "The photo cannot be used",
     "bad_manifest": "The manifest cannot be read",
     "too_large": "A limit is exceeded",
@@ -61,6 +63,7 @@ TITLES: Final[dict[str, str]] = {
     "not_found": "Not found",
     "remote_file": "A URL is refused, or its file cannot be fetched",
     "conflict": "Conflict with the current state",
+    "precondition_failed": "The object has another version",
     "unavailable": "A component of the stack does not answer",
     "database_unavailable": "The database does not answer",
     "index_unavailable": "The index does not answer",
@@ -69,7 +72,7 @@ TITLES: Final[dict[str, str]] = {
     "model_mismatch": "The index holds vectors of another bundle",
     "bad_configuration": "A setting is missing or wrong",
     "stack_error": "The embedded stack has a problem",
-    "invalid_request": "The request does not match the documented schema",
+    "invalid_request": "The request violates a rule",
     "method_not_allowed": "The path does not support this method",
     "not_acceptable": "The path returns none of the accepted media types",
     "unsupported_media_type": "The body has the wrong content type",
@@ -180,14 +183,28 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
     return response
 
 
+def make_problem(
+    request: Request, error: errors.PinpointError | RequestValidationError | ValidationError
+) -> JSONResponse:
+    """Convert an error that `protection` or a route raises to a problem response."""
+    if isinstance(error, errors.PinpointError):
+        return problem_from_error(request, error)
+    return _problem_from_fields(request, error)
+
+
 def _problem_from_fields(
     request: Request, error: RequestValidationError | ValidationError
 ) -> JSONResponse:
-    field_errors = error.errors()
+    body_field = getattr(request.scope.get("route"), "body_field", None)
+    model = None if body_field is None else body_field.field_info.annotation
+    field_errors = [
+        field_error if "is_form" in field_error else name_field(field_error, model)
+        for field_error in map(dict, error.errors())
+    ]
     fields = [
         {
             "where": shorten(".".join(shorten(str(part), 80) for part in field_error["loc"]), 300),
-            "message": shorten(str(field_error["msg"]), 300),
+            "message": shorten(str(field_error["msg"]).removeprefix("Value error, "), 300),
         }
         for field_error in field_errors[:MAX_FIELD_ERRORS]
     ]
@@ -199,13 +216,37 @@ def _problem_from_fields(
     where = first["where"] or "request"
     num_omitted = len(field_errors) - len(fields)
     more = f" (and {num_omitted} more than the {len(fields)} errors shown)" if num_omitted else ""
+    is_unparsable = any(map(_is_unparsable, field_errors))
     return problem_response(
         request,
-        "invalid_request",
-        422,
+        "bad_request" if is_unparsable else "invalid_request",
+        400 if is_unparsable else 422,
         f"{where}: {first['message']}{more}; see /openapi.json for the schema",
         extra={"errors": fields},
     )
+
+
+def _is_unparsable(field_error: Mapping[str, Any]) -> bool:
+    """Whether a body is not JSON, or the text of a parameter or form field is not of its type.
+
+    A value of the wrong type in a JSON body was parsed, so it violates a rule.
+    """
+    kind = str(field_error["type"])
+    if field_error["loc"][:1] == ("body",) and not field_error.get("is_form"):
+        return kind == "json_invalid"
+    return kind.endswith("_parsing")
+
+
+def describe_status(status: int) -> tuple[str, str]:
+    """Return the kind and the title of the most common problem with a status."""
+    kinds = {
+        **{code: error.reason for error, code in reversed(STATUS.items())},
+        **_KIND_BY_STATUS,
+        422: "invalid_request",
+        429: "quota_exceeded",
+    }
+    kind = kinds.get(status, "error")
+    return kind, TITLES.get(kind, TITLES["error"])
 
 
 def list_field_errors(error: ValidationError) -> list[Any]:
@@ -230,18 +271,8 @@ def _problem_from_http(request: Request, error: HTTPException) -> JSONResponse:
     }.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_allowed_methods(request))
+        headers["Allow"] = ", ".join(list_methods(request.app, request.url.path))
     return problem_response(request, kind, error.status_code, detail, headers=headers)
-
-
-def _allowed_methods(request: Request) -> list[str]:
-    """Return all methods of the request's path; the router knows those of one function."""
-    methods: set[str] = set()
-    for context in iter_route_contexts(request.app.routes):
-        route = context.original_route
-        if isinstance(route, Route) and route.path_regex.match(request.url.path):
-            methods |= route.methods or set()
-    return sorted(methods)
 
 
 def install_handlers(app: FastAPI) -> None:

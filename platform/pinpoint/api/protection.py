@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 import structlog
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pinpoint import deadline, logs
 from pinpoint.api import admission, auth, problems
 from pinpoint.api.body_limits import LimitedBody
+from pinpoint.api.query_names import check_query_names
 from pinpoint.api.rules import RouteRule, find_rule
 from pinpoint.errors import PinpointError, UnavailableError
 
@@ -66,12 +68,11 @@ class Protection:
                 await self._app(scope, body.receive, sender.send)
             else:
                 await self._serve_request(rule, scope, body, sender, services)
-        except PinpointError as error:
+        except (PinpointError, RequestValidationError) as error:
             if sender.started:
                 raise
-            await problems.problem_from_error(Request(scope), error)(
-                scope, body.receive, sender.send
-            )
+            answer = problems.make_problem(Request(scope), error)
+            await answer(scope, body.receive, sender.send)
         finally:
             if body.client_left:
                 scope["state"]["client_left"] = True
@@ -83,6 +84,7 @@ class Protection:
         limit = deadline.Deadline(settings.api.request_budget_s)
         with deadline.apply_deadline(limit):
             caller = await self._authenticate_caller(rule, Request(scope), services)
+            check_query_names(scope["query_string"], rule.query_names)
             lane, key = self._get_lanes(settings)[rule.lane], _fairness_key(caller)
             usage = _LaneUsage(lane, key, limit)
             try:

@@ -14,6 +14,8 @@ from starlette.types import Scope as RequestScope
 from pinpoint.api.admission import LaneName
 from pinpoint.api.auth import RouteAccess
 from pinpoint.api.body_limits import JSON_RULE, BodyRule
+from pinpoint.api.idempotency import is_idempotent
+from pinpoint.api.query_names import list_query_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,15 @@ class RouteRule:
         route: The route.
         access: Required scope; `operator` or `metrics` if no organization's key is accepted.
         body: Body limits; None if the route reads no body.
+        query_names: Known query parameters; None if their names are not checked.
+        is_idempotent: Whether the route accepts `Idempotency-Key`.
     """
 
     route: APIRoute
     access: RouteAccess
     body: BodyRule | None
+    query_names: frozenset[str] | None = None
+    is_idempotent: bool = False
 
     @property
     def lane(self) -> LaneName:
@@ -56,6 +62,8 @@ def read_rules(routers: Iterable[APIRouter]) -> list[RouteRule]:
                     route=route,
                     access=scoped_calls[0].needed_scope,
                     body=next(iter([*bodies, *json_rules]), None),
+                    query_names=list_query_names(route),
+                    is_idempotent=is_idempotent(calls),
                 )
             )
     return rules

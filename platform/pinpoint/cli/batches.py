@@ -36,13 +36,13 @@ def list_batches(
     """List batches, newest first."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        page = client.batches(page_size, before=cursor)
+        page = client.batches(page_size, cursor=cursor)
     if session.as_json:
         output.print_json(page)
         return
     show_counts(page["batches"])
     if page["next"] is not None:
-        output.warn(f"more: the same command with --cursor {page['next']}")
+        output.warn_of_next_page(page["next"])
 
 
 @app.command("show")
@@ -57,8 +57,8 @@ def show(  # noqa: PLR0913 - options of a command
         int, typer.Option("--page-size", min=1, max=1000, help="Number of files per page.")
     ] = 200,
     cursor: Annotated[
-        int, typer.Option("--cursor", min=0, help="Cursor that the previous page printed.")
-    ] = 0,
+        str | None, typer.Option("--cursor", help="Cursor that the previous page printed.")
+    ] = None,
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
@@ -69,7 +69,7 @@ def show(  # noqa: PLR0913 - options of a command
     with session.client() as client:
         batch_id = ids.find_batch(client, batch_id)
         batch = client.batch(batch_id)
-        page = client.items(batch_id, status=status, after=cursor, limit=page_size)
+        page = client.items(batch_id, status=status, cursor=cursor, limit=page_size)
     if session.as_json:
         output.print_json({"batch": batch, **page})
         return
@@ -94,7 +94,7 @@ def show(  # noqa: PLR0913 - options of a command
     )
     output.print_table(None, columns, rows)
     if page["next"] is not None:
-        output.warn(f"more: the same command with --cursor {page['next']}")
+        output.warn_of_next_page(page["next"])
 
 
 @app.command("retry")

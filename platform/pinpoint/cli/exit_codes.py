@@ -21,6 +21,7 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: INTERNAL,
     errors.BadRequestError: os.EX_USAGE,
+    errors.InvalidRequestError: os.EX_USAGE,
     errors.BadPhotoError: os.EX_DATAERR,
     errors.BadManifestError: os.EX_DATAERR,
     errors.TooLargeError: os.EX_DATAERR,
@@ -29,6 +30,7 @@ EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.NotFoundError: os.EX_NOINPUT,
     errors.RemoteFileError: os.EX_NOINPUT,
     errors.ConflictError: os.EX_CANTCREAT,
+    errors.PreconditionError: os.EX_CANTCREAT,
     errors.UnavailableError: os.EX_UNAVAILABLE,
     errors.DatabaseUnavailableError: os.EX_UNAVAILABLE,
     errors.IndexUnavailableError: os.EX_UNAVAILABLE,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import numpy as np
@@ -61,6 +62,12 @@ def print_line(text: str) -> None:
 def warn(text: str) -> None:
     """Print one line on stderr."""
     sys.stderr.write(replace_unprintable(text) + "\n")
+
+
+def warn_of_next_page(link: str) -> None:
+    """Print on stderr how to get the next page of a list, from its link."""
+    (cursor,) = parse_qs(urlsplit(link).query)["cursor"]
+    warn(f"more: the same command with --cursor {cursor}")
 
 
 def print_table(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlsplit
 
 import typer
 
@@ -38,8 +37,7 @@ def list_queries(
         return
     _print_queries(page["queries"])
     if page["next"] is not None:
-        (next_cursor,) = parse_qs(urlsplit(page["next"]).query)["cursor"]
-        output.warn(f"more: the same command with --cursor {next_cursor}")
+        output.warn_of_next_page(page["next"])
 
 
 def _print_queries(queries: list[dict[str, Any]]) -> None:

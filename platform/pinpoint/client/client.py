@@ -163,22 +163,29 @@ class Client(PhotoQueries, Downloads, SpatialQueries, AuditLog, RemoteSources):
         return batch
 
     def batches(
-        self, limit: int = 50, before: Id | None = None, *, id_prefix: str | None = None
+        self, limit: int = 50, *, cursor: str | None = None, id_prefix: str | None = None
     ) -> Json:
-        """List a page of batches, newest first: `{"batches": [...], "next": id | None}`."""
-        query = {
-            "limit": limit,
-            "before": None if before is None else str(before),
-            "id_prefix": id_prefix,
-        }
+        """List a page of batches, newest first: `{"batches": [...], "next": link | None}`."""
+        query = {"limit": limit, "cursor": cursor, "id_prefix": id_prefix}
         page: Json = self._transport.call("GET", "/v1/batches", query=query)
         return page
 
     def items(
-        self, batch_id: Id, *, status: str | None = None, after: int = 0, limit: int = 200
+        self,
+        batch_id: Id,
+        *,
+        status: str | None = None,
+        after_position: int = 0,
+        limit: int = 200,
+        cursor: str | None = None,
     ) -> Json:
-        """List a page of a batch's files: `{"items": [...], "next": position | None}`."""
-        query = {"status": status, "after": after, "limit": limit}
+        """List a page of a batch's files: `{"items": [...], "next": link | None}`."""
+        query = {
+            "status": status,
+            "after_position": after_position,
+            "limit": limit,
+            "cursor": cursor,
+        }
         page: Json = self._transport.call(
             "GET", f"/v1/batches/{to_path_segment(batch_id)}/items", query=query
         )

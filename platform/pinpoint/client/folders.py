@@ -331,7 +331,7 @@ class _BatchUploader:
     def _list_uploaded_names(self) -> set[str]:
         """Names of files that the server has received since its last response."""
         try:
-            page = self._client.items(self._batch_id, after=self._num_items, limit=1_000)
+            page = self._client.items(self._batch_id, after_position=self._num_items, limit=1_000)
         except ForbiddenError:  # an ingest-only key: repeat all files, which is safe
             return set()
         return {item["file"] for item in page["items"]}

@@ -26,7 +26,6 @@ Json = dict[str, Any]
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 _PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
 _BAD_REQUEST_KINDS: Final = (
-    "invalid_request",
     "method_not_allowed",
     "not_acceptable",
     "unsupported_media_type",

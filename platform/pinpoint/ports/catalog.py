@@ -18,6 +18,7 @@ from pinpoint.records import (
     CorrectionResult,
     Evidence,
     GallerySample,
+    IdempotentRequest,
     Image,
     ImageCorrection,
     ImageFilter,
@@ -30,6 +31,7 @@ from pinpoint.records import (
     Source,
     SourceKind,
     SourceRoot,
+    StoredAnswer,
 )
 from pinpoint.records.audit import AuditFilter, AuditRow
 
@@ -260,11 +262,19 @@ class CatalogWriter(CatalogReader, Protocol):
         """Process failed and canceled items again, each once; returns their number."""
         ...
 
-    def update_image(self, image_id: UUID, image_update: ImageUpdate) -> Image:
+    def update_image(
+        self, image_id: UUID, image_update: ImageUpdate, *, version: int | None = None
+    ) -> Image:
         """Set or clear manual values; the version increases and a worker updates the index.
 
+        Args:
+            image_id: Id of the image.
+            image_update: Values to set and fields to clear.
+            version: Version that the caller read; None accepts every version.
+
         Raises:
-            BadRequestError: Nothing would change, or no position would remain.
+            InvalidRequestError: Nothing would change, or no position would remain.
+            PreconditionError: The image has another version.
         """
         ...
 
@@ -296,6 +306,26 @@ class CatalogWriter(CatalogReader, Protocol):
         ...
 
 
+class AnswerStore(Protocol):
+    """Answers of requests with `Idempotency-Key`, in one transaction of one organization."""
+
+    def find_answer(self, request: IdempotentRequest) -> StoredAnswer | None:
+        """Lock the key of a request until the end of the transaction and find its answer.
+
+        Returns:
+            The answer of an earlier request with this key; None if there is none.
+
+        Raises:
+            ConflictError: A request with this key is running (`idempotency_key_in_use`).
+            InvalidRequestError: The key belongs to another request (`idempotency_key_reused`).
+        """
+        ...
+
+    def store_answer(self, request: IdempotentRequest, answer: StoredAnswer, ttl_s: float) -> None:
+        """Store the answer of a request whose key is locked; it expires after `ttl_s` seconds."""
+        ...
+
+
 class Database(Protocol):
     """Opens units of work; one that ends without an error is committed, and its tasks are sent."""
 
@@ -305,4 +335,8 @@ class Database(Protocol):
 
     def write(self, organization_id: UUID) -> AbstractContextManager[CatalogWriter]:
         """A transaction in one organization."""
+        ...
+
+    def write_once(self, organization_id: UUID) -> AbstractContextManager[AnswerStore]:
+        """One transaction for everything that this thread reads and writes in the block."""
         ...

@@ -129,6 +129,7 @@ from pinpoint.records.field_layers import (
     values_agree,
 )
 from pinpoint.records.gallery_samples import GallerySample
+from pinpoint.records.idempotency import IdempotentRequest, StoredAnswer
 from pinpoint.records.image_collections import (
     CollectionItem,
     ImageCollection,
@@ -217,6 +218,7 @@ from pinpoint.records.verification import (
 
 __all__ = [
     "AuditEntry",
+    "StoredAnswer",
     "PANORAMA_TOP_ATTRIBUTE",
     "ItemReference",
     "ItemPosition",
@@ -302,6 +304,7 @@ __all__ = [
     "GallerySample",
     "Hit",
     "Image",
+    "IdempotentRequest",
     "ImageFilter",
     "Polygon",
     "Ring",

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.ports import CatalogReader, Decoder, Encoder
 from pinpoint.records import (
     IMAGE_CHANNEL,
@@ -67,7 +67,7 @@ def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
     Raises:
         BadPhotoError: The bytes are not an accepted image.
         TooLargeError: The image exceeds a limit.
-        BadRequestError: The crop does not fit the image.
+        InvalidRequestError: The crop does not fit the image.
     """
     return query.decode_query(photo.data, file=photo.file, decoder=decoder, crop=photo.crop)
 
@@ -111,12 +111,12 @@ def encode_photos(
         stopwatch: Measures the stages `decode` and `encode`.
 
     Raises:
-        BadRequestError: There is no photo, or a crop does not fit its image.
+        InvalidRequestError: There is no photo, or a crop does not fit its image.
         BadPhotoError: As `decode_photo`.
         TooLargeError: As `decode_photo`.
     """
     if not photos:
-        raise BadRequestError("a query needs at least one photo")
+        raise InvalidRequestError("a query needs at least one photo")
     pixels: list[Pixels] = []
     vectors: dict[str, list[Vector]] = defaultdict(list)
     for photo in list_distinct_photos(photos):
@@ -141,7 +141,7 @@ def encode_photo(
     Raises:
         BadPhotoError: As `decode_photo`.
         TooLargeError: As `decode_photo`.
-        BadRequestError: As `decode_photo`.
+        InvalidRequestError: As `decode_photo`.
     """
     return encode_photos([photo], decoder, encoder, stopwatch).vector
 

@@ -34,7 +34,7 @@ def locate_by_coordinates(
         settings: Search settings.
 
     Raises:
-        BadRequestError: The filter uses attributes that coordinates do not have.
+        InvalidRequestError: The filter uses attributes that coordinates do not have.
         ConflictError: The bundle has no coordinate list.
         BadPhotoError: As `pipeline.locate`.
         TooLargeError: As `pipeline.locate`.

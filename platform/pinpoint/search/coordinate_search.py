@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.geo.points import LatLonArray
 from pinpoint.geo.predicates import Mask, inside_box, inside_circle, inside_polygons
 from pinpoint.records import (
@@ -50,7 +50,7 @@ def require_coordinates(search_filter: SearchFilter) -> None:
     """Check that a filter applies to a coordinate list.
 
     Raises:
-        BadRequestError: The filter uses source kinds, sources or times, which only images have.
+        InvalidRequestError: The filter uses source kinds, sources or times, which only images have.
     """
     inapplicable = {
         "source_kinds": search_filter.source_kinds,
@@ -59,7 +59,7 @@ def require_coordinates(search_filter: SearchFilter) -> None:
     }
     used_names = [name for name, value in inapplicable.items() if value]
     if used_names:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"coordinates have no source kind, source or time: omit {', '.join(used_names)}, "
             "or search the gallery"
         )

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadRequestError, ModelMismatchError
+from pinpoint.errors import InvalidRequestError, ModelMismatchError
 from pinpoint.ports import CatalogReader, Reranker
 from pinpoint.records import (
     IMAGE_CHANNEL,
@@ -137,7 +137,7 @@ def locate_encoded(
             vote.
 
     Raises:
-        BadRequestError: The reranker is requested by name, but there is none.
+        InvalidRequestError: The reranker is requested by name, but there is none.
         ModelMismatchError: As `locate`.
         UnavailableError: As `locate`.
     """
@@ -187,7 +187,7 @@ def similar(
         context: As `locate`. The database is read only for a gallery image.
 
     Raises:
-        BadRequestError: A limit is below 1.
+        InvalidRequestError: A limit is below 1.
         NotFoundError: The organization has no such image.
         ConflictError: The image is not in the index yet.
         BadPhotoError: As `locate`.
@@ -196,7 +196,7 @@ def similar(
         UnavailableError: As `locate`.
     """
     if request.limit < 1 or request.per_group < 1:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"limit ({request.limit}) and per_group ({request.per_group}) must be at least 1"
         )
     contract, stopwatch = context.encoder.contract, context.stopwatch
@@ -335,7 +335,7 @@ def _select_reranker(
 ) -> Reranker | None:
     """The reranker, unless another ranker is requested or there is none."""
     if ranker == rerank.RERANK_RANKER and reranker is None:
-        raise BadRequestError(f"{contract.name}: {rerank.NO_RERANKER}")
+        raise InvalidRequestError(f"{contract.name}: {rerank.NO_RERANKER}")
     return reranker if ranker in (None, rerank.RERANK_RANKER) else None
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadPhotoError, BadRequestError, ConflictError, TooLargeError
+from pinpoint.errors import (
+    BadPhotoError,
+    BadRequestError,
+    ConflictError,
+    InvalidRequestError,
+    TooLargeError,
+)
 from pinpoint.ports import Database, Decoder, VectorIndex
 from pinpoint.records import Crop, IndexPoint, Pixels, Rejected
 
@@ -26,7 +32,7 @@ def decode_query(data: bytes, *, file: str, decoder: Decoder, crop: Crop | None 
         crop: Region to decode; None for the whole image.
 
     Raises:
-        BadRequestError: The crop does not fit the image; the error has the decoder's reason.
+        InvalidRequestError: The crop does not fit the image; the error has the decoder's reason.
         BadPhotoError: The decoder rejects the bytes; the error has the decoder's reason.
         TooLargeError: The decoder rejects the bytes because of a limit.
     """
@@ -36,7 +42,7 @@ def decode_query(data: bytes, *, file: str, decoder: Decoder, crop: Crop | None 
         if reading.error_code.startswith(_LIMIT_REASON_PREFIXES):
             error_class = TooLargeError
         elif reading.error_code.startswith(_CROP_REASON_PREFIX):
-            error_class = BadRequestError
+            error_class = InvalidRequestError
         raise error_class(f"{reading.file}: {reading.error_message}", reason=reading.error_code)
     return reading.faces[0].pixels
 

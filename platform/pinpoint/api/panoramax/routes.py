@@ -165,6 +165,7 @@ def get_collection(
 @router.get(
     "/collections/{collection_id}/items",
     operation_id="list_panoramax_items",
+    response_class=GeoJsonResponse,
     summary="List the items of a collection",
     responses=_PROBLEMS,
 )
@@ -198,6 +199,7 @@ def get_items(
 @router.get(
     "/collections/{collection_id}/items/{item_id}",
     operation_id="get_panoramax_item",
+    response_class=GeoJsonResponse,
     summary="One item",
     responses=_PROBLEMS,
 )
@@ -241,6 +243,7 @@ def get_collection_thumbnail(
 @router.get(
     "/search",
     operation_id="search_panoramax_items",
+    response_class=GeoJsonResponse,
     summary="Search items",
     responses=_PROBLEMS,
 )

@@ -43,11 +43,11 @@ def list_audit_rows(
             query.to_filter(),
             # One extra row shows whether there is another page.
             limit=query.limit + 1,
-            before=cursors.decode_time_cursor(query.cursor),
+            before=cursors.decode_time_cursor(query.cursor, "audit"),
         )
     rows = page[: query.limit]
     next_link = cursors.build_time_link(
-        request, (rows[-1].created_at, rows[-1].id) if len(page) > query.limit else None
+        request, "audit", (rows[-1].created_at, rows[-1].id) if len(page) > query.limit else None
     )
     rows_out = [AuditRowOut.of(row) for row in rows]
     headers = {"Vary": "Accept"}

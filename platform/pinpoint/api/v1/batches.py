@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import FormData
 
 from pinpoint import deadline
-from pinpoint.api import forms, problems
+from pinpoint.api import conditional, forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
+from pinpoint.api.idempotency import idempotent
 from pinpoint.api.metrics import Meters, get_meters
+from pinpoint.api.v1 import cursors
 from pinpoint.api.v1.image_filter_parameters import IdPrefix
 from pinpoint.api.v1.schemas.catalog import (
     BatchesOut,
@@ -24,12 +26,13 @@ from pinpoint.api.v1.schemas.catalog import (
     BatchOut,
     CanceledOut,
     ItemOut,
+    ItemQuery,
     ItemsOut,
     MetadataOverrideIn,
     RetriedOut,
     UploadedOut,
 )
-from pinpoint.errors import BadRequestError, ConflictError, DatabaseUnavailableError
+from pinpoint.errors import ConflictError, DatabaseUnavailableError, InvalidRequestError
 from pinpoint.records import AuditEntry, Caller, NewItem
 
 router = APIRouter(prefix="/v1/batches", tags=["ingest"])
@@ -42,9 +45,8 @@ BatchId = Annotated[
     UUID,
     Path(description="Id of the batch.", examples=["7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f"]),
 ]
-Status = Literal[
-    "received", "stored", "indexed", "updated", "duplicate", "rejected", "failed", "canceled"
-]
+_BATCH_LIST: Final = "batches"
+_ITEM_LIST: Final = "items"
 
 
 class UploadForm(BaseModel):
@@ -90,6 +92,7 @@ async def upload_form(request: Request, services: AppServices) -> AsyncIterator[
     summary="Open a batch for a source",
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
+@idempotent
 def open_batch(caller: IngestCaller, services: AppServices, body: BatchIn) -> BatchOut:
     """Open a batch. Then upload files to it and close it."""
     with services.database.write(caller.organization_id) as catalog:
@@ -129,7 +132,7 @@ def upload_images(
         forms.form_fields(form, UploadForm).metadata_overrides, names
     )
     if not files:
-        raise BadRequestError("the form has no file in the field 'files'")
+        raise InvalidRequestError("the form has no file in the field 'files'")
     with services.database.read(caller.organization_id) as catalog:
         # Checked before the first byte is stored, so that a wrong id leaves no data behind.
         if catalog.batch(batch_id).state == "closed":
@@ -188,10 +191,14 @@ def close_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices) 
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_batches(
+    request: Request,
+    response: Response,
     caller: ReadCaller,
     services: AppServices,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    before: Annotated[UUID | None, Query(description="`next` of the previous page.")] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=500, description="Maximum number of batches per page.")
+    ] = 50,
+    cursor: cursors.Cursor = None,
     id_prefix: Annotated[
         IdPrefix | None,
         Query(description="Only batches whose id has this prefix; at least 6 hex digits."),
@@ -199,25 +206,43 @@ def list_batches(
 ) -> BatchesOut:
     """List batches, newest first, one page at a time."""
     with services.database.read(caller.organization_id) as catalog:
-        page = catalog.batches(limit, before, id_prefix)
-    return BatchesOut(
-        batches=[BatchOut.of(batch) for batch in page],
-        next=page[-1].id if len(page) == limit else None,
-    )
+        # One extra row shows whether there is another page.
+        page = catalog.batches(
+            limit + 1, None if cursor is None else _decode_batch_position(cursor), id_prefix
+        )
+    batches = page[:limit]
+    next_link = None
+    if len(page) > limit:
+        next_cursor = cursors.encode_cursor(_BATCH_LIST, batches[-1].id.hex)
+        next_link = cursors.build_next_link(request, next_cursor)
+    cursors.add_link_header(response, next_link)
+    return BatchesOut(batches=[BatchOut.of(batch) for batch in batches], next=next_link)
 
 
 @router.get(
     "/{batch_id}",
     operation_id="get_batch",
     summary="Status of a batch",
-    responses=problems.problem_responses(401, 403, 404, 422, 503),
+    response_model=BatchOut,
+    responses={
+        **conditional.NOT_MODIFIED_RESPONSES,
+        **problems.problem_responses(401, 403, 404, 422, 503),
+    },
 )
-def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> BatchOut:
+def get_batch(
+    request: Request,
+    response: Response,
+    batch_id: BatchId,
+    caller: ReadCaller,
+    services: AppServices,
+    if_none_match: conditional.IfNoneMatch = None,
+) -> BatchOut | Response:
     """Return one batch with its counts."""
     with services.database.read(caller.organization_id) as catalog:
         batch = catalog.batch(batch_id)
         has_errors = batch.rejected + batch.failed > 0
-        return BatchOut.of(batch, catalog.error_counts(batch_id) if has_errors else None)
+        batch_out = BatchOut.of(batch, catalog.error_counts(batch_id) if has_errors else None)
+    return conditional.make_conditional_response(request, response, batch_out) or batch_out
 
 
 @router.get(
@@ -227,21 +252,50 @@ def get_batch(batch_id: BatchId, caller: ReadCaller, services: AppServices) -> B
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def list_items(
+    request: Request,
+    response: Response,
     batch_id: BatchId,
     caller: ReadCaller,
     services: AppServices,
-    status: Annotated[Status | None, Query()] = None,
-    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the previous page.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    query: Annotated[ItemQuery, Query()],
 ) -> ItemsOut:
     """List files in order of arrival, one page at a time, with the errors of rejected files."""
     with services.database.read(caller.organization_id) as catalog:
-        page = catalog.batch_items(batch_id, status=status, after=after, limit=limit)
-        names = catalog.image_labels([item.image_ids[0] for item in page if item.image_ids])
-    return ItemsOut(
-        items=ItemOut.all_of(page, names),
-        next=page[-1].position if len(page) == limit else None,
-    )
+        # One extra row shows whether there is another page.
+        page = catalog.batch_items(
+            batch_id, status=query.status, after=_find_position(query), limit=query.limit + 1
+        )
+        items = page[: query.limit]
+        names = catalog.image_labels([item.image_ids[0] for item in items if item.image_ids])
+    next_link = None
+    if len(page) > query.limit:
+        next_cursor = cursors.encode_cursor(_ITEM_LIST, str(items[-1].position))
+        next_link = cursors.build_next_link(request, next_cursor)
+    cursors.add_link_header(response, next_link)
+    return ItemsOut(items=ItemOut.all_of(items, names), next=next_link)
+
+
+def _decode_batch_position(cursor: str) -> UUID:
+    """Decode the id in a cursor; raises `BadRequestError` if it is not one of this list."""
+    (batch_id,) = cursors.decode_cursor(cursor, _BATCH_LIST, 1)
+    try:
+        return UUID(hex=batch_id)
+    except ValueError as error:
+        raise cursors.make_cursor_error() from error
+
+
+def _find_position(query: ItemQuery) -> int:
+    """Find the position after which a page begins.
+
+    Raises:
+        BadRequestError: The cursor is not one of this list.
+    """
+    if query.cursor is None:
+        return query.after_position
+    (position,) = cursors.decode_cursor(query.cursor, _ITEM_LIST, 1)
+    if not (position.isascii() and position.isdigit() and len(position) < 19):
+        raise cursors.make_cursor_error()
+    return max(int(position), query.after_position)
 
 
 @router.post(
@@ -297,19 +351,19 @@ def _to_external_id(name: str | None, disposition: str) -> str:
         disposition: Its Content-Disposition header; the parser drops the folders of Windows paths.
 
     Raises:
-        BadRequestError: The name is empty, too long or not usable as an id.
+        InvalidRequestError: The name is empty, too long or not usable as an id.
     """
     # Clients escape a quotation mark in a form's file name as browsers do.
     file_name = (name or "").replace("%22", '"')
     if not file_name or len(file_name) > MAX_FILE_NAME:
-        raise BadRequestError(f"every file needs a name of 1 to {MAX_FILE_NAME} characters")
+        raise InvalidRequestError(f"every file needs a name of 1 to {MAX_FILE_NAME} characters")
     if "\\" in file_name or file_name.startswith("/") or _WINDOWS_DRIVE.search(disposition):
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"the file name {file_name[:80]!r} cannot be used: name the file by its path below its "
             "folder, with / between folders and no backslash"
         )
     if not file_name.isprintable() or ".." in file_name.split("/"):
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"the file name {file_name[:80]!r} cannot be used: control characters or .."
         )
     return file_name
@@ -323,7 +377,7 @@ def _parse_overrides(text: str | None, names: list[str]) -> Mapping[str, Metadat
     unknown_names = sorted(set(value) - set(names)) if isinstance(value, dict) else []
     if unknown_names:
         unknown_name = problems.shorten(unknown_names[0])
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"metadata_overrides name {unknown_name!r}, but this upload has no such file"
         )
     try:

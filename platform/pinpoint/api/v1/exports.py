@@ -18,7 +18,7 @@ from pinpoint.api.export_stream import ExportResponse, ExportSlots, ExportStream
 from pinpoint.api.v1.image_filter_parameters import to_image_filter
 from pinpoint.api.v1.schemas.exports import ExportQuery
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequestError, TooLargeError
+from pinpoint.errors import InvalidRequestError, TooLargeError
 from pinpoint.http_headers import ROWS_HEADER
 from pinpoint.media.exports.formats import EXPORT_FORMATS, ExportFormat, ExportSuffix
 from pinpoint.media.exports.geoparquet import stream_geoparquet
@@ -86,8 +86,11 @@ def export_images(
 
 
 @router.head("/images.{suffix}", include_in_schema=False)
-def describe_export(suffix: Suffix, caller: ExportCaller) -> Response:
+def describe_export(
+    suffix: Suffix, caller: ExportCaller, query: Annotated[ExportQuery, Query()]
+) -> Response:
     """Return the content type of an export."""
+    query.check_format(suffix)
     return Response(
         media_type=EXPORT_FORMATS[suffix].media_type,
         headers={"Content-Disposition": f'attachment; filename="images.{suffix}"'},
@@ -99,7 +102,7 @@ def _find_embedding(query: ExportQuery, services: Services) -> EmbeddingColumn |
         return None
     contract = services.index.info().contract
     if contract is None:
-        raise BadRequestError("the index is empty, so no image has an embedding")
+        raise InvalidRequestError("the index is empty, so no image has an embedding")
     return EmbeddingColumn(contract=contract, channel=query.embeddings, type=query.embedding_type)
 
 

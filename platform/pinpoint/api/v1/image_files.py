@@ -11,7 +11,8 @@ import PIL
 from fastapi import APIRouter, Query, Request, Response
 
 from pinpoint.api import problems
-from pinpoint.api.byte_ranges import is_not_modified, make_range_response
+from pinpoint.api.byte_ranges import make_range_response
+from pinpoint.api.conditional import is_not_modified
 from pinpoint.api.dependencies import AppServices, ReadCaller
 from pinpoint.api.v1.images import ImageId
 from pinpoint.errors import NotFoundError

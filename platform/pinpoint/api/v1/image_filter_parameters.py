@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from pinpoint.api.v1.parsing_errors import make_parsing_error
 from pinpoint.api.v1.schemas.catalog import IndexedText, Text
 from pinpoint.api.v1.spatiotemporal_parameters import SpatiotemporalParameters
 from pinpoint.ports import CatalogReader
@@ -44,7 +45,12 @@ def normalize_id_prefix(text: str) -> str:
 
 
 def _parse_attribute_field(value: Any) -> Any:
-    return parse_attribute(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_attribute(value)
+    except ValueError as error:
+        raise make_parsing_error(str(error)) from error
 
 
 IdPrefix = Annotated[str, Field(max_length=36), AfterValidator(normalize_id_prefix)]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from pinpoint.api import problems
+from pinpoint.api import conditional, problems
 from pinpoint.api.auth import can_see_paths
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
 from pinpoint.api.v1 import cursors, image_formats, media_types
@@ -21,7 +21,7 @@ from pinpoint.api.v1.schemas.images import (
     NeighborOut,
     NeighborsOut,
 )
-from pinpoint.records import AuditEntry, SourceKind
+from pinpoint.records import AuditEntry, ImagePosition, SourceKind
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 
@@ -31,6 +31,7 @@ ImageId = Annotated[
     Path(description="Id of the image.", examples=["6a799744-9e3a-5ad3-9ee6-87a60f83d975"]),
 ]
 
+_LIST: Final = "images"
 _LIST_TYPES: Final = (media_types.JSON, media_types.GEOJSON, media_types.CSV)
 _PROBLEMS = problems.problem_responses(401, 403, 404, 422, 503)
 
@@ -67,13 +68,14 @@ def list_images(
             to_image_filter(query, catalog),
             # One extra row shows whether there is another page.
             limit=query.limit + 1,
-            after=None if query.cursor is None else cursors.decode_cursor(query.cursor),
+            after=None if query.cursor is None else _decode_position(query.cursor),
         )
     images = ImageOut.all_of(page[: query.limit], paths=can_see_paths(caller))
     next_link = None
     if len(page) > query.limit:
         last = page[query.limit - 1]
-        next_link = cursors.build_next_link(request.url.path, request.query_params, last)
+        cursor = cursors.encode_cursor(_LIST, last.file_name, last.id.hex)
+        next_link = cursors.build_next_link(request, cursor)
     match media_type:
         case media_types.GEOJSON:
             formatted: ImagesOut | Response = image_formats.format_geojson(images, next_link)
@@ -81,39 +83,75 @@ def list_images(
             formatted = image_formats.format_csv(images)
         case _:
             formatted = ImagesOut(images=images, next=next_link)
-    headers = formatted.headers if isinstance(formatted, Response) else response.headers
-    headers["Vary"] = "Accept"
-    if next_link is not None:
-        headers["Link"] = f'<{next_link}>; rel="next"'
+    page_response = formatted if isinstance(formatted, Response) else response
+    page_response.headers["Vary"] = "Accept"
+    cursors.add_link_header(page_response, next_link)
     return formatted
 
 
-@router.get("/{image_id}", operation_id="get_image", summary="One image", responses=_PROBLEMS)
-def get_image(image_id: ImageId, caller: ReadCaller, services: AppServices) -> ImageOut:
+def _decode_position(cursor: str) -> ImagePosition:
+    """Decode the position in a cursor; raises `BadRequestError` if it is not one of this list."""
+    file_name, image_id = cursors.decode_cursor(cursor, _LIST, 2)
+    try:
+        return ImagePosition(file_name=file_name, image_id=UUID(hex=image_id))
+    except ValueError as error:
+        raise cursors.make_cursor_error() from error
+
+
+@router.get(
+    "/{image_id}",
+    operation_id="get_image",
+    summary="One image",
+    response_model=ImageOut,
+    responses={**conditional.NOT_MODIFIED_RESPONSES, **_PROBLEMS},
+)
+def get_image(
+    request: Request,
+    response: Response,
+    image_id: ImageId,
+    caller: ReadCaller,
+    services: AppServices,
+    if_none_match: conditional.IfNoneMatch = None,
+) -> ImageOut | Response:
     """Return one gallery row; a deleted image is not found."""
     with services.database.read(caller.organization_id) as catalog:
-        return ImageOut.of(catalog.image(image_id), paths=can_see_paths(caller))
+        image_out = ImageOut.of(catalog.image(image_id), paths=can_see_paths(caller))
+    return conditional.make_conditional_response(request, response, image_out) or image_out
 
 
 @router.patch(
     "/{image_id}",
     operation_id="update_image",
     summary="Correct an image",
-    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
+    responses=problems.problem_responses(400, 401, 403, 404, 412, 422, 503),
 )
 def update_image(
-    image_id: ImageId, caller: IngestCaller, services: AppServices, body: ImageUpdateIn
+    response: Response,
+    image_id: ImageId,
+    caller: IngestCaller,
+    services: AppServices,
+    body: ImageUpdateIn,
+    if_match: conditional.IfMatch = None,
 ) -> ImageOut:
     """Set or clear manual values of an image; they take precedence over all other origins.
 
     The image's version is incremented and the index is updated.
     """
+    paths = can_see_paths(caller)
     with services.database.write(caller.organization_id) as catalog:
-        image = catalog.update_image(image_id, body.record())
+        version = None
+        if if_match is not None:
+            image = catalog.image(image_id)
+            conditional.check_if_match(if_match, ImageOut.of(image, paths=paths))
+            version = image.version
+        image_out = ImageOut.of(
+            catalog.update_image(image_id, body.record(), version=version), paths=paths
+        )
         catalog.log_access(
             AuditEntry(operation="update_image", key_id=caller.key_id, target_id=image_id)
         )
-    return ImageOut.of(image, paths=can_see_paths(caller))
+    response.headers["ETag"] = conditional.make_etag(image_out)
+    return image_out
 
 
 @router.delete(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AppServices, LocateCaller
@@ -14,6 +14,8 @@ from pinpoint.api.v1.schemas.kept_queries import KeptQueriesOut, KeptQueryOut
 from pinpoint.records import AuditEntry
 
 router = APIRouter(prefix="/v1/queries", tags=["search"])
+
+_LIST: Final = "queries"
 
 
 @router.get(
@@ -24,13 +26,16 @@ router = APIRouter(prefix="/v1/queries", tags=["search"])
 )
 def list_kept_queries(
     request: Request,
+    response: Response,
     caller: LocateCaller,
     services: AppServices,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[
+        int, Query(ge=1, le=1_000, description="Maximum number of queries per page.")
+    ] = 100,
+    cursor: cursors.Cursor = None,
 ) -> KeptQueriesOut:
     """List the answers that were kept by `keep=true` and are not expired, newest first."""
-    before = cursors.decode_time_cursor(cursor)
+    before = cursors.decode_time_cursor(cursor, _LIST)
     with services.database.write(caller.organization_id) as catalog:
         # One extra row shows whether there is another page.
         page = catalog.kept_queries(limit=limit + 1, before=before)
@@ -38,9 +43,9 @@ def list_kept_queries(
         catalog.log_access(
             AuditEntry(operation="list_kept_queries", key_id=caller.key_id, num_rows=len(queries))
         )
-    next_link = cursors.build_time_link(
-        request, (queries[-1].created_at, queries[-1].id) if len(page) > limit else None
-    )
+    last = (queries[-1].created_at, queries[-1].id) if len(page) > limit else None
+    next_link = cursors.build_time_link(request, _LIST, last)
+    cursors.add_link_header(response, next_link)
     return KeptQueriesOut(
         queries=[KeptQueryOut.of(kept_query) for kept_query in queries], next=next_link
     )

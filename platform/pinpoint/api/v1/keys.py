@@ -101,13 +101,13 @@ def list_key_page(
     """Return a page of the keys of an organization, by its name or id."""
     # One extra row shows whether there is another page.
     page = services.api_keys.keys(
-        organization, limit=limit + 1, after=cursors.decode_time_cursor(cursor)
+        organization, limit=limit + 1, after=cursors.decode_time_cursor(cursor, "keys")
     )
     keys = page[:limit]
     return KeysOut(
         keys=[KeyOut.of(key) for key in keys],
         next=cursors.build_time_link(
-            request, (keys[-1].created_at, keys[-1].id) if len(page) > limit else None
+            request, "keys", (keys[-1].created_at, keys[-1].id) if len(page) > limit else None
         ),
     )
 

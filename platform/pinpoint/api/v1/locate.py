@@ -20,7 +20,7 @@ from pinpoint.api.v1.query_audit import list_locate_entries, list_similar_entrie
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequestError, ForbiddenError
+from pinpoint.errors import ForbiddenError, InvalidRequestError
 from pinpoint.ports import Encoder, Reranker
 from pinpoint.records import Answer, Caller, Crop, SearchFilter
 from pinpoint.search import coordinate_pipeline, pipeline
@@ -100,7 +100,7 @@ def locate(
         )
     photos = _read_photos(form, parameters)
     if not photos:
-        raise BadRequestError("the form has no file in the field 'photo'")
+        raise InvalidRequestError("the form has no file in the field 'photo'")
     answer = _locate_photos(photos, parameters, caller, services)
     with services.database.write(caller.organization_id) as catalog:
         is_kept = parameters.keep and answer.point is not None
@@ -197,7 +197,7 @@ def similar(
     elif not photos and parameters.image_id is not None:
         query = parameters.image_id
     else:
-        raise BadRequestError("give either one file in the field 'photo' or an image_id")
+        raise InvalidRequestError("give either one file in the field 'photo' or an image_id")
     search_filter = _build_filter(parameters, caller, services)
     similar_request = pipeline.SimilarRequest(
         query=query,
@@ -235,12 +235,12 @@ def _read_photos(
     """Read the photos of a query, with their crops.
 
     Raises:
-        BadRequestError: There are crops, but not one for each photo.
+        InvalidRequestError: There are crops, but not one for each photo.
     """
     files = forms.form_files(form, "photo")
     crops: Sequence[Crop | None] = parameters.crop or [None] * len(files)
     if len(crops) != len(files):
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"there are {len(files)} photos and {len(crops)} values of 'crop'; give none, or one "
             "for each photo"
         )

@@ -69,13 +69,15 @@ def list_organizations(
     """List organizations that are not disabled, oldest first; operator only."""
     # One extra row shows whether there is another page.
     page = services.api_keys.organizations(
-        limit=limit + 1, after=cursors.decode_time_cursor(cursor)
+        limit=limit + 1, after=cursors.decode_time_cursor(cursor, "organizations")
     )
     rows = page[:limit]
     return OrganizationsOut(
         organizations=[OrganizationOut.of(row) for row in rows],
         next=cursors.build_time_link(
-            request, (rows[-1].created_at, rows[-1].id) if len(page) > limit else None
+            request,
+            "organizations",
+            (rows[-1].created_at, rows[-1].id) if len(page) > limit else None,
         ),
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request, Response
 
-from pinpoint.api import problems
+from pinpoint.api import conditional, problems
 from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
+from pinpoint.api.idempotency import idempotent
 from pinpoint.api.v1.schemas.catalog import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
 from pinpoint.records import AuditEntry
 
@@ -44,6 +45,7 @@ def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
     summary="Add a source",
     responses=problems.problem_responses(400, 401, 403, 404, 409, 422, 503),
 )
+@idempotent
 def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> SourceOut:
     """Add a source; its name must be unique in the organization."""
     with services.database.write(caller.organization_id) as catalog:
@@ -64,12 +66,24 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
     "/{source_id}",
     operation_id="get_source",
     summary="One source",
-    responses=problems.problem_responses(401, 403, 404, 422, 503),
+    response_model=SourceOut,
+    responses={
+        **conditional.NOT_MODIFIED_RESPONSES,
+        **problems.problem_responses(401, 403, 404, 422, 503),
+    },
 )
-def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -> SourceOut:
+def get_source(
+    request: Request,
+    response: Response,
+    source_id: NameOrId,
+    caller: ReadCaller,
+    services: AppServices,
+    if_none_match: conditional.IfNoneMatch = None,
+) -> SourceOut | Response:
     """Return one source, by name or id."""
     with services.database.read(caller.organization_id) as catalog:
-        return SourceOut.of(catalog.source(source_id))
+        source_out = SourceOut.of(catalog.source(source_id))
+    return conditional.make_conditional_response(request, response, source_out) or source_out
 
 
 @router.delete(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AppServices, ReadCaller
-from pinpoint.api.v1 import cell_formats, media_types
+from pinpoint.api.v1 import cell_formats, cursors, media_types
 from pinpoint.api.v1.image_filter_parameters import find_source_ids
 from pinpoint.api.v1.schemas.spatial import (
     CellFeatures,
@@ -25,12 +25,13 @@ from pinpoint.api.v1.schemas.spatial import (
     NeighborsIn,
 )
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequestError
 from pinpoint.iteration import batched
 from pinpoint.records import Caller, CellFilter, Point, PointNeighbor, SourceKind
 
 router = APIRouter(prefix="/v1", tags=["spatial queries"])
 
+_LIST: Final = "cells"
+_CELL: Final = re.compile(r"8[0-9a-f]{14}", re.ASCII)
 _RESULTS_PER_CHUNK: Final = 200
 _PROBLEMS: Final = problems.problem_responses(400, 401, 403, 404, 422, 503)
 _CELL_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -157,23 +158,21 @@ def _read_page(
     cell_filter: CellFilter,
     accept: str,
 ) -> Response:
+    after_cell = None
+    if query.cursor is not None:
+        (after_cell,) = cursors.decode_cursor(query.cursor, _LIST, 1)
+        if not _CELL.fullmatch(after_cell):
+            raise cursors.make_cursor_error()
     with services.gallery.read(caller.organization_id) as gallery:
         try:
             # One extra cell shows whether there is another page.
-            page = gallery.coverage_cells(
-                cell_filter, limit=query.limit + 1, after_cell=query.cursor
-            )
+            page = gallery.coverage_cells(cell_filter, limit=query.limit + 1, after_cell=after_cell)
         except ValueError as error:
-            raise BadRequestError(
-                "the cursor is not one of this API; take the `next` link of a page as it is"
-            ) from error
+            raise cursors.make_cursor_error() from error
     cells = page[: query.limit]
     next_link = None
     if len(page) > query.limit:
-        parameters = [
-            (name, value) for name, value in request.query_params.multi_items() if name != "cursor"
-        ]
-        next_link = f"{request.url.path}?{urlencode([*parameters, ('cursor', cells[-1].cell)])}"
+        next_link = cursors.build_next_link(request, cursors.encode_cursor(_LIST, cells[-1].cell))
     if (
         media_types.choose_media_type(accept, (media_types.JSON, media_types.GEOJSON))
         == media_types.GEOJSON
@@ -182,6 +181,5 @@ def _read_page(
     else:
         response = cell_formats.format_json(cells, next_link)
     response.headers["Vary"] = "Accept"
-    if next_link is not None:
-        response.headers["Link"] = f'<{next_link}>; rel="next"'
+    cursors.add_link_header(response, next_link)
     return response

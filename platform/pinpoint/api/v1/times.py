@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
+from pinpoint.api.v1.parsing_errors import make_parsing_error
+
 _ISO_PREFIX: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 _RFC_3339: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
@@ -61,9 +63,11 @@ def parse_interval(text: str) -> TimeInterval:
     """
     bounds = text.strip().split("/")
     if len(bounds) > 2:
-        raise ValueError("an interval has one `/`: start/end")
+        raise make_parsing_error("an interval has one `/`: start/end")
     if all(bound in _OPEN_ENDS for bound in bounds):
-        raise ValueError("an interval needs a start or an end: start/end, start/.. or ../end")
+        raise make_parsing_error(
+            "an interval needs a start or an end: start/end, start/.. or ../end"
+        )
     start, end = (
         None if bound in _OPEN_ENDS else parse_time(bound) for bound in (bounds[0], bounds[-1])
     )
@@ -79,7 +83,7 @@ def parse_time(text: str) -> datetime:
         ValueError: The text is no such time.
     """
     if not _RFC_3339.fullmatch(text):
-        raise ValueError(
+        raise make_parsing_error(
             f"{text[:40]!r} is not a time of RFC 3339 with seconds and time zone, such as "
             "2026-05-01T12:00:00Z"
         )
@@ -89,7 +93,7 @@ def parse_time(text: str) -> datetime:
             return _FIRST_TIME
         time = datetime.fromisoformat(text.upper())
     except ValueError as error:
-        raise ValueError(f"{text[:40]!r} is not a time: {error}") from error
+        raise make_parsing_error(f"{text[:40]!r} is not a time: {error}") from error
     return _to_utc(time)
 
 

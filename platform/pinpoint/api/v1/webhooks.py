@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AdminCaller, AppServices
+from pinpoint.api.v1 import cursors
 from pinpoint.api.v1.schemas.webhooks import (
     DeliveriesOut,
     DeliveryOut,
@@ -18,7 +19,6 @@ from pinpoint.api.v1.schemas.webhooks import (
     WebhooksOut,
     WebhookUpdateIn,
 )
-from pinpoint.api.v1.time_cursors import decode_time_cursor, encode_time_cursor
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -134,13 +134,13 @@ def send_test_event(
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_webhook_deliveries(
+    request: Request,
+    response: Response,
     webhook_id: WebhookId,
     caller: AdminCaller,
     services: AppServices,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="`next` of the previous page.")
-    ] = None,
+    cursor: cursors.Cursor = None,
 ) -> DeliveriesOut:
     """List events with their status and the last answer of the receiver, one page at a time."""
     page = services.webhooks.store.deliveries(
@@ -148,10 +148,13 @@ def list_webhook_deliveries(
         webhook_id,
         # One extra row shows whether there is another page.
         limit=limit + 1,
-        before=None if cursor is None else decode_time_cursor(cursor),
+        before=cursors.decode_time_cursor(cursor, "deliveries"),
     )
     shown = page[:limit]
+    last = (shown[-1].created_at, shown[-1].id) if len(page) > limit else None
+    next_link = cursors.build_time_link(request, "deliveries", last)
+    cursors.add_link_header(response, next_link)
     return DeliveriesOut(
         deliveries=[DeliveryOut.of(delivery) for delivery in shown],
-        next=encode_time_cursor(shown[-1].created_at, shown[-1].id) if len(page) > limit else None,
+        next=next_link,
     )

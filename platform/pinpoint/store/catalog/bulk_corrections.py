@@ -23,7 +23,7 @@ from sqlalchemy import (
     values,
 )
 
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.records import CorrectionResult, ImageCorrection, Layer, LayerName, limits
 from pinpoint.store.catalog.corrections import (
     apply_update,
@@ -60,10 +60,10 @@ def correct_images(
         A result for each correction, and the ids of the changed images.
 
     Raises:
-        BadRequestError: There are too many corrections.
+        InvalidRequestError: There are too many corrections.
     """
     if len(corrections) > MAX_CORRECTIONS:
-        raise BadRequestError(f"at most {MAX_CORRECTIONS} corrections in one request")
+        raise InvalidRequestError(f"at most {MAX_CORRECTIONS} corrections in one request")
     rows = _lock_images(connection, corrections, own_rows)
     by_external_id: dict[tuple[str, str], list[UUID]] = {}
     for row in rows:
@@ -169,7 +169,7 @@ def _apply_correction(
         }
         for layers in changed.values():
             check_layers(layers)
-    except BadRequestError as error:
+    except InvalidRequestError as error:
         return _reject_correction(error.reason, error.message, image_ids)
     is_changed = any(current[image_id] != changed[image_id] for image_id in image_ids)
     current.update(changed)
@@ -179,12 +179,12 @@ def _apply_correction(
 
 
 def _check_texts(correction: ImageCorrection) -> None:
-    """Raise `BadRequestError` for a text that does not fit its column."""
+    """Raise `InvalidRequestError` for a text that does not fit its column."""
     for name in ("creator", "sequence", "license"):
         try:
             limits.check_text(name, getattr(correction.update, name))
         except limits.UnstorableError as error:
-            raise BadRequestError(error.detail, reason=error.reason) from error
+            raise InvalidRequestError(error.detail, reason=error.reason) from error
 
 
 def _reject_correction(code: str, message: str, image_ids: Sequence[UUID] = ()) -> CorrectionResult:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, LargeBinary, Select, Text, cast, func, or_, select, tuple_
 
-from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.errors import InvalidRequestError, NotFoundError
 from pinpoint.records import (
     COVERAGE_RESOLUTIONS,
     FINAL_STATUSES,
@@ -197,7 +197,7 @@ class Reader(GallerySampleReader):
         """Items with `position > after`, in order of arrival."""
         self.batch(batch_id)
         if status is not None and status not in (*FINAL_STATUSES, "received", "stored"):
-            raise BadRequestError(
+            raise InvalidRequestError(
                 f"no item status {status!r}; valid are received, stored and {FINAL_STATUSES}"
             )
         image_ids = (

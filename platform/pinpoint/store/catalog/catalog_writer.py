@@ -12,7 +12,7 @@ from sqlalchemy import Text, and_, func, insert, or_, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint import tasks
-from pinpoint.errors import BadRequestError, ConflictError
+from pinpoint.errors import ConflictError, InvalidRequestError
 from pinpoint.iteration import batched
 from pinpoint.records import (
     SOURCE_KINDS,
@@ -71,16 +71,16 @@ class Writer(Reader):
 
         Raises:
             ConflictError: The name is taken.
-            BadRequestError: Kind or policy is unknown, or the name is invalid (`store.names`).
+            InvalidRequestError: Kind or policy is unknown, or the name is invalid (`store.names`).
         """
         check_name(name, "source")
         _check_texts(name=name, license=license, attribution=attribution)
         if kind not in SOURCE_KINDS:
-            raise BadRequestError(
+            raise InvalidRequestError(
                 f"source kind {kind!r} is unknown; valid are {', '.join(SOURCE_KINDS)}"
             )
         if originals not in _POLICIES:
-            raise BadRequestError(
+            raise InvalidRequestError(
                 f"originals policy {originals!r} is unknown; valid are {_POLICIES}"
             )
         values = {
@@ -104,7 +104,7 @@ class Writer(Reader):
 
         Raises:
             ConflictError: The source already has a root with this name.
-            BadRequestError: The name cannot be part of an id.
+            InvalidRequestError: The name cannot be part of an id.
         """
         self.source(source_id)
         _check_texts(external_id=root.name, root=root.path)
@@ -289,11 +289,13 @@ class Writer(Reader):
         self._enqueue_tasks(tasks.INGEST_ITEMS, ids)
         return len(ids)
 
-    def update_image(self, image_id: UUID, image_update: ImageUpdate) -> Image:
+    def update_image(
+        self, image_id: UUID, image_update: ImageUpdate, *, version: int | None = None
+    ) -> Image:
         """Set or clear manual values; the version increases and a worker updates the index.
 
         Raises:
-            BadRequestError: Nothing would change, or no position would remain.
+            InvalidRequestError: Nothing would change, or no position would remain.
         """
         _check_texts(
             creator=image_update.creator,
@@ -301,7 +303,7 @@ class Writer(Reader):
             license=image_update.license,
         )
         corrections.correct_image(
-            self._connection, image_id, self._in_organization(images), image_update
+            self._connection, image_id, self._in_organization(images), image_update, version
         )
         self._enqueue_tasks(tasks.INDEX_IMAGES, [image_id])
         return self.image(image_id)
@@ -310,7 +312,7 @@ class Writer(Reader):
         """Set or clear manual values of many images; see `bulk_corrections.correct_images`.
 
         Raises:
-            BadRequestError: There are more than `MAX_CORRECTIONS`.
+            InvalidRequestError: There are more than `MAX_CORRECTIONS`.
         """
         results, changed = correct_images(self._connection, corrections, self._in_organization)
         self._enqueue_tasks(tasks.INDEX_IMAGES, changed)
@@ -347,10 +349,10 @@ def _check_texts(**texts: str | None) -> None:
     """Reject a text that does not fit its column.
 
     Raises:
-        BadRequestError: The message names the field.
+        InvalidRequestError: The message names the field.
     """
     for column, text in texts.items():
         try:
             limits.check_text(column, text)
         except limits.UnstorableError as error:
-            raise BadRequestError(error.detail, reason=error.reason) from error
+            raise InvalidRequestError(error.detail, reason=error.reason) from error

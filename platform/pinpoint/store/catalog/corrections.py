@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, case, func, select, update
 
-from pinpoint.errors import BadRequestError, NotFoundError
+from pinpoint.errors import InvalidRequestError, NotFoundError, PreconditionError
 from pinpoint.records import (
     ImageUpdate,
     Layer,
@@ -24,7 +24,11 @@ from pinpoint.store.db.tables import images
 
 
 def correct_image(
-    connection: Connection, image_id: UUID, is_own: ColumnElement[bool], image_update: ImageUpdate
+    connection: Connection,
+    image_id: UUID,
+    is_own: ColumnElement[bool],
+    image_update: ImageUpdate,
+    version: int | None = None,
 ) -> None:
     """Set and clear manual values of an image. Its version increases and it becomes pending.
 
@@ -33,10 +37,12 @@ def correct_image(
         image_id: Id of the image.
         is_own: Condition on the rows that may be changed.
         image_update: Values to set and fields to clear.
+        version: Version that the caller read; None accepts every version.
 
     Raises:
+        PreconditionError: The image has another version.
         NotFoundError: No such image exists, or it is deleted.
-        BadRequestError: Nothing would change, or no position would remain.
+        InvalidRequestError: Nothing would change, or no position would remain.
     """
     row = connection.execute(
         select(images, func.ST_X(images.c.geom).label("lon"), func.ST_Y(images.c.geom).label("lat"))
@@ -45,6 +51,8 @@ def correct_image(
     ).one_or_none()
     if row is None:
         raise NotFoundError(f"no image {image_id}")
+    if version is not None and row.version != version:
+        raise PreconditionError(f"image {image_id} was changed concurrently; read it again")
     layers = correct_layers(layers_of_row(row), image_update)
     check_layers(layers)
     connection.execute(
@@ -55,9 +63,9 @@ def correct_image(
 
 
 def check_layers(layers: Layers) -> None:
-    """Raise `BadRequestError` (`no_position`) if no layer has a position."""
+    """Raise `InvalidRequestError` (`no_position`) if no layer has a position."""
     if merge_layers(layers).position is None:
-        raise BadRequestError(
+        raise InvalidRequestError(
             "the manual position cannot be cleared: neither a manifest nor the file has another "
             "one; give a new position, or delete the image",
             reason="no_position",
@@ -94,14 +102,14 @@ def correct_layers(
     """Apply a correction to a row's layers.
 
     Raises:
-        BadRequestError: No value is set, and no field to clear has a manual value.
+        InvalidRequestError: No value is set, and no field to clear has a manual value.
     """
     manual = stored.get("manual", Layer())
     if _read_update(image_update).empty and clear_fields(manual, image_update.clear) == manual:
         if image_update.clear:
             names = ", ".join(sorted(image_update.clear))
-            raise BadRequestError(f"nothing to clear: {names} was not set manually")
-        raise BadRequestError("nothing to update: give at least one field")
+            raise InvalidRequestError(f"nothing to clear: {names} was not set manually")
+        raise InvalidRequestError("nothing to update: give at least one field")
     return apply_update(stored, image_update)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 
 ERASED_PREFIX: Final = "erased:"
 """Prefix of the name of a source or organization under deletion, so that its name is free again."""
@@ -23,8 +23,8 @@ def check_name(name: str, kind: str) -> None:
         kind: Kind of the named object for the message: `source` or `organization`.
 
     Raises:
-        BadRequestError: The name breaks a rule of `check_label`, contains a slash, is `.` or `..`,
-            has the form of an id, or begins with the prefix of erased names.
+        InvalidRequestError: The name breaks a rule of `check_label`, contains a slash, is `.` or
+            `..`, has the form of an id, or begins with the prefix of erased names.
     """
     check_label(name, kind)
     if "/" in name or "\\" in name or name in (".", ".."):
@@ -45,8 +45,8 @@ def check_label(name: str, kind: str) -> None:
         kind: Kind of the named object for the message.
 
     Raises:
-        BadRequestError: The name is empty or too long, begins or ends with a space, or contains a
-            control character or another character without a printable form.
+        InvalidRequestError: The name is empty or too long, begins or ends with a space, or contains
+            a control character or another character without a printable form.
     """
     if not name.strip():
         raise _invalid_name(f"the {kind} needs a name")
@@ -60,8 +60,8 @@ def check_label(name: str, kind: str) -> None:
         raise _invalid_name(f"the name of the {kind} must not begin or end with a space")
 
 
-def _invalid_name(message: str) -> BadRequestError:
-    return BadRequestError(message, reason=INVALID_NAME)
+def _invalid_name(message: str) -> InvalidRequestError:
+    return InvalidRequestError(message, reason=INVALID_NAME)
 
 
 def _is_id(name: str) -> bool:

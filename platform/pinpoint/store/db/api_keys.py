@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, Select, func, insert, select, text, tuple_, update
 
 from pinpoint.errors import (
-    BadRequestError,
     ConflictError,
     ForbiddenError,
+    InvalidRequestError,
     NotFoundError,
     UnauthenticatedError,
 )
@@ -116,7 +116,7 @@ class ApiKeyStore(OrganizationStore):
             caller: Caller with an admin key; None for the operator.
 
         Raises:
-            BadRequestError: The name or the grant is invalid.
+            InvalidRequestError: The name or the grant is invalid.
             ForbiddenError: The grant has something that the caller's key does not have.
             NotFoundError: No such organization exists.
         """
@@ -205,14 +205,14 @@ class ApiKeyStore(OrganizationStore):
             caller: Caller with an admin key; None for the operator.
 
         Raises:
-            BadRequestError: The overlap is out of range.
+            InvalidRequestError: The overlap is out of range.
             ConflictError: The key is revoked or expired.
             ForbiddenError: The key has something that the caller's key does not have, so the caller
                 may not know its secret.
             NotFoundError: No such organization exists, or it has no such key.
         """
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
-            raise BadRequestError(f"overlap_s must be 0 to {MAX_OVERLAP_S}; got {overlap_s}")
+            raise InvalidRequestError(f"overlap_s must be 0 to {MAX_OVERLAP_S}; got {overlap_s}")
         owner = self.organization(organization)
         secret = _make_secret()
         with self._transactions.begin(owner.id) as unit:
@@ -279,21 +279,23 @@ def _check_key_name(name: str) -> None:
     try:
         limits.check_text("name", name)
     except limits.UnstorableError as error:
-        raise BadRequestError(error.detail, reason=error.reason) from error
+        raise InvalidRequestError(error.detail, reason=error.reason) from error
     check_label(name, "key")
 
 
 def _check_grant(grant: KeyGrant) -> None:
     """Reject an unknown role or scope, a grant without a scope, and an expiry in the past."""
     if grant.role is not None and grant.role not in KEY_ROLES:
-        raise BadRequestError(f"role {grant.role!r} is unknown; valid are {', '.join(KEY_ROLES)}")
+        raise InvalidRequestError(
+            f"role {grant.role!r} is unknown; valid are {', '.join(KEY_ROLES)}"
+        )
     if set(grant.scopes) - set(SCOPES) or not grant.all_scopes:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"a key needs a role or scopes; scopes are {', '.join(SCOPES)}; "
             f"got {list(grant.scopes)}"
         )
     if grant.expires_at is not None and grant.expires_at <= datetime.now(UTC):
-        raise BadRequestError("expires_at must be in the future", reason="expiry_in_past")
+        raise InvalidRequestError("expires_at must be in the future", reason="expiry_in_past")
 
 
 def _log_key_change(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from uuid import UUID
 
 from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.catalog_writer import Writer
-from pinpoint.store.db.database import Transactions
+from pinpoint.store.catalog.idempotent_requests import IdempotentRequests
+from pinpoint.store.db.database import Transactions, UnitOfWork
+
+_JOINED: ContextVar[tuple[CatalogDatabase, UnitOfWork] | None] = ContextVar("joined", default=None)
+"""The transaction of `write_once` that this thread is in."""
 
 
 class CatalogDatabase:
@@ -25,15 +30,42 @@ class CatalogDatabase:
 
     @contextmanager
     def read(self, organization_id: UUID) -> Iterator[Reader]:
-        """A read-only transaction in one organization."""
+        """A read-only transaction in one organization; within `write_once` a part of it."""
+        if (joined := self._find_joined(organization_id)) is not None:
+            yield Reader(joined)
+            return
         with self._transactions.begin(organization_id, read_only=True) as unit:
             yield Reader(unit)
 
     @contextmanager
     def write(self, organization_id: UUID) -> Iterator[Writer]:
-        """A transaction in one organization; its tasks are sent after the commit."""
+        """A transaction in one organization; its tasks are sent after the commit.
+
+        Within `write_once` it is a part of that transaction and committed with it.
+        """
+        if (joined := self._find_joined(organization_id)) is not None:
+            yield Writer(joined, self._chunk)
+            return
         with self._transactions.begin(organization_id) as unit:
             yield Writer(unit, self._chunk)
+
+    @contextmanager
+    def write_once(self, organization_id: UUID) -> Iterator[IdempotentRequests]:
+        """One transaction for everything that this thread reads and writes in the block.
+
+        The answer of the request is stored in it, so it exists exactly if the changes do.
+        """
+        with self._transactions.begin(organization_id) as unit:
+            token = _JOINED.set((self, unit))
+            try:
+                yield IdempotentRequests(unit.connection, organization_id)
+            finally:
+                _JOINED.reset(token)
+
+    def _find_joined(self, organization_id: UUID) -> UnitOfWork | None:
+        database, unit = _JOINED.get() or (None, None)
+        is_joined = database is self and unit is not None
+        return unit if is_joined and unit.organization_id == organization_id else None
 
     def check(self) -> None:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""

@@ -24,10 +24,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from pinpoint import deadline, logs
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import (
-    BadRequestError,
     BrokerUnavailableError,
     ConfigurationError,
     DatabaseUnavailableError,
+    InvalidRequestError,
 )
 from pinpoint.ports import TaskQueue
 from pinpoint.records import limits
@@ -272,7 +272,7 @@ def translate_errors() -> Iterator[None]:
 
     Raises:
         DatabaseUnavailableError: PostgreSQL does not answer; the same statement may work later.
-        BadRequestError: PostgreSQL rejects a value (`not_storable`), and will reject it again.
+        InvalidRequestError: PostgreSQL rejects a value (`not_storable`), and will reject it again.
 
     The driver's messages contain sockets and paths, so they remain in the exception chain for the
     log.
@@ -303,8 +303,8 @@ def translate_errors() -> Iterator[None]:
         raise
 
 
-def _not_storable_error() -> BadRequestError:
-    return BadRequestError(
+def _not_storable_error() -> InvalidRequestError:
+    return InvalidRequestError(
         "a value cannot be stored: it is too long, or not a text, number or time that "
         "PostgreSQL supports",
         reason=limits.NOT_STORABLE,

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 
-from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
+from pinpoint.errors import ConflictError, InvalidRequestError, NotFoundError
 from pinpoint.records import DEFAULT_ORGANIZATION, AuditEntry, Organization, limits
 from pinpoint.records.audit import AuditOperation
 from pinpoint.store.catalog import audit_log
@@ -28,12 +28,12 @@ class OrganizationStore:
 
         Raises:
             ConflictError: The name is taken.
-            BadRequestError: The name is invalid (`store.catalog.names`).
+            InvalidRequestError: The name is invalid (`store.catalog.names`).
         """
         try:
             limits.check_text("name", name)
         except limits.UnstorableError as error:
-            raise BadRequestError(error.detail, reason=error.reason) from error
+            raise InvalidRequestError(error.detail, reason=error.reason) from error
         check_name(name, "organization")
         organization_id = uuid4()
         try:

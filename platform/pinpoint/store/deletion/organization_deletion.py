@@ -21,6 +21,7 @@ from pinpoint.errors import NotFoundError
 from pinpoint.records import DEFAULT_ORGANIZATION
 from pinpoint.store.db.access_tables import api_keys, audit_log, organizations
 from pinpoint.store.db.database import Transactions
+from pinpoint.store.db.idempotency_tables import idempotency_keys
 from pinpoint.store.db.tables import (
     batches,
     images,
@@ -64,7 +65,7 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            for table in (audit_log, kept_queries, webhooks):
+            for table in (audit_log, kept_queries, webhooks, idempotency_keys):
                 connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
@@ -121,7 +122,7 @@ class OrganizationDeletion:
                 .exists()
                 for table in (
                     *(sources, images, tombstones, audit_log),
-                    *(kept_queries, api_keys, webhooks),
+                    *(kept_queries, idempotency_keys, api_keys, webhooks),
                 )
             ]
             deleted = connection.execute(

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, Text, and_, case, cast, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ColumnElement
 
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.records import EmbeddingColumn, ExportRequest, ExportRows
 from pinpoint.store.db.database import translate_errors
 from pinpoint.store.db.tables import embeddings
@@ -61,7 +61,7 @@ def open_export(connection: Connection, request: ExportRequest) -> Iterator[Expo
         request: Rows and columns.
 
     Raises:
-        BadRequestError: No image has an embedding of this contract and channel.
+        InvalidRequestError: No image has an embedding of this contract and channel.
     """
     conditions = [*image_conditions(visible_images.c, request.image_filter)]
     if not request.image_filter.states:
@@ -145,7 +145,7 @@ def _read_dims(connection: Connection, embedding: EmbeddingColumn) -> int:
     )
     size_bytes = connection.execute(statement).scalar()
     if size_bytes is None:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"no image has an embedding of the channel {embedding.channel!r}",
             reason="no_embeddings",
         )

@@ -206,7 +206,7 @@ class GalleryDatabase:
             limit_s: Time limit of reading all rows, seconds.
 
         Raises:
-            BadRequestError: No image has an embedding of the requested channel.
+            InvalidRequestError: No image has an embedding of the requested channel.
         """
         # One statement reads the whole export, at the speed of the client.
         with (

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pinpoint.errors import BadRequestError, ConflictError, NotFoundError
+from pinpoint.errors import ConflictError, InvalidRequestError, NotFoundError
 from pinpoint.records import SourceRoot
 from pinpoint.store.db.tables import batch_items, batches, images, source_roots
 
@@ -37,10 +37,12 @@ def add_root(
 
     Raises:
         ConflictError: The source already has a root with this name.
-        BadRequestError: The name is empty, or not a plain folder name.
+        InvalidRequestError: The name is empty, or not a plain folder name.
     """
     if not root.name.strip() or "/" in root.name or root.name in (".", ".."):
-        raise BadRequestError(f"{root.name!r} cannot name a root: give one folder name without a /")
+        raise InvalidRequestError(
+            f"{root.name!r} cannot name a root: give one folder name without a /"
+        )
     try:
         with connection.begin_nested():
             connection.execute(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.records import Box, Circle, IndexFilter, Polygon, Ring
 from pinpoint.store.vectors.payload import clamp_limit, partition_key, to_iso
 
@@ -93,7 +93,7 @@ def build_filter(where: IndexFilter) -> FilterExpr:
         where: Filter of the query.
 
     Raises:
-        BadRequestError: A shape or time is invalid; the message names it.
+        InvalidRequestError: A shape or time is invalid; the message names it.
     """
     owner = where.organization_id
     must: list[Condition] = []
@@ -150,7 +150,7 @@ def split_by_partition(where: IndexFilter) -> tuple[tuple[IndexFilter, ...], boo
 
 def _to_circle(circle: Circle) -> CircleCondition:
     if not math.isfinite(circle.radius_m) or circle.radius_m < 0:
-        raise BadRequestError(f"a circle's radius must be 0 m or more, not {circle.radius_m}")
+        raise InvalidRequestError(f"a circle's radius must be 0 m or more, not {circle.radius_m}")
     lat = clamp_limit(circle.center.lat, 90.0, _CORNER_MARGIN_DEG)
     lon = clamp_limit(circle.center.lon, 180.0, _CORNER_MARGIN_DEG)
     return CircleCondition(lat, lon, circle.radius_m + _RADIUS_MARGIN_M)
@@ -159,13 +159,15 @@ def _to_circle(circle: Circle) -> CircleCondition:
 def _to_boxes(box: Box) -> BoxCondition:
     edges = (box.south, box.west, box.north, box.east)
     if not all(math.isfinite(edge) for edge in edges):
-        raise BadRequestError(f"a box needs four finite edges, not {edges}")
+        raise InvalidRequestError(f"a box needs four finite edges, not {edges}")
     if box.south > box.north or box.south < -90 or box.north > 90:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"box latitudes {box.south} to {box.north} are not -90 <= south <= north"
         )
     if abs(box.west) > 180 or abs(box.east) > 180:
-        raise BadRequestError(f"box longitudes {box.west} to {box.east} are outside -180 to 180")
+        raise InvalidRequestError(
+            f"box longitudes {box.west} to {box.east} are outside -180 to 180"
+        )
     if box.west > box.east:
         spans = [(box.west, 180.0), (-180.0, box.east)]
     else:
@@ -204,7 +206,7 @@ def _to_ring(ring: Ring) -> LatLonRing:
         for corner in ring
     )
     if len(set(points)) < 3 or points[0] != points[-1]:
-        raise BadRequestError(
+        raise InvalidRequestError(
             "a polygon needs closed rings with at least three different corners each"
         )
     return points

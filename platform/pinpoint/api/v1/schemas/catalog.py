@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pinpoint.api.v1.cursors import CURSOR_DESCRIPTION, MAX_CURSOR_CHARACTERS
 from pinpoint.api.v1.schemas.basics import NearestPlaceOut, find_nearest_places
 from pinpoint.api.v1.times import Time
 from pinpoint.media.metadata.clocks import MAX_CLOCK_OFFSET_S, find_zone
@@ -166,8 +167,34 @@ class BatchesOut(BaseModel):
     """A page of batches, newest first."""
 
     batches: list[BatchOut]
-    next: UUID | None = Field(
-        description="Value of `before` for the next page; null on the last page."
+    next: str | None = Field(
+        description="Path and query string of the next page; null on the last page.",
+        examples=["/v1/batches?limit=50&cursor=WyJiYXRjaGVzIiwiN2ZjZmVmYmI"],
+    )
+
+
+class ItemQuery(_RequestModel):
+    """Query parameters of the files of a batch."""
+
+    status: (
+        Literal[
+            "received",
+            "stored",
+            "indexed",
+            "updated",
+            "duplicate",
+            "rejected",
+            "failed",
+            "canceled",
+        ]
+        | None
+    ) = Field(default=None, description="Only files with this status.")
+    after_position: int = Field(
+        default=0, ge=0, le=2**62, description="Only files after this position in the batch."
+    )
+    limit: int = Field(default=200, ge=1, le=1_000, description="Maximum number of files per page.")
+    cursor: str | None = Field(
+        default=None, max_length=MAX_CURSOR_CHARACTERS, description=CURSOR_DESCRIPTION
     )
 
 
@@ -210,8 +237,9 @@ class ItemsOut(BaseModel):
     """A page of items in order of arrival."""
 
     items: list[ItemOut]
-    next: int | None = Field(
-        description="Value of `after` for the next page; null on the last page."
+    next: str | None = Field(
+        description="Path and query string of the next page; null on the last page.",
+        examples=["/v1/batches/7fcfefbb-6cf6-48f0-8d5d-853426d0ee9f/items?cursor=WyJpdGVtcyJd"],
     )
 
 
@@ -280,14 +308,16 @@ class MetadataOverrideIn(_RequestModel):
 class ImageUpdateIn(_RequestModel):
     """A correction; omitted fields remain unchanged, and null clears the manual value."""
 
-    lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False)] | None = Field(
+    lat: Annotated[float, Field(ge=-90, le=90, allow_inf_nan=False, strict=True)] | None = Field(
         default=None, description="Latitude; requires lon.", examples=[48.8566]
     )
-    lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False)] | None = Field(
+    lon: Annotated[float, Field(ge=-180, le=180, allow_inf_nan=False, strict=True)] | None = Field(
         default=None, description="Longitude; requires lat.", examples=[2.3522]
     )
     captured_at: Time | None = Field(default=None, examples=["2026-05-01T12:00:00Z"])
-    heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False)] | None = None
+    heading_deg: Annotated[float, Field(ge=0, lt=360, allow_inf_nan=False, strict=True)] | None = (
+        None
+    )
     creator: Text | None = None
     sequence: Text | None = None
     license: Text | None = None
@@ -296,7 +326,7 @@ class ImageUpdateIn(_RequestModel):
         max_length=len(MANUAL_FIELDS),
         description="Fields whose manual value is removed; the value with the next precedence "
         "applies again. A null field is cleared as well.",
-        examples=[["position"]],
+        examples=[["sequence"]],
     )
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.media.exports.formats import ExportSuffix, GeoParquetVersion
 from pinpoint.records import EmbeddingType
 
@@ -33,10 +33,10 @@ class ExportQuery(ImageFilterParameters):
         """Check that the options suit the format.
 
         Raises:
-            BadRequestError: An option is for GeoParquet only.
+            InvalidRequestError: An option is for GeoParquet only.
         """
         if suffix == "parquet":
             return
         for name in ("embeddings", "embedding_type", "geoparquet_version"):
             if name in self.model_fields_set:
-                raise BadRequestError(f"{name} is for GeoParquet only, not for .{suffix}")
+                raise InvalidRequestError(f"{name} is for GeoParquet only, not for .{suffix}")

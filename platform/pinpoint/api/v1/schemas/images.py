@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from pinpoint.api.v1.cursors import CURSOR_DESCRIPTION, MAX_CURSOR_CHARACTERS
 from pinpoint.api.v1.image_filter_parameters import ImageFilterParameters
 from pinpoint.api.v1.schemas.basics import (
     GeoPoint,
@@ -117,8 +118,8 @@ class ImageQuery(ImageFilterParameters):
     )
     cursor: str | None = Field(
         default=None,
-        max_length=4_000,
-        description="Cursor from the `next` link of the previous page.",
+        max_length=MAX_CURSOR_CHARACTERS,
+        description=CURSOR_DESCRIPTION,
     )
 
 

@@ -8,15 +8,24 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
+from pinpoint.api.v1.cursors import CURSOR_DESCRIPTION, MAX_CURSOR_CHARACTERS
 from pinpoint.api.v1.schemas.basics import LatLon
 from pinpoint.api.v1.schemas.catalog import Text
 from pinpoint.api.v1.schemas.images import PageLink
 from pinpoint.api.v1.spatiotemporal_parameters import AreaField, BoxField
 from pinpoint.records import COVERAGE_RESOLUTIONS, SourceKind
 
+MIN_RADIUS_M: Final = 0.001
+"""Shorter distances are below the resolution of stored positions."""
 MAX_NEIGHBOR_POINTS: Final = 10_000
 MAX_NEIGHBORS: Final = 200_000
 """Maximum of points times `limit_per_kind`."""
+
+
+class PointIn(LatLon):
+    """A position in degrees (WGS84) as JSON numbers; unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class NeighborsIn(BaseModel):
@@ -24,16 +33,21 @@ class NeighborsIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    points: Annotated[list[LatLon], FailFast()] = Field(
+    points: Annotated[list[PointIn], FailFast()] = Field(
         min_length=1, max_length=MAX_NEIGHBOR_POINTS, examples=[[{"lat": 48.8566, "lon": 2.3522}]]
     )
     radius_m: float = Field(
-        default=250.0, gt=0, le=50_000, description="Maximum geodesic distance in meters."
+        default=250.0,
+        ge=MIN_RADIUS_M,
+        le=50_000,
+        strict=True,
+        description="Maximum geodesic distance in meters.",
     )
     limit_per_kind: int = Field(
         default=5,
         ge=1,
         le=100,
+        strict=True,
         description="Maximum number of images of each source kind for each point; multiplied by "
         f"the number of points at most {MAX_NEIGHBORS:,}.",
     )
@@ -121,9 +135,8 @@ class CellQuery(BaseModel):
     )
     cursor: str | None = Field(
         default=None,
-        max_length=15,
-        pattern=r"^8[0-9a-f]{14}$",
-        description="Cursor from the `next` link of the previous page.",
+        max_length=MAX_CURSOR_CHARACTERS,
+        description=CURSOR_DESCRIPTION,
     )
 
 

@@ -1,0 +1,108 @@
+"""Settings of the HTTP API, a group of `pinpoint.settings`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ApiSettings(BaseSettings):
+    """Address and limits of the API."""
+
+    model_config = SettingsConfigDict(env_prefix="PINPOINT_API_", frozen=True)
+
+    host: Annotated[str, Field(description="Address that the API listens on.")] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Field(ge=0, le=65535, description="Port that the API listens on; 0 selects a free port."),
+    ] = 0
+    metrics_token: Annotated[
+        str | None,
+        Field(
+            min_length=16,
+            description="Bearer token that gives access to `/metrics` from any address.",
+        ),
+    ] = None
+    max_upload_files: Annotated[
+        int, Field(ge=1, description="Maximum number of files in one upload request.")
+    ] = 256
+    max_upload_bytes: Annotated[
+        int, Field(ge=1, description="Maximum size of one upload request, bytes.")
+    ] = 500_000_000
+    allow_keyless: Annotated[
+        bool,
+        Field(
+            description="Serve loopback without a key while no keys exist. Behind a proxy this "
+            "gives access to everybody, so use it only on a machine of your own."
+        ),
+    ] = False
+    cors_origins: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(\*|https?://[^\s,/*]+(\s*,\s*https?://[^\s,/*]+)*)$",
+            description="Origins of web pages that may call the API with a key, separated by "
+            "commas (https://maps.example.org), or `*` for all. Default: none. Cookies and saved "
+            "passwords are never accepted from another origin.",
+        ),
+    ] = None
+    idempotency_ttl_s: Annotated[
+        float,
+        Field(
+            ge=60,
+            le=30 * 86_400,
+            description="Time that the answer of a request with `Idempotency-Key` is kept, "
+            "seconds.",
+        ),
+    ] = 86_400.0
+    request_budget_s: Annotated[
+        float,
+        Field(gt=0, le=300, description="Time limit of one request without its body, seconds."),
+    ] = 10.0
+    audit_positions: Annotated[
+        bool, Field(description="Store the located points of queries in the audit log.")
+    ] = False
+    layer_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=300,
+            description="Time limit of each statement for a layer (`/ogc`), whose filter a caller "
+            "writes, seconds.",
+        ),
+    ] = 5.0
+    max_running: Annotated[
+        int,
+        Field(
+            ge=4,
+            le=64,
+            description="Maximum number of concurrent requests: half queries, a quarter uploads.",
+        ),
+    ] = 16
+    max_waiting: Annotated[
+        int,
+        Field(
+            ge=0, description="Maximum number of queued requests of one kind; more get status 503."
+        ),
+    ] = 256
+    body_budget_bytes: Annotated[
+        int,
+        Field(
+            ge=1_000_000,
+            description="Maximum total size of the bodies of all concurrent requests, bytes.",
+        ),
+    ] = 1_000_000_000
+    max_json_bytes: Annotated[
+        int, Field(ge=1_000, description="Maximum size of a JSON body, bytes.")
+    ] = 1_000_000
+    header_timeout_s: Annotated[
+        float,
+        Field(gt=0, description="Time limit for a request's first line and headers, seconds."),
+    ] = 10.0
+    body_timeout_s: Annotated[
+        float, Field(gt=0, description="Longest pause within a body, seconds.")
+    ] = 15.0
+    min_body_rate: Annotated[
+        int, Field(ge=0, description="Minimum rate of a body after 10 s, bytes per second.")
+    ] = 1_000
