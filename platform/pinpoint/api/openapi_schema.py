@@ -80,7 +80,7 @@ def describe_routes(app: FastAPI, rules: list[RouteRule]) -> None:
     by_operation = {
         (method.lower(), rule.route.path_format): rule
         for rule in rules
-        for method in rule.route.methods
+        for method in rule.route.methods or ()
     }
 
     def openapi() -> dict[str, Any]:

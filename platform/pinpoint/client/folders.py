@@ -70,7 +70,7 @@ class BatchClient(Protocol):
         """Return a batch with the counts of its items."""
         ...
 
-    def items(self, batch_id: str | UUID, /, *, after: int = 0, limit: int = 200) -> Json:
+    def items(self, batch_id: str | UUID, /, *, after_position: int = 0, limit: int = 200) -> Json:
         """Return a page of the items of a batch."""
         ...
 

@@ -20,13 +20,8 @@ import psutil
 import psycopg
 
 from conftest import dismiss, home_folder, watch_over
-from pinpoint.settings import (
-    ApiSettings,
-    EncoderSettings,
-    ServiceSettings,
-    Settings,
-    WorkerSettings,
-)
+from pinpoint.api_settings import ApiSettings
+from pinpoint.settings import EncoderSettings, ServiceSettings, Settings, WorkerSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import read_state
 from pinpoint.stack.supervisor import lifecycle

@@ -52,11 +52,12 @@ def decode_cursor(cursor: str, list_name: str, length: int) -> list[str]:
     """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        name, *key = json.loads(text)
+        values: list[str] = json.loads(text)
+        name, *key = values
         is_valid = name == list_name and len(key) == length
-        if not is_valid or any("\x00" in part for part in key):
+        # Half of a surrogate pair cannot be encoded, and is no text.
+        if not is_valid or any(b"\x00" in part.encode() for part in key):
             raise ValueError("another list")
-        [part.encode() for part in key]  # half of a surrogate pair is no text
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise make_cursor_error() from error
     return key

@@ -63,9 +63,10 @@ class CatalogDatabase:
                 _JOINED.reset(token)
 
     def _find_joined(self, organization_id: UUID) -> UnitOfWork | None:
-        database, unit = _JOINED.get() or (None, None)
-        is_joined = database is self and unit is not None
-        return unit if is_joined and unit.organization_id == organization_id else None
+        joined = _JOINED.get()
+        if joined is None or joined[0] is not self:
+            return None
+        return joined[1] if joined[1].organization_id == organization_id else None
 
     def check(self) -> None:
         """Raise `DatabaseUnavailableError` unless PostgreSQL answers at this code's revision."""
