@@ -43,6 +43,8 @@ VIEW_RIGHTS = {
     # The audit log is appended and read, never changed.
     "audit_log": "SELECT, INSERT",
     "kept_queries": "SELECT, INSERT, DELETE",
+    "jobs": "SELECT, INSERT, UPDATE",
+    "job_items": "SELECT, INSERT, UPDATE",
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 
@@ -70,7 +72,7 @@ def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
     op.execute(ROLES)
     op.execute("CREATE SCHEMA tenant")
-    for name in ("tables.sql", "tenant_functions.sql", "triggers.sql"):
+    for name in ("tables.sql", "jobs.sql", "tenant_functions.sql", "triggers.sql"):
         _run_file(name)
     op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
     for table, rights in VIEW_RIGHTS.items():

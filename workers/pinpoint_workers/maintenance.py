@@ -14,7 +14,9 @@ from pinpoint.ingest.pipeline import reembed_images
 from pinpoint.ingest.prune import prune_leftovers
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.recovery import recover_lost_work
+from pinpoint.jobs.recover_jobs import recover_jobs
 from pinpoint.store.vectors.rpc.client import RemoteIndex
+from pinpoint_workers.jobs import get_repository
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import is_alive, open_services
 
@@ -41,6 +43,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
     )
     worker.maintenance_stats.record_recovery(report)
+    jobs = recover_jobs(get_repository(worker), worker.tasks, is_alive)
     _log.info(
         "recovered",
         released=report.released,
@@ -48,6 +51,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         images=report.images,
         deletions=report.deletions,
         tombstones=report.tombstones,
+        jobs=jobs,
     )
 
 
@@ -112,6 +116,7 @@ def prune(_ids: list[UUID]) -> None:
         orphan_blob_ttl_s=worker.settings.worker.orphan_blob_ttl_s,
         audit_retention_s=worker.settings.worker.audit_retention_days * 86_400,
     )
+    jobs = get_repository(worker).remove_old_jobs()
     features = worker.matching.prune_cache()
     _log.info(
         "pruned",
@@ -121,6 +126,7 @@ def prune(_ids: list[UUID]) -> None:
         kept_queries=pruned.kept_queries,
         organizations=pruned.organizations,
         features=features,
+        jobs=jobs,
     )
 
 

@@ -29,6 +29,7 @@ from pinpoint.api.v1 import (
     image_files,
     image_metadata,
     images,
+    jobs,
     kept_queries,
     locate,
     sources,
@@ -50,6 +51,7 @@ _log = logs.get_logger(__name__)
 
 ROUTE_MODULES: Final = (
     locate,
+    jobs,
     batches,
     image_metadata,
     images,

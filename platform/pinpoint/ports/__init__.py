@@ -19,6 +19,7 @@ from pinpoint.ports.engines import (
 from pinpoint.ports.gallery import Gallery, GalleryReader
 from pinpoint.ports.gallery_pixels import GalleryPixels
 from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
+from pinpoint.ports.job_repository import JobRepository, UrlFetcher
 from pinpoint.ports.matching import FeatureCache, FeatureMatcher
 from pinpoint.ports.reembed_queue import ReembedQueue
 from pinpoint.ports.tenant_deletion import TenantDeletion
@@ -43,8 +44,10 @@ __all__ = [
     "TaskQueue",
     "JpegConverter",
     "IngestRepository",
+    "JobRepository",
     "OriginalStore",
     "PointSource",
     "Reranker",
+    "UrlFetcher",
     "VectorIndex",
 ]

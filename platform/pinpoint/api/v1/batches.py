@@ -119,8 +119,7 @@ def upload_images(
     """
     files = forms.form_files(form, "files")
     names = [
-        _to_external_id(file.filename, file.headers.get("content-disposition", ""))
-        for file in files
+        to_external_id(file.filename, file.headers.get("content-disposition", "")) for file in files
     ]
     metadata_overrides = _parse_overrides(
         forms.form_fields(form, UploadForm).metadata_overrides, names
@@ -268,7 +267,7 @@ def cancel_batch(batch_id: BatchId, caller: IngestCaller, services: AppServices)
     return CanceledOut(canceled=canceled, batch=BatchOut.of(batch))
 
 
-def _to_external_id(name: str | None, disposition: str) -> str:
+def to_external_id(name: str | None, disposition: str) -> str:
     """Convert the file name of a form to an id; the mapping is injective.
 
     Args:

@@ -1,7 +1,7 @@
 """Deletion of organizations, of old rows of the audit log, and of expired kept queries.
 
-An organization is first marked as erased: its name becomes `erased:<id>`, keys, audit rows and
-kept queries are deleted, and every image gets a tombstone. The organization's row is deleted with
+An organization is first marked as erased: its name becomes `erased:<id>`, keys, audit rows,
+kept queries and jobs are deleted, and every image gets a tombstone. The organization's row is deleted with
 its last tombstone: until then a slow writer could restore a point of it. Every step can be repeated
 at any time.
 """
@@ -21,6 +21,7 @@ from pinpoint.errors import NotFoundError
 from pinpoint.records import DEFAULT_ORGANIZATION
 from pinpoint.store.db.access_tables import api_keys, audit_log, organizations
 from pinpoint.store.db.database import Transactions
+from pinpoint.store.db.job_tables import jobs
 from pinpoint.store.db.tables import (
     batches,
     images,
@@ -63,7 +64,7 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            for table in (audit_log, kept_queries):
+            for table in (audit_log, kept_queries, jobs):
                 connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
@@ -118,7 +119,7 @@ class OrganizationDeletion:
                 select(table.c.organization_id)
                 .where(table.c.organization_id == organizations.c.id)
                 .exists()
-                for table in (sources, images, tombstones, audit_log, kept_queries, api_keys)
+                for table in (sources, images, tombstones, audit_log, kept_queries, jobs, api_keys)
             ]
             deleted = connection.execute(
                 delete(organizations).where(_IS_ERASED, *(~rows for rows in remaining))
