@@ -49,6 +49,12 @@ class JobServer:
         assert counts["total"] == ended + counts["open"]
         return job
 
+    def set_chunk_size(self, chunk_size: int) -> None:
+        """Change the number of items that the worker claims at once."""
+        repository = self.stack.worker.job_repository
+        assert repository is not None
+        repository._chunk_size = chunk_size
+
     def work(self, job_id: str, *, chunks: int = 1_000, worker: str = WORKER) -> dict[str, Any]:
         """Work on a job as the task does, for at most some chunks."""
         components = make_components(self.stack.worker)
@@ -116,6 +122,14 @@ def job_server(postgres, server_paths, _redis, tmp_path_factory):
     thread.join(10)
     stack.close()
     postgres.drop(name)
+
+
+@pytest.fixture(autouse=True)
+def _default_chunk_size(request):
+    """Tests change the chunk size of the shared worker."""
+    yield
+    if "job_server" in request.fixturenames:
+        request.getfixturevalue("job_server").set_chunk_size(16)
 
 
 @pytest.fixture(scope="session")

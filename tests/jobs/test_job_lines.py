@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import tracemalloc
 
 import pytest
@@ -187,9 +188,12 @@ def test_invalid_form_is_refused_and_stores_nothing(job_server, data, files, sta
 
 
 def test_body_over_the_limit_is_refused_before_it_is_read(job_server):
-    response = job_server.http.post(
-        "/v1/jobs/locate",
-        content=b"x",
-        headers={"Content-Length": str(10**12), "Content-Type": "multipart/form-data; boundary=b"},
+    url = job_server.http.base_url
+    head = (
+        f"POST /v1/jobs/locate HTTP/1.1\r\nHost: {url.host}\r\nContent-Length: {10**12}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n"
+        f"Authorization: {job_server.http.headers['Authorization']}\r\n\r\n"
     )
-    assert response.status_code == 413
+    with socket.create_connection((url.host, url.port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        assert b" 413 " in connection.recv(4_096).splitlines()[0]

@@ -93,7 +93,7 @@ def test_start_of_job_without_items_returns_409(job_server):
 
 
 def test_canceled_job_keeps_its_results(job_server, photos):
-    job_server.stack.worker.job_repository._chunk_size = 2
+    job_server.set_chunk_size(2)
     job_id = job_server.create(photos)["job"]["id"]
     job_server.work(job_id, chunks=1)
     repository = get_repository(job_server.stack.worker)
@@ -126,7 +126,7 @@ def test_canceled_job_keeps_its_results(job_server, photos):
 
 
 def test_items_of_a_lost_worker_are_repeated_alone(job_server, photos):
-    job_server.stack.worker.job_repository._chunk_size = 4
+    job_server.set_chunk_size(4)
     job_id = job_server.create(photos)["job"]["id"]
     repository = get_repository(job_server.stack.worker)
     lost = repository.claim(UUID(job_id), DEAD_WORKER)
@@ -148,7 +148,7 @@ def test_items_of_a_lost_worker_are_repeated_alone(job_server, photos):
 
 
 def test_photo_that_kills_workers_costs_only_its_item(job_server, photos):
-    job_server.stack.worker.job_repository._chunk_size = 16
+    job_server.set_chunk_size(16)
     job_id = job_server.create(photos)["job"]["id"]
     repository = get_repository(job_server.stack.worker)
     commit(
@@ -187,7 +187,7 @@ def test_outage_releases_items_without_an_attempt(job_server, photos):
 
 
 def test_expired_job_keeps_results_and_deletes_photos(job_server, photos):
-    job_server.stack.worker.job_repository._chunk_size = 2
+    job_server.set_chunk_size(2)
     job_id = job_server.create(photos)["job"]["id"]
     job_server.work(job_id, chunks=1)
     commit(job_server, "UPDATE jobs SET expires_at = now() - interval '1 s' WHERE id = :job",

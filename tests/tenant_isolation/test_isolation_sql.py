@@ -94,7 +94,8 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
     }
     read = {(view, "SELECT") for view in (*ROWS, "visible_images")}
     inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
-    updated = {"sources", "images", "tombstones", "batches", "batch_items"}
+    inserted |= {"jobs", "job_items"}
+    updated = {"sources", "images", "tombstones", "batches", "batch_items", "jobs", "job_items"}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
     assert granted == read | granted_writes | {("kept_queries", "DELETE")}
 

@@ -19,6 +19,9 @@ from pinpoint.tasks import JOBS_QUEUE, TRAINING_QUEUE
 TRAINING_WORKER: Final = "training-worker"
 """Training worker: the only program that `up` does not start; it starts with the first run."""
 
+JOBS_WORKER: Final = "jobs-worker"
+"""Worker of locate jobs."""
+
 _CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
 
 
@@ -56,7 +59,7 @@ def list_programs(settings: Settings, paths: StackPaths) -> list[Program]:
     # Low priority, so that thousands of photos do not delay queries. It loads no weights before its
     # first job.
     niced_locator = ("nice", "-n", "10", *python, *_CELERY, *locator)
-    result.append(Program("jobs-worker", niced_locator, start_s=5))
+    result.append(Program(JOBS_WORKER, niced_locator, start_s=5))
     # Its schedule is a dbm file, which a crash can damage; restarting the program is cheap.
     beat = ("beat", "-s", str(paths.beat_schedule), "--pidfile=")
     result.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
