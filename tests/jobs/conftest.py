@@ -60,9 +60,7 @@ class JobServer:
         components = make_components(self.stack.worker)
         for _ in range(chunks):
             if not locate_items.locate_job_items(UUID(job_id), worker, components):
-                locate_items.finish_jobs(
-                    [UUID(job_id)], components.repository, components.blobs
-                )
+                locate_items.finish_jobs([UUID(job_id)], components.repository, components.blobs)
                 break
         return self.job(job_id)
 
@@ -103,9 +101,7 @@ def job_server(postgres, server_paths, _redis, tmp_path_factory):
     write_photos(folder / "in", 12)
     stack.ingest(folder / "in")
     gazetteer.load_cities()
-    _, key = stack.worker.api_keys.create_key(
-        "acme", "jobs", KeyGrant(scopes=("locate", "read"))
-    )
+    _, key = stack.worker.api_keys.create_key("acme", "jobs", KeyGrant(scopes=("locate", "read")))
     server = uvicorn.Server(uvicorn.Config(create_app(stack.api), port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import text
 
+from pinpoint.client import Client
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.jobs import locate_items, recover_jobs
 from pinpoint.store.jobs import job_leases
@@ -46,8 +47,8 @@ def test_job_of_files_gives_the_answers_of_locate(job_server, photos):
     ended = job_server.work(job_id)
     assert ended["state"] == "completed"
     assert ended["counts"] == {
-        **{"total": 7, "completed": 6, "failed": 1, "canceled": 0, "open": 0},
-        **{"waiting_for_upload": 0, "invalid_lines": 0},
+        "total": 7, "completed": 6, "failed": 1, "canceled": 0, "open": 0,
+        "waiting_for_upload": 0, "invalid_lines": 0,
     }
     results = job_server.lines(job_id)
     assert [line["custom_id"] for line in results] == list(photos)
@@ -190,8 +191,11 @@ def test_expired_job_keeps_results_and_deletes_photos(job_server, photos):
     job_server.set_chunk_size(2)
     job_id = job_server.create(photos)["job"]["id"]
     job_server.work(job_id, chunks=1)
-    commit(job_server, "UPDATE jobs SET expires_at = now() - interval '1 s' WHERE id = :job",
-           job=job_id)
+    commit(
+        job_server,
+        "UPDATE jobs SET expires_at = now() - interval '1 s' WHERE id = :job",
+        job=job_id,
+    )
     repository = get_repository(job_server.stack.worker)
     assert repository.expire_jobs() == 1
     expired = job_server.finish(job_id)
@@ -200,8 +204,11 @@ def test_expired_job_keeps_results_and_deletes_photos(job_server, photos):
     assert expired["ended_at"] < expired["expires_at"]
     assert job_server.photos() == []
     assert len(job_server.lines(job_id)) == 2
-    commit(job_server, "UPDATE jobs SET expires_at = now() - interval '1 s' WHERE id = :job",
-           job=job_id)
+    commit(
+        job_server,
+        "UPDATE jobs SET expires_at = now() - interval '1 s' WHERE id = :job",
+        job=job_id,
+    )
     assert repository.remove_old_jobs() == 1
     assert job_server.http.get(f"/v1/jobs/{job_id}").status_code == 404
 
@@ -278,3 +285,34 @@ def test_lease_of_a_job_item_is_renewed(job_server, photos):
     assert repository.claim(UUID(job_id), "host/9/0.00") == []
     repository.release_unprocessed([item.id for item in items], DEAD_WORKER)
     assert job_server.work(job_id)["counts"]["completed"] == 6
+
+
+def test_client_resumes_an_interrupted_upload(job_server, photos, tmp_path):
+    for name, data in photos.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    key = job_server.http.headers["Authorization"].removeprefix("Bearer ")
+    with Client.open(server=str(job_server.http.base_url), key=key) as client:
+        job_id = client.create_job(dict(list(photos.items())[:2]), start=False)["job"]["id"]
+        uploaded = []
+        job = client.locate_as_job(
+            tmp_path / "in", job_id=job_id, on_progress=lambda job: uploaded.append(job["counts"])
+        )
+        assert job["state"] == "in_progress"
+        assert [counts["total"] for counts in uploaded] == [6]
+        job_server.work(job_id)
+        assert client.wait_for_job(job_id)["state"] == "completed"
+        assert len(list(client.job_results(job_id))) == 6
+        assert client.save_job_results(job_id, tmp_path / "out.parquet") > 1_000
+        assert parquet.read_table(tmp_path / "out.parquet").num_rows == 6
+        lines = tmp_path / "in" / "photos.jsonl"
+        lines.write_text(
+            "\n".join(json.dumps({"custom_id": name, "upload": name}) for name in photos) + "\n"
+        )
+        from_lines = client.locate_as_job(lines, parameters={"top": 1})
+        assert from_lines["counts"]["open"] == 6
+        assert job_server.work(from_lines["id"])["counts"]["completed"] == 6
+        client.delete_job(from_lines["id"])
+        job_server.work_deleted(from_lines["id"])
+    assert job_server.photos() == []

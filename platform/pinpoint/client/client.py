@@ -13,13 +13,14 @@ import httpx
 
 from pinpoint.client import folders
 from pinpoint.client.downloads import Downloads
+from pinpoint.client.jobs import Jobs
 from pinpoint.client.queries import Id, PhotoQueries
 from pinpoint.client.spatial_queries import SpatialQueries
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
 
-class Client(PhotoQueries, Downloads, SpatialQueries):
+class Client(PhotoQueries, Jobs, Downloads, SpatialQueries):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod

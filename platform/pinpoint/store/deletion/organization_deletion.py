@@ -1,9 +1,9 @@
 """Deletion of organizations, of old rows of the audit log, and of expired kept queries.
 
-An organization is first marked as erased: its name becomes `erased:<id>`, keys, audit rows,
-kept queries and jobs are deleted, and every image gets a tombstone. The organization's row is deleted with
-its last tombstone: until then a slow writer could restore a point of it. Every step can be repeated
-at any time.
+An organization is first marked as erased: its name becomes `erased:<id>`, keys, audit rows, kept
+queries and jobs are deleted, and every image gets a tombstone. The organization's row is deleted
+with its last tombstone: until then a slow writer could restore a point of it. Every step can be
+repeated at any time.
 """
 
 from __future__ import annotations
