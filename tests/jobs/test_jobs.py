@@ -47,8 +47,13 @@ def test_job_of_files_gives_the_answers_of_locate(job_server, photos):
     ended = job_server.work(job_id)
     assert ended["state"] == "completed"
     assert ended["counts"] == {
-        "total": 7, "completed": 6, "failed": 1, "canceled": 0, "open": 0,
-        "waiting_for_upload": 0, "invalid_lines": 0,
+        "total": 7,
+        "completed": 6,
+        "failed": 1,
+        "canceled": 0,
+        "open": 0,
+        "waiting_for_upload": 0,
+        "invalid_lines": 0,
     }
     results = job_server.lines(job_id)
     assert [line["custom_id"] for line in results] == list(photos)
@@ -279,7 +284,7 @@ def test_lease_of_a_job_item_is_renewed(job_server, photos):
     items = repository.claim(UUID(job_id), DEAD_WORKER)
     expire_leases(job_server, job_id)
     with job_server.stack.worker.rebuild_source._transactions.begin() as unit:
-        job_leases.renew_leases(
+        job_leases.renew_job_leases(
             unit.connection, [item.id for item in items], DEAD_WORKER, lease_ttl_s=60
         )
     assert repository.claim(UUID(job_id), "host/9/0.00") == []

@@ -19,7 +19,6 @@ from pinpoint.errors import BadRequestError
 app = typer.Typer(help="Locate many photos as a job.", no_args_is_help=True)
 
 JobIdArgument = Annotated[str, typer.Argument(help="Id of the job.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the job ends.")]
 
 
 @app.command("create")
@@ -50,7 +49,9 @@ def create(  # noqa: PLR0913 - options of a command
             show_default=False,
         ),
     ] = None,
-    wait: WaitOption = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait until the job ends.")
+    ] = False,
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,

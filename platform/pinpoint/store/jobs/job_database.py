@@ -25,7 +25,7 @@ from pinpoint.records.jobs import (
 )
 from pinpoint.store.db.database import Transactions, UnitOfWork
 from pinpoint.store.db.job_tables import job_items, jobs
-from pinpoint.store.jobs.job_rows import select_visible_jobs, to_item, to_jobs, to_result
+from pinpoint.store.jobs.job_rows import select_visible_jobs, to_job_item, to_jobs, to_result
 from pinpoint.store.jobs.job_uploads import add_uploads
 
 _ROWS_PER_STATEMENT: Final = 1_000
@@ -180,7 +180,7 @@ class JobDatabase:
         with self._transactions.begin(organization_id, read_only=True) as unit:
             _find(unit.connection, organization_id, job_id)
             rows = unit.connection.execute(statement.order_by(job_items.c.position).limit(limit))
-            return [to_item(row) for row in rows]
+            return [to_job_item(row) for row in rows]
 
     @contextmanager
     def results(

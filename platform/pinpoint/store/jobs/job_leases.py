@@ -20,7 +20,7 @@ IS_OPEN: Final = text("job_items.state = 'open'")
 """Literal, so that the planner can prove that partial indexes apply."""
 
 
-def claim_items(
+def claim_job_items(
     connection: Connection,
     job_id: UUID,
     worker: str,
@@ -140,7 +140,7 @@ def end_item(connection: Connection, item_id: UUID, worker: str, values: dict[st
     return int(ended.rowcount) == 1
 
 
-def renew_leases(
+def renew_job_leases(
     connection: Connection, ids: Sequence[UUID], worker: str, *, lease_ttl_s: float
 ) -> None:
     """Extend a worker's leases; lost or ended items are not changed, locked ones are skipped."""
@@ -153,7 +153,7 @@ def renew_leases(
     )
 
 
-def release_unprocessed(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
+def release_unprocessed_job_items(connection: Connection, ids: Sequence[UUID], worker: str) -> None:
     """Release a worker's open items and uncount the attempt of their claim."""
     connection.execute(
         update(job_items)
@@ -166,7 +166,9 @@ def release_unprocessed(connection: Connection, ids: Sequence[UUID], worker: str
     )
 
 
-def release_after_error(connection: Connection, item_id: UUID, worker: str, message: str) -> None:
+def release_job_item_after_error(
+    connection: Connection, item_id: UUID, worker: str, message: str
+) -> None:
     """Release an open item after an unexpected error; the attempt counts."""
     connection.execute(
         update(job_items)
@@ -177,7 +179,7 @@ def release_after_error(connection: Connection, item_id: UUID, worker: str, mess
     )
 
 
-def release_worker(connection: Connection, worker: str) -> int:
+def release_job_leases(connection: Connection, worker: str) -> int:
     """Release all leases of a worker."""
     released = connection.execute(
         update(job_items)
@@ -187,7 +189,7 @@ def release_worker(connection: Connection, worker: str) -> int:
     return int(released.rowcount)
 
 
-def active_workers(connection: Connection) -> list[str]:
+def list_lease_holders(connection: Connection) -> list[str]:
     """Names of workers that hold a lease."""
     return list(
         connection.execute(

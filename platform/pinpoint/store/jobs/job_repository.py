@@ -33,7 +33,7 @@ class StoredJobRepository:
     def claim(self, job_id: UUID, worker: str) -> list[ClaimedJobItem]:
         """Claim the next items of a job; items with too many attempts are failed instead."""
         with self._transactions.begin() as unit:
-            return job_leases.claim_items(
+            return job_leases.claim_job_items(
                 unit.connection,
                 job_id,
                 worker,
@@ -49,7 +49,7 @@ class StoredJobRepository:
             ids,
             worker,
             lease_ttl_s=self._lease_ttl_s,
-            renew=job_leases.renew_leases,
+            renew=job_leases.renew_job_leases,
         )
 
     def complete_item(self, item: ClaimedJobItem, worker: str, located: LocatedPhoto) -> bool:
@@ -89,22 +89,22 @@ class StoredJobRepository:
     def release_unprocessed(self, ids: Sequence[UUID], worker: str) -> None:
         """Release items that could not be processed for external reasons."""
         with self._transactions.begin() as unit:
-            job_leases.release_unprocessed(unit.connection, ids, worker)
+            job_leases.release_unprocessed_job_items(unit.connection, ids, worker)
 
     def release_after_error(self, item_id: UUID, worker: str, message: str) -> None:
         """Release an item after an unexpected error; the attempt counts."""
         with self._transactions.begin() as unit:
-            job_leases.release_after_error(unit.connection, item_id, worker, message)
+            job_leases.release_job_item_after_error(unit.connection, item_id, worker, message)
 
     def release_worker(self, worker: str) -> int:
         """Release all leases of a worker; returns the number of items."""
         with self._transactions.begin() as unit:
-            return job_leases.release_worker(unit.connection, worker)
+            return job_leases.release_job_leases(unit.connection, worker)
 
     def active_workers(self) -> list[str]:
         """Names of workers that hold a lease."""
         with self._transactions.begin() as unit:
-            return job_leases.active_workers(unit.connection)
+            return job_leases.list_lease_holders(unit.connection)
 
     def expire_jobs(self) -> int:
         """Expire unfinished jobs that are too old; returns their number."""

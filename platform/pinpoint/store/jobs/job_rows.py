@@ -89,7 +89,7 @@ def select_visible_jobs(organization_id: UUID) -> Select[Any]:
     )
 
 
-def to_item(row: Row[Any]) -> JobItem:
+def to_job_item(row: Row[Any]) -> JobItem:
     """Convert a row of `job_items`."""
     return JobItem(
         id=row.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -31,24 +31,7 @@ def add_uploads(
     Returns:
         Status by name; photos that are not `stored` are not referenced by any row.
     """
-    rows = connection.execute(
-        select(job_items.c.file, func.bool_or(job_items.c.uri.is_not(None)).label("is_uploaded"))
-        .where(
-            job_items.c.job_id == job_id,
-            job_items.c.state == "open",
-            job_items.c.file.in_(list(uploads)),
-        )
-        .group_by(job_items.c.file)
-    )
-    is_uploaded = {row.file: row.is_uploaded for row in rows}
-    statuses: dict[str, UploadStatus] = {}
-    for name in uploads:
-        if is_uploaded.get(name, False):
-            statuses[name] = "repeated"
-        elif has_lines and name not in is_uploaded:
-            statuses[name] = "not_referenced"
-        else:
-            statuses[name] = "stored"
+    statuses = _choose_statuses(connection, job_id, uploads, has_lines=has_lines)
     stored = {name: uri for name, uri in uploads.items() if statuses[name] == "stored"}
     if has_lines:
         for name, uri in stored.items():
@@ -62,26 +45,56 @@ def add_uploads(
                 .values(uri=uri)
             )
     elif stored:
-        last = connection.execute(
-            select(func.coalesce(func.max(job_items.c.position), 0)).where(
-                job_items.c.job_id == job_id
-            )
-        ).scalar_one()
-        connection.execute(
-            insert(job_items),
-            [
-                {
-                    "id": uuid4(),
-                    "organization_id": organization_id,
-                    "job_id": job_id,
-                    "position": position,
-                    "custom_id": name,
-                    "file": name,
-                    "uri": uri,
-                    "parameters": {},
-                    "state": "open",
-                }
-                for position, (name, uri) in enumerate(stored.items(), start=last + 1)
-            ],
-        )
+        _insert_files(connection, organization_id, job_id, stored)
     return statuses
+
+
+def _choose_statuses(
+    connection: Connection, job_id: UUID, names: Iterable[str], *, has_lines: bool
+) -> dict[str, UploadStatus]:
+    names = list(names)
+    rows = connection.execute(
+        select(job_items.c.file, func.bool_or(job_items.c.uri.is_not(None)).label("is_uploaded"))
+        .where(
+            job_items.c.job_id == job_id,
+            job_items.c.state == "open",
+            job_items.c.file.in_(names),
+        )
+        .group_by(job_items.c.file)
+    )
+    is_uploaded = {row.file: row.is_uploaded for row in rows}
+    statuses: dict[str, UploadStatus] = {}
+    for name in names:
+        if is_uploaded.get(name, False):
+            statuses[name] = "repeated"
+        elif has_lines and name not in is_uploaded:
+            statuses[name] = "not_referenced"
+        else:
+            statuses[name] = "stored"
+    return statuses
+
+
+def _insert_files(
+    connection: Connection, organization_id: UUID, job_id: UUID, uploads: Mapping[str, str]
+) -> None:
+    """Add one item for each photo, after the last one."""
+    last = connection.execute(
+        select(func.coalesce(func.max(job_items.c.position), 0)).where(job_items.c.job_id == job_id)
+    ).scalar_one()
+    connection.execute(
+        insert(job_items),
+        [
+            {
+                "id": uuid4(),
+                "organization_id": organization_id,
+                "job_id": job_id,
+                "position": position,
+                "custom_id": name,
+                "file": name,
+                "uri": uri,
+                "parameters": {},
+                "state": "open",
+            }
+            for position, (name, uri) in enumerate(uploads.items(), start=last + 1)
+        ],
+    )
