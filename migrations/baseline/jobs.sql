@@ -10,6 +10,7 @@ CREATE TABLE jobs (
     has_lines boolean NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
     started_at timestamptz,
+    claimed_at timestamptz,
     ended_at timestamptz,
     expires_at timestamptz NOT NULL,
     deleted_at timestamptz,

@@ -39,7 +39,7 @@ TRAIN_EMBEDDER: Final[TaskName] = "training.embedder"
 """Start or resume training runs: `[run id]`."""
 
 LOCATE_JOB_ITEMS: Final[TaskName] = "jobs.locate"
-"""Locate the next items of each job: `[job id, ...]`."""
+"""Locate items of the job whose turn it is, until none has one: `[id of a job that may end]`."""
 
 FINISH_JOBS: Final[TaskName] = "jobs.finish"
 """Delete the photos of ended items, and end jobs without open items: `[job id, ...]`."""

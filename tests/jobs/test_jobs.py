@@ -321,3 +321,19 @@ def test_client_resumes_an_interrupted_upload(job_server, photos, tmp_path):
         client.delete_job(from_lines["id"])
         job_server.work_deleted(from_lines["id"])
     assert job_server.photos() == []
+
+
+def test_jobs_take_turns(job_server, photos):
+    job_server.set_chunk_size(2)
+    repository = get_repository(job_server.stack.worker)
+    jobs = [job_server.create(photos)["job"]["id"] for _ in range(2)]
+    turns = []
+    while (job_id := repository.find_next_job()) is not None:
+        turns.append(str(job_id))
+        assert len(repository.claim(job_id, DEAD_WORKER)) == 2
+    assert turns == jobs * 3
+    for job_id in jobs:
+        expire_leases(job_server, job_id)
+        job_server.http.delete(f"/v1/jobs/{job_id}")
+        job_server.work_deleted(job_id)
+    assert job_server.photos() == []

@@ -1,8 +1,8 @@
 """Tasks of locate jobs, on a queue and in a worker of their own.
 
-A task carries job ids. It claims the next items of each job, locates them, and sends itself again
-while the job has more: jobs of equal age take turns, and a task that is lost or delivered twice is
-harmless.
+A task claims the next items of the job that waited longest, locates them, and sends itself again
+while any job has items. So jobs take turns, and a task that is lost or delivered twice is harmless:
+all tasks do the same.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ _log = logs.get_logger(__name__)
 
 @retryable_task
 def locate_job_items(ids: list[UUID]) -> None:
-    """Locate the next items of jobs."""
+    """Locate the next items of the job whose turn it is."""
     worker = open_services()
     worker.ensure_index()
     components = make_components(worker)
-    for job_id in ids:
-        if locate_items.locate_job_items(job_id, worker_name(), components):
-            worker.tasks.send(tasks.LOCATE_JOB_ITEMS, [job_id])
-        else:
-            locate_items.finish_jobs([job_id], components.repository, components.blobs)
+    repository, blobs = components.repository, components.blobs
+    job_id = repository.find_next_job()
+    if job_id is None:
+        locate_items.finish_jobs(ids, repository, blobs)
+        return
+    locate_items.locate_job_items(job_id, worker_name(), components)
+    locate_items.finish_jobs([job_id], repository, blobs)
+    worker.tasks.send(tasks.LOCATE_JOB_ITEMS, [job_id])
 
 
 @retryable_task

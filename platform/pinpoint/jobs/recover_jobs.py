@@ -25,7 +25,8 @@ def recover_jobs(
 ) -> int:
     """Expire old jobs, release leases of lost workers, and send lost tasks again.
 
-    While the queue of jobs has tasks, nothing is sent: a job may be waiting.
+    While the queue of jobs has tasks, nothing is sent: each of them works on the job whose turn it
+    is.
 
     Args:
         repository: The jobs.
@@ -39,10 +40,10 @@ def recover_jobs(
     repository.expire_jobs()
     if queue.waiting(tasks.JOBS_QUEUE):
         return 0
-    claimable = repository.list_claimable_jobs(_MAX_JOBS)
-    for job_id in claimable:
-        queue.send(tasks.LOCATE_JOB_ITEMS, [job_id])
+    next_job = repository.find_next_job()
+    if next_job is not None:
+        queue.send(tasks.LOCATE_JOB_ITEMS, [next_job])
     endable = repository.list_endable_jobs(_MAX_JOBS)
     for job_id in endable:
         queue.send(tasks.FINISH_JOBS, [job_id])
-    return len(claimable) + len(endable)
+    return len(endable) + (next_job is not None)

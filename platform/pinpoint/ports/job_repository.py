@@ -62,8 +62,8 @@ class JobRepository(Protocol):
         """Expire unfinished jobs that are too old; returns their number."""
         ...
 
-    def list_claimable_jobs(self, limit: int) -> list[UUID]:
-        """Running jobs with an open item that no worker holds, oldest first."""
+    def find_next_job(self) -> UUID | None:
+        """The running job whose turn it is; None if no job has an item that no worker holds."""
         ...
 
     def list_endable_jobs(self, limit: int) -> list[UUID]:

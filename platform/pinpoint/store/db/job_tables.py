@@ -37,6 +37,8 @@ jobs = Table(
     Column("has_lines", Boolean, nullable=False),
     timestamp_column("created_at", stamped=True),
     timestamp_column("started_at"),
+    # Time of the last claim of items: jobs take turns.
+    timestamp_column("claimed_at"),
     timestamp_column("ended_at"),
     # An unfinished job expires then; of an ended one all rows are deleted.
     Column("expires_at", DateTime(timezone=True), nullable=False),

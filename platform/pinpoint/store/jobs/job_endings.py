@@ -160,8 +160,8 @@ def remove_deleted_jobs(connection: Connection, job_ids: Sequence[UUID]) -> int:
     return int(removed.rowcount)
 
 
-def list_claimable_jobs(connection: Connection, limit: int, lease_ttl_s: float) -> list[UUID]:
-    """Running jobs with an open item that no worker holds, oldest first."""
+def find_next_job(connection: Connection, lease_ttl_s: float) -> UUID | None:
+    """The running job whose turn it is: it has an item that no worker holds, and waited longest."""
     is_claimable = (
         exists()
         .where(
@@ -171,14 +171,13 @@ def list_claimable_jobs(connection: Connection, limit: int, lease_ttl_s: float) 
         )
         .correlate(jobs)
     )
-    return list(
-        connection.execute(
-            select(jobs.c.id)
-            .where(jobs.c.state == "in_progress", is_claimable)
-            .order_by(jobs.c.created_at)
-            .limit(limit)
-        ).scalars()
-    )
+    job_id: UUID | None = connection.execute(
+        select(jobs.c.id)
+        .where(jobs.c.state == "in_progress", is_claimable)
+        .order_by(jobs.c.claimed_at.nulls_first(), jobs.c.created_at)
+        .limit(1)
+    ).scalar_one_or_none()
+    return job_id
 
 
 def list_endable_jobs(connection: Connection, limit: int) -> list[UUID]:

@@ -58,6 +58,7 @@ def claim_job_items(
             lease_until=func.now() + timedelta(seconds=lease_ttl_s),
         )
     )
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(claimed_at=func.now()))
     return _select_claimed(connection, ids)
 
 

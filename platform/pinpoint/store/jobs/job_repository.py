@@ -112,10 +112,10 @@ class StoredJobRepository:
             job_endings.cancel_released_items(unit.connection, self._lease_ttl_s)
             return len(job_endings.expire_jobs(unit.connection))
 
-    def list_claimable_jobs(self, limit: int) -> list[UUID]:
-        """Running jobs with an open item that no worker holds, oldest first."""
+    def find_next_job(self) -> UUID | None:
+        """The running job whose turn it is; None if no job has an item that no worker holds."""
         with self._transactions.begin() as unit:
-            return job_endings.list_claimable_jobs(unit.connection, limit, self._lease_ttl_s)
+            return job_endings.find_next_job(unit.connection, self._lease_ttl_s)
 
     def list_endable_jobs(self, limit: int) -> list[UUID]:
         """Jobs whose end is not complete, oldest first."""
