@@ -27,7 +27,7 @@ def create(  # noqa: PLR0913 - options of a command
     path: Annotated[
         Path,
         typer.Argument(
-            help="A folder, a photo, or a JSONL file whose lines have `custom_id`, `upload` (a "
+            help="A folder, a photo, or a JSONL file. Each line has `custom_id`, `upload` (a "
             "file below the folder of the JSONL file) or `url`, and `parameters`."
         ),
     ],
@@ -45,7 +45,7 @@ def create(  # noqa: PLR0913 - options of a command
         typer.Option(
             "--resume",
             metavar="JOB",
-            help="Id of a job whose upload was interrupted: only missing files are sent.",
+            help="Id of a job with an interrupted upload: only missing files are sent.",
             show_default=False,
         ),
     ] = None,
