@@ -54,7 +54,7 @@ class InlineQueue:
     def check(self) -> None:
         return None
 
-    def waiting(self) -> int:
+    def waiting(self, queue: str = tasks.QUEUE) -> int:
         return len(self.sent)
 
 

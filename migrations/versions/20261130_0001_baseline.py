@@ -20,6 +20,7 @@ SQL_FILES = (
     "listings.sql",
     "webhooks.sql",
     "idempotency.sql",
+    "jobs.sql",
     "tenant_functions.sql",
     "access_functions.sql",
     "triggers.sql",
@@ -67,6 +68,8 @@ VIEW_RIGHTS = {
     "webhooks": "SELECT, INSERT, UPDATE, DELETE",
     "webhook_deliveries": "SELECT, INSERT",
     "idempotency_keys": "SELECT, INSERT, DELETE",
+    "jobs": "SELECT, INSERT, UPDATE",
+    "job_items": "SELECT, INSERT, UPDATE",
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 

@@ -21,7 +21,7 @@ from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.nets.bundle.bundles import Bundle, find_bundle, resolve_bundle
 from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.outgoing.remote_files import RemoteFiles
-from pinpoint.ports import Reranker, VectorIndex
+from pinpoint.ports import Reranker, UrlFetcher, VectorIndex
 from pinpoint.records import (
     Contract,
     CoordinateGallery,
@@ -52,6 +52,8 @@ from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.ingest.bucket_listings import CatalogBucketListings
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from pinpoint.store.ingest.repository import CatalogIngestRepository
+from pinpoint.store.jobs.job_database import JobDatabase
+from pinpoint.store.jobs.job_repository import StoredJobRepository
 from pinpoint.store.maintenance_stats import MaintenanceStats
 from pinpoint.store.vectors.index_factory import open_index
 from pinpoint.store.vectors.rebuild_source import RebuildSource
@@ -208,6 +210,7 @@ class Services:
     settings: Settings
     database: CatalogDatabase
     gallery: GalleryDatabase
+    jobs: JobDatabase
     api_keys: ApiKeyStore
     index: VectorIndex
     encoders: Encoders
@@ -223,6 +226,9 @@ class Services:
     verifier: Verifier
     repository: CatalogIngestRepository | None
     """Only for workers and operators: the API's role has no access to its tables."""
+    job_repository: StoredJobRepository | None
+    url_fetcher: UrlFetcher | None
+    """None: items of jobs with a URL are refused."""
     rebuild_source: RebuildSource | None
     reembed_queue: CatalogReembedQueue | None
     tenant_deletion: OrganizationDeletion | None
@@ -316,6 +322,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         settings=settings,
         database=CatalogDatabase(transactions, settings.worker.task_batch_size),
         gallery=GalleryDatabase(transactions),
+        jobs=JobDatabase(transactions),
         api_keys=ApiKeyStore(transactions),
         index=index,
         encoders=encoders,
@@ -342,6 +349,8 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         )
         if is_owner
         else None,
+        job_repository=StoredJobRepository(transactions, settings) if is_owner else None,
+        url_fetcher=None,
         rebuild_source=RebuildSource(transactions, lambda: encoders.current.contract)
         if is_owner
         else None,

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pinpoint.api_settings import ApiSettings
 from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
+from pinpoint.job_settings import JobSettings
 from pinpoint.matching_settings import MatchingSettings
 from pinpoint.outgoing_settings import RemoteSettings, WebhookSettings
 
@@ -278,6 +279,7 @@ class Settings:
         "api",
         "encoder",
         "export",
+        "jobs",
         "log",
         "matching",
         "media",
@@ -301,6 +303,7 @@ class Settings:
         export: ExportSettings | None = None,
         remote: RemoteSettings | None = None,
         webhook: WebhookSettings | None = None,
+        jobs: JobSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
         self.services = services or ServiceSettings()
@@ -313,4 +316,5 @@ class Settings:
         self.export = export or ExportSettings()
         self.remote = remote or RemoteSettings()
         self.webhook = webhook or WebhookSettings()
+        self.jobs = jobs or JobSettings()
         self.log = log or LogSettings()

@@ -15,6 +15,8 @@ TaskName = Literal[
     "maintenance.prune",
     "webhooks.deliver",
     "training.embedder",
+    "jobs.locate",
+    "jobs.finish",
 ]
 
 INGEST_ITEMS: Final[TaskName] = "ingest.items"
@@ -44,8 +46,24 @@ DELIVER_WEBHOOKS: Final[TaskName] = "webhooks.deliver"
 TRAIN_EMBEDDER: Final[TaskName] = "training.embedder"
 """Start or resume training runs: `[run id]`."""
 
+LOCATE_JOB_ITEMS: Final[TaskName] = "jobs.locate"
+"""Locate items of the job whose turn it is, until none has one: `[id of a job that may end]`."""
+
+FINISH_JOBS: Final[TaskName] = "jobs.finish"
+"""Delete the photos of ended items, and end jobs without open items: `[job id, ...]`."""
+
+QUEUE: Final = "celery"
+"""Queue of all tasks without a queue of their own."""
+
+JOBS_QUEUE: Final = "jobs"
+"""Queue of locate jobs; a worker of its own consumes it, so that they delay no other task."""
+
 TRAINING_QUEUE: Final = "training"
 """Queue of tasks that take hours; only workers that consume it (`-Q training`) get them."""
 
-QUEUE_OF: Final[Mapping[TaskName, str]] = {TRAIN_EMBEDDER: TRAINING_QUEUE}
+QUEUE_OF: Final[Mapping[TaskName, str]] = {
+    TRAIN_EMBEDDER: TRAINING_QUEUE,
+    LOCATE_JOB_ITEMS: JOBS_QUEUE,
+    FINISH_JOBS: JOBS_QUEUE,
+}
 """Tasks that are not sent to the default queue."""

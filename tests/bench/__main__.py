@@ -22,6 +22,7 @@ from bench import (
     geoclip,
     index_size,
     ingest,
+    jobs,
     locate,
     planet,
     plans,
@@ -52,6 +53,11 @@ def main() -> None:
         figures["judged"] = [
             reranked.measure(size, arguments.num_queries, console.log) for size in arguments.sizes
         ]
+    if arguments.only in (None, "jobs"):
+        choose_bundle = descriptor if arguments.bundle else tower
+        figures["jobs"] = jobs.measure(
+            arguments.files, arguments.repetitions, console.log, choose_bundle
+        )
     if arguments.only in (None, "planet"):
         with TemporaryDirectory() as folder:
             figures["painting"] = planet.measure_rendering(
@@ -105,14 +111,16 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=_parse_counts, default=[1, 2], help="numbers of workers for the ingest"
     )
-    parser.add_argument("--files", type=int, default=512, help="files of the ingest")
+    parser.add_argument(
+        "--files", type=int, default=512, help="files of the ingest, photos of the job"
+    )
     parser.add_argument(
         "--repetitions", type=int, default=3, help="repetitions of each measurement"
     )
     parser.add_argument(
         "--only",
         choices=(
-            *("locate", "judged", "decode", "index", "ingest"),
+            *("locate", "judged", "decode", "index", "ingest", "jobs"),
             *("planet", "geoclip", "rerank", "aggregation", "verification", "training"),
         ),
     )

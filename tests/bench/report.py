@@ -12,6 +12,7 @@ from bench import (
     decode,
     geoclip,
     ingest,
+    jobs,
     locate,
     planet,
     rerank,
@@ -314,7 +315,17 @@ def _show_training(out: Console, measured: Figures) -> None:
     )
 
 
+def _show_jobs(out: Console, measured: Figures) -> None:
+    rates = measured["photos_per_s"]
+    out.print(
+        f"locate job of {measured['photos']:,} photos over {measured['rows']:,} images, "
+        f"{measured['tower']}: {rates['job']:.1f} photos/s, bare flow {rates['bare']:.1f} photos/s,"
+        f" ratio {measured['ratio']:.2f} (target ≥ {jobs.TARGET_RATIO})\n"
+    )
+
+
 _PARTS = {
+    "jobs": _show_jobs,
     "index_mib_per_million": _show_index_sizes,
     "rerank": _show_rerank,
     "verification": _show_verification,

@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 Tower = Callable[[Path], tuple[EncoderSettings, str]]
 """Writes a bundle to the folder of bundles if needed; returns settings that name it, and its
 description."""
-_BACKGROUND = ("beat", "worker")
+_BACKGROUND = ("beat", "worker", "jobs-worker")
 _START_S, _STOP_S = 120.0, 40.0
 _TELL_S = 15.0
 _NEVER_S = 10 * 86_400.0

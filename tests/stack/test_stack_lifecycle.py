@@ -27,7 +27,7 @@ from pinpoint.stack.supervisor.programs import (
 )
 from pinpoint.stack.supervisor.supervisord import Program, Supervisor
 
-ALL = ["postgres", "redis", "index", "api", "worker", "beat"]
+ALL = ["postgres", "redis", "index", "api", "worker", "jobs-worker", "beat"]
 
 
 def test_stack_processes_are_children_of_one_supervisor(running_stack):

@@ -19,6 +19,7 @@ from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
+from pinpoint.store.jobs.job_database import JobDatabase
 from pinpoint.webhook_services import open_webhooks
 from stack_fixtures import ServiceHarness
 from tenant_isolation.other_organization import TenantPair, create_tenants
@@ -54,6 +55,8 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         # As in the real API: only functions that the API role may call.
         api_keys=ApiKeyStore(harness.as_api),
         gallery=GalleryDatabase(harness.as_api),
+        jobs=JobDatabase(harness.as_api),
+        url_fetcher=None,
         index=harness.index,
         encoder=harness.encoder,
         with_current_encoder=lambda do: do(harness.encoder),

@@ -14,6 +14,8 @@ from sqlalchemy import text
 
 from api import example_answers
 from pinpoint.records import KeyGrant, NewItem
+from pinpoint.records.jobs import NewJob, NewJobItem
+from pinpoint.store.jobs.job_database import JobDatabase
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 
 ROWS = (
@@ -34,6 +36,8 @@ ROWS = (
     "webhooks",
     "webhook_deliveries",
     "idempotency_keys",
+    "jobs",
+    "job_items",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -156,6 +160,32 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
     return TenantPair(harness, app, folder, *tenants)
 
 
+def _create_job(harness: ServiceHarness, tenant: Tenant) -> UUID:
+    """A job with one completed item and one that waits for its upload."""
+    new_job = NewJob(
+        organization_id=tenant.id,
+        key_id=None,
+        parameters={},
+        has_lines=True,
+        expiry_s=86_400,
+        start=False,
+    )
+    items = [
+        NewJobItem(custom_id=f"{tenant.name}-only", file=f"{tenant.name}-only"),
+        NewJobItem(custom_id="waiting", file="waiting.jpg"),
+    ]
+    job, _ = JobDatabase(harness.as_api).create(new_job, items, {})
+    with harness.owner.begin() as unit:
+        unit.connection.execute(
+            text(
+                "UPDATE job_items SET state = 'completed', result = :result, lat = 1, lon = 2"
+                " WHERE job_id = :job AND position = 1"
+            ),
+            {"job": job.id, "result": f'{{"text": "{tenant.name}-only"}}'},
+        )
+    return job.id
+
+
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
     """A kept query, and an open batch with one failed file for uploads and retries."""
     with harness.database.write(tenant.id) as catalog:
@@ -188,4 +218,5 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
         "collection": str(image.collection_id),
         "query": str(kept_query.id),
         "webhook": str(webhook.id),
+        "job": str(_create_job(harness, tenant)),
     }

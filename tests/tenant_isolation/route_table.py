@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pinpoint.api.v1.cursors import encode_cursor
@@ -51,6 +52,31 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("POST", "/v1/batches/{batch_id}/close"): [("batch", lambda one, photo: {})],
     ("POST", "/v1/batches/{batch_id}/retry"): [("batch", lambda one, photo: {})],
     ("POST", "/v1/batches/{batch_id}/cancel"): [("batch", lambda one, photo: {})],
+    ("POST", "/v1/jobs/locate"): [
+        (
+            "source",
+            lambda one, photo: {
+                "data": {"parameters": json.dumps({"sources": [one]})},
+                "files": {"files": ("a.jpg", photo)},
+            },
+        ),
+    ],
+    ("GET", "/v1/jobs/{job_id}"): [("job", lambda one, photo: {})],
+    ("DELETE", "/v1/jobs/{job_id}"): [("job", lambda one, photo: {})],
+    ("POST", "/v1/jobs/{job_id}/files"): [
+        ("job", lambda one, photo: {"files": {"files": ("a.jpg", photo)}}),
+    ],
+    ("POST", "/v1/jobs/{job_id}/start"): [("job", lambda one, photo: {})],
+    ("POST", "/v1/jobs/{job_id}/cancel"): [("job", lambda one, photo: {})],
+    ("GET", "/v1/jobs/{job_id}/items"): [
+        ("job", lambda one, photo: {}),
+        ("job", lambda one, photo: {"params": {"state": "completed"}}),
+    ],
+    ("GET", "/v1/jobs/{job_id}/results"): [
+        ("job", lambda one, photo: {}),
+        ("job", lambda one, photo: {"headers": {"Accept": "application/vnd.apache.parquet"}}),
+    ],
+    ("GET", "/v1/jobs/{job_id}/errors"): [("job", lambda one, photo: {})],
     ("GET", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
     ("PATCH", "/v1/images/{image_id}"): [("image", lambda one, photo: {"json": CORRECTION})],
     ("DELETE", "/v1/images/{image_id}"): [("image", lambda one, photo: {})],
@@ -104,6 +130,7 @@ WITHOUT_ID = {
     ("POST", "/v1/keys"),
     ("GET", "/v1/webhooks"),
     ("POST", "/v1/webhooks"),
+    ("GET", "/v1/jobs"),
     ("GET", "/v1/sources"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),

@@ -97,7 +97,8 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
         *("sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"),
         *("idempotency_keys", "api_keys", "bucket_listings", "webhooks", "webhook_deliveries"),
     }
-    updated = {"sources", "images", "tombstones", "batches", "batch_items"}
+    inserted |= {"jobs", "job_items"}
+    updated = {"sources", "images", "tombstones", "batches", "batch_items", "jobs", "job_items"}
     updated |= {"bucket_listings", "webhooks"}
     deleted = {(view, "DELETE") for view in ("kept_queries", "webhooks", "idempotency_keys")}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}

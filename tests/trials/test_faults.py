@@ -21,7 +21,7 @@ from pinpoint.stack.supervisor.lifecycle import StackStatus
 
 SEED = 20
 FAULTS = 10
-NAMES = ("postgres", "redis", "index", "api", "worker", "beat")
+NAMES = ("postgres", "redis", "index", "api", "worker", "jobs-worker", "beat")
 # Each process once, then more of them, in an order that the seed fixes.
 VICTIMS = [*NAMES, *random.Random(SEED).choices(NAMES, k=FAULTS - len(NAMES))]
 BACK_S = 60.0

@@ -44,8 +44,8 @@ from celery.signals import (
 from pinpoint import logs, tasks
 from pinpoint.settings_file import load_settings
 from pinpoint.stack.paths import StackPaths
-from pinpoint.stack.task_sender import QUEUE, REQUEST_ID_KEY, celery_config
-from pinpoint_workers import ingest, maintenance, runtime, training, webhooks
+from pinpoint.stack.task_sender import REQUEST_ID_KEY, celery_config
+from pinpoint_workers import ingest, jobs, maintenance, runtime, training, webhooks
 from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 
 app = Celery("pinpoint")
@@ -96,7 +96,7 @@ def _make_config() -> dict[str, Any]:
 
 app.add_defaults(_make_config)
 
-for _name, _task in {**ingest.TASKS, **maintenance.TASKS, **webhooks.TASKS}.items():
+for _name, _task in {**ingest.TASKS, **maintenance.TASKS, **webhooks.TASKS, **jobs.TASKS}.items():
     app.task(name=_name, bind=False)(_task)
 for _name, _task in training.TASKS.items():
     app.task(name=_name, bind=False, acks_late=False)(_task)
@@ -123,12 +123,16 @@ def _clear_job_context(**_: Any) -> None:
 @worker_ready.connect
 def _start_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
-    if QUEUE in queues:
+    if tasks.QUEUE in queues:
         runtime.start_worker()
     if tasks.TRAINING_QUEUE in queues:
         training.resume_runs()
+    if tasks.JOBS_QUEUE in queues:
+        jobs.start_worker()
 
 
 @worker_shutdown.connect
-def _stop_worker(**_: Any) -> None:
+def _stop_worker(sender: Any, **_: Any) -> None:
+    if tasks.JOBS_QUEUE in sender.app.amqp.queues.consume_from:
+        jobs.stop_worker()
     runtime.stop_worker()

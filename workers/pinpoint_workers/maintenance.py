@@ -14,7 +14,9 @@ from pinpoint.ingest.pipeline import reembed_images
 from pinpoint.ingest.prune import prune_leftovers
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.recovery import recover_lost_work
+from pinpoint.jobs.recover_jobs import recover_jobs
 from pinpoint.store.vectors.rpc.client import RemoteIndex
+from pinpoint_workers.jobs import get_repository
 from pinpoint_workers.retries import retryable_task
 from pinpoint_workers.runtime import is_alive, open_services
 
@@ -42,6 +44,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         rebuild=worker.index.rebuild if isinstance(worker.index, RemoteIndex) else None,
     )
     worker.maintenance_stats.record_recovery(report)
+    jobs = recover_jobs(get_repository(worker), worker.tasks, is_alive)
     _log.info(
         "recovered",
         released=report.released,
@@ -49,6 +52,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         images=report.images,
         deletions=report.deletions,
         tombstones=report.tombstones,
+        jobs=jobs,
     )
 
 
@@ -113,6 +117,7 @@ def prune(_ids: list[UUID]) -> None:
         orphan_blob_ttl_s=worker.settings.worker.orphan_blob_ttl_s,
         audit_retention_s=worker.settings.worker.audit_retention_days * 86_400,
     )
+    jobs = get_repository(worker).remove_old_jobs()
     features = worker.matching.prune_cache()
     deliveries = worker.webhooks.outbox.prune_deliveries(
         worker.settings.webhook.delivery_retention_days * 86_400
@@ -126,6 +131,7 @@ def prune(_ids: list[UUID]) -> None:
         organizations=pruned.organizations,
         features=features,
         webhook_deliveries=deliveries,
+        jobs=jobs,
     )
 
 

@@ -34,6 +34,7 @@ from pinpoint.api.v1 import (
     image_files,
     image_metadata,
     images,
+    jobs,
     kept_queries,
     keys,
     locate,
@@ -58,6 +59,7 @@ _log = logs.get_logger(__name__)
 
 ROUTE_MODULES: Final = (
     locate,
+    jobs,
     batches,
     image_metadata,
     images,

@@ -11,6 +11,7 @@ import typer
 
 _BATCH: Final = "3f0c1d9e-6f2a-4d0b-9a51-0c2f6a1b7d10"
 _IMAGE: Final = "5850ee6b-adcc-5e20-a130-d8416d2332ff"
+_JOB: Final = "3f1f3d1e-5f0a-4a53-9a8a-6c7c7e1f0c55"
 _KEY: Final = "9b1deb4d-3b7d-4bad-9bdd-2b0d7b3dcb6d"
 _QUERY: Final = "2c5ea4c0-4067-41e9-8bad-9b1deb4d3b7d"
 _WEBHOOK: Final = "0f3cf7ce-6f7f-4c0a-9a36-0a6a4f3a2f10"
@@ -79,6 +80,20 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "queries": ("pinpoint queries list",),
     "queries list": ("pinpoint queries list", "pinpoint queries list --json"),
     "queries delete": (f"pinpoint queries delete {_QUERY}",),
+    "jobs create": (
+        "pinpoint jobs create ~/photos/unknown --wait",
+        """pinpoint jobs create photos.jsonl --parameters '{"top": 3}'""",
+        f"pinpoint jobs create ~/photos/unknown --resume {_JOB}",
+    ),
+    "jobs list": ("pinpoint jobs list --page-size 5",),
+    "jobs show": (f"pinpoint jobs show {_JOB} --state failed",),
+    "jobs wait": (f"pinpoint jobs wait {_JOB}",),
+    "jobs results": (
+        f"pinpoint jobs results {_JOB} -o results.ndjson",
+        f"pinpoint jobs results {_JOB} -o results.parquet",
+    ),
+    "jobs cancel": (f"pinpoint jobs cancel {_JOB}",),
+    "jobs delete": (f"pinpoint jobs delete {_JOB}",),
     "neighbors": (
         "pinpoint neighbors --point 48.8584,2.2945 --neighbor-radius 500",
         "pinpoint neighbors --points stations.csv --per-kind 3 --json",

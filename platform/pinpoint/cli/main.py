@@ -33,6 +33,7 @@ from pinpoint.cli import (
     import_metadata,
     index,
     ingest,
+    jobs,
     key,
     keys,
     locate,
@@ -81,6 +82,7 @@ app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)
 app.add_typer(queries.app, name="queries")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(neighbors.app)
 app.add_typer(coverage.app)
 app.add_typer(gaps.app)

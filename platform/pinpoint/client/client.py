@@ -14,6 +14,7 @@ import httpx
 from pinpoint.client import folders
 from pinpoint.client.audit_log import AuditLog
 from pinpoint.client.downloads import Downloads
+from pinpoint.client.jobs import Jobs
 from pinpoint.client.queries import Id, PhotoQueries
 from pinpoint.client.remote_sources import RemoteSources
 from pinpoint.client.spatial_queries import SpatialQueries
@@ -21,7 +22,7 @@ from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segm
 from pinpoint.records import ReadOptions
 
 
-class Client(PhotoQueries, Downloads, SpatialQueries, AuditLog, RemoteSources):
+class Client(PhotoQueries, Jobs, Downloads, SpatialQueries, AuditLog, RemoteSources):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod

@@ -167,7 +167,7 @@ class HttpTransport:
 
     @contextmanager
     def stream(
-        self, path: str, *, query: Mapping[str, Any], timeout_s: float
+        self, path: str, *, query: Mapping[str, Any], timeout_s: float, accept: str = "*/*"
     ) -> Iterator[httpx.Response]:
         """Send a GET request; the body of its successful response is not read yet.
 
@@ -175,6 +175,7 @@ class HttpTransport:
             path: Path of the route.
             query: Query parameters.
             timeout_s: Maximum wait for the response, and for each part of its body, seconds.
+            accept: Media type of the response.
 
         Raises:
             PinpointError: As `send`; also while the body is read inside the context.
@@ -182,7 +183,11 @@ class HttpTransport:
         timeout = httpx.Timeout(timeout_s, connect=5.0)
         try:
             with self._http.stream(
-                "GET", path, params=_drop_none(query), timeout=timeout
+                "GET",
+                path,
+                params=_drop_none(query),
+                timeout=timeout,
+                headers={"Accept": accept},
             ) as response:
                 if response.is_error:
                     response.read()

@@ -19,6 +19,7 @@ from pinpoint.ports.engines import (
 from pinpoint.ports.gallery import Gallery, GalleryReader
 from pinpoint.ports.gallery_pixels import GalleryPixels
 from pinpoint.ports.ingest_repository import EncodePositions, IngestRepository, OriginalStore
+from pinpoint.ports.job_repository import JobRepository, UrlFetcher
 from pinpoint.ports.matching import FeatureCache, FeatureMatcher
 from pinpoint.ports.reembed_queue import ReembedQueue
 from pinpoint.ports.remote_files import BucketListings, RemoteFileSource
@@ -45,9 +46,11 @@ __all__ = [
     "TaskQueue",
     "JpegConverter",
     "IngestRepository",
+    "JobRepository",
     "OriginalStore",
     "PointSource",
     "RemoteFileSource",
     "Reranker",
+    "UrlFetcher",
     "VectorIndex",
 ]

@@ -29,7 +29,7 @@ from pinpoint.records import (
     SourceKind,
     Vector,
 )
-from pinpoint.tasks import TaskName
+from pinpoint.tasks import QUEUE, TaskName
 
 
 class Encoder(Protocol):
@@ -320,6 +320,6 @@ class TaskQueue(Protocol):
         """Raise `BrokerUnavailableError` unless the broker answers."""
         ...
 
-    def waiting(self) -> int:
-        """Number of tasks that no worker has taken yet."""
+    def waiting(self, queue: str = QUEUE) -> int:
+        """Number of tasks of a queue, by default the general one, that no worker has taken."""
         ...

@@ -17,9 +17,8 @@ from kombu.exceptions import OperationalError
 from pinpoint import deadline, logs
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BrokerUnavailableError
-from pinpoint.tasks import QUEUE_OF, TaskName
+from pinpoint.tasks import QUEUE, QUEUE_OF, TaskName
 
-QUEUE: Final = "celery"
 REQUEST_ID_KEY: Final = "request_id"
 """Header of a task with the id of the request that sent it; also its name in log lines."""
 
@@ -92,14 +91,14 @@ class CeleryQueue:
         """Raise `BrokerUnavailableError` unless the broker answers."""
         self.waiting()
 
-    def waiting(self) -> int:
+    def waiting(self, queue: str = QUEUE) -> int:
         """Number of tasks that no worker has received yet, read over one reused connection."""
         with self._connection_lock:
             for is_retry in (False, True):
                 try:
                     if self._connection is None:
                         self._connection = self._open_connection()
-                    return _read_queue_length(self._connection.default_channel)
+                    return _read_queue_length(self._connection.default_channel, queue)
                 except self._transport_errors as error:
                     self._close_connection()
                     # A reused connection may be stale. A broker that hangs is not queried twice.
@@ -179,9 +178,9 @@ class BoundedSender:
         """Raise `BrokerUnavailableError` unless the broker answers."""
         self._queue.check()
 
-    def waiting(self) -> int:
-        """Number of tasks that no worker has received yet."""
-        return self._queue.waiting()
+    def waiting(self, queue: str = QUEUE) -> int:
+        """Number of tasks of a queue that no worker has received yet."""
+        return self._queue.waiting(queue)
 
     def close(self) -> None:
         """Close the connections; the recovery task sends the tasks that were not sent."""
@@ -205,9 +204,9 @@ def _make_headers() -> dict[str, str]:
     return {REQUEST_ID_KEY: str(request_id)} if request_id else {}
 
 
-def _read_queue_length(channel: Any) -> int:
+def _read_queue_length(channel: Any, queue: str) -> int:
     try:
-        return int(channel.queue_declare(queue=QUEUE, passive=True).message_count)
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
     except channel.connection.client.channel_errors:
         # There is no queue until the first task or consumer.
         return 0

@@ -125,8 +125,7 @@ def upload_images(
     """
     files = forms.form_files(form, "files")
     names = [
-        _to_external_id(file.filename, file.headers.get("content-disposition", ""))
-        for file in files
+        to_external_id(file.filename, file.headers.get("content-disposition", "")) for file in files
     ]
     metadata_overrides = _parse_overrides(
         forms.form_fields(form, UploadForm).metadata_overrides, names
@@ -343,7 +342,7 @@ def _make_upload_entry(caller: Caller, batch_id: UUID, num_files: int) -> AuditE
     )
 
 
-def _to_external_id(name: str | None, disposition: str) -> str:
+def to_external_id(name: str | None, disposition: str) -> str:
     """Convert the file name of a form to an id; the mapping is injective.
 
     Args:

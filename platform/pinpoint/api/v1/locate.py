@@ -101,7 +101,7 @@ def locate(
     photos = _read_photos(form, parameters)
     if not photos:
         raise InvalidRequestError("the form has no file in the field 'photo'")
-    answer = _locate_photos(photos, parameters, caller, services)
+    answer = locate_photos(photos, parameters, caller, services)
     with services.database.write(caller.organization_id) as catalog:
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
@@ -131,12 +131,18 @@ def locate(
     return answer_out
 
 
-def _locate_photos(
+def locate_photos(
     photos: list[QueryPhoto],
     parameters: query_parameters.LocateForm,
     caller: Caller,
     services: Services,
 ) -> Answer:
+    """Locate photos of one place in the search space of the parameters.
+
+    Raises:
+        NotFoundError: A source of the filter does not exist.
+        BadPhotoError: The bytes are not an accepted image.
+    """
     search_filter = _build_filter(parameters, caller, services)
     if parameters.search_space == "coordinates":
         return coordinate_pipeline.locate_by_coordinates(

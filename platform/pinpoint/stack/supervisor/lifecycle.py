@@ -37,6 +37,7 @@ from pinpoint.stack.supervisor.changes import (
     record_settings,
 )
 from pinpoint.stack.supervisor.programs import (
+    JOBS_WORKER,
     TRAINING_WORKER,
     build_environment,
     list_external_services,
@@ -47,7 +48,11 @@ from pinpoint.stack.supervisor.supervisord import UNREACHABLE_ERRORS, ProcessSta
 
 _READY_TIMEOUT_S: Final = 120.0
 _STOP_GRACE_S: Final = 30.0
-_STOP_ORDER: Final = (("beat", "worker", TRAINING_WORKER, "api"), ("index",), ("postgres", "redis"))
+_STOP_ORDER: Final = (
+    ("beat", "worker", JOBS_WORKER, TRAINING_WORKER, "api"),
+    ("index",),
+    ("postgres", "redis"),
+)
 _FAILED_STATES: Final = frozenset({"fatal", "exited", "stopped", "unknown"})
 
 OnMessage = Callable[[str], None]
@@ -284,6 +289,9 @@ def _start_all(
     if "redis" in names:
         _wait_until_ready(paths, supervisor, "worker", lambda: broker.consumers() > 0)
     _wait_until_ready(paths, supervisor, "beat", lambda: True)
+    # Last, because Redis counts the consumers of all queues.
+    supervisor.start(JOBS_WORKER)
+    _wait_until_ready(paths, supervisor, JOBS_WORKER, lambda: True)
 
 
 def _wait_until_ready(

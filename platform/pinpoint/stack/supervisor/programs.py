@@ -14,10 +14,13 @@ from pinpoint.stack.servers.redis import RedisServer
 from pinpoint.stack.supervisor.changes import settings_as_variables
 from pinpoint.stack.supervisor.processes import MARKER
 from pinpoint.stack.supervisor.supervisord import Program
-from pinpoint.tasks import TRAINING_QUEUE
+from pinpoint.tasks import JOBS_QUEUE, TRAINING_QUEUE
 
 TRAINING_WORKER: Final = "training-worker"
 """Training worker: the only program that `up` does not start; it starts with the first run."""
+
+JOBS_WORKER: Final = "jobs-worker"
+"""Worker of locate jobs."""
 
 _CELERY = ("-m", "celery", "-A", "pinpoint_workers.app:app")
 
@@ -52,6 +55,11 @@ def list_programs(settings: Settings, paths: StackPaths) -> list[Program]:
     result.append(Program("api", (*python, "-m", "pinpoint.api"), start_s=5))
     worker = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "worker@pinpoint")
     result.append(Program("worker", (*python, *_CELERY, *worker), start_s=5))
+    locator = ("worker", "--pool=solo", "--concurrency=1", "-Q", JOBS_QUEUE, "-n", "jobs@pinpoint")
+    # Low priority, so that thousands of photos do not delay queries. It loads no weights before its
+    # first job.
+    niced_locator = ("nice", "-n", "10", *python, *_CELERY, *locator)
+    result.append(Program(JOBS_WORKER, niced_locator, start_s=5))
     # Its schedule is a dbm file, which a crash can damage; restarting the program is cheap.
     beat = ("beat", "-s", str(paths.beat_schedule), "--pidfile=")
     result.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))

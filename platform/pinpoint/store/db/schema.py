@@ -5,12 +5,20 @@ from __future__ import annotations
 from pinpoint.store.db import (
     access_tables,
     idempotency_tables,
+    job_tables,
     listing_tables,
     tables,
     webhook_tables,
 )
 from pinpoint.store.db.metadata import metadata
 
-TABLE_MODULES = (access_tables, listing_tables, idempotency_tables, tables, webhook_tables)
+TABLE_MODULES = (
+    access_tables,
+    listing_tables,
+    idempotency_tables,
+    job_tables,
+    tables,
+    webhook_tables,
+)
 
 __all__ = ["TABLE_MODULES", "metadata"]

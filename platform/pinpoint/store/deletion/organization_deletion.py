@@ -1,9 +1,9 @@
 """Deletion of organizations, of old rows of the audit log, and of expired kept queries.
 
 An organization is first marked as erased: its name becomes `erased:<id>`, its keys, audit rows,
-kept queries and webhooks are deleted, and every image gets a tombstone. The organization's row is
-deleted with its last tombstone: until then a slow writer could restore a point of it. Every step
-can be repeated at any time.
+kept queries, webhooks and jobs are deleted, and every image gets a tombstone. The organization's
+row is deleted with its last tombstone: until then a slow writer could restore a point of it. Every
+step can be repeated at any time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pinpoint.records import DEFAULT_ORGANIZATION
 from pinpoint.store.db.access_tables import api_keys, audit_log, organizations
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.idempotency_tables import idempotency_keys
+from pinpoint.store.db.job_tables import jobs
 from pinpoint.store.db.tables import (
     batches,
     images,
@@ -65,7 +66,7 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            for table in (audit_log, kept_queries, webhooks, idempotency_keys):
+            for table in (audit_log, kept_queries, webhooks, idempotency_keys, jobs):
                 connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
@@ -122,7 +123,7 @@ class OrganizationDeletion:
                 .exists()
                 for table in (
                     *(sources, images, tombstones, audit_log),
-                    *(kept_queries, idempotency_keys, api_keys, webhooks),
+                    *(kept_queries, idempotency_keys, jobs, api_keys, webhooks),
                 )
             ]
             deleted = connection.execute(

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
+
+from sqlalchemy import Connection
 
 from pinpoint import logs
 from pinpoint.errors import UnavailableError
@@ -29,6 +31,16 @@ _JOIN_TIMEOUT_S: Final = 5.0
 _log = logs.get_logger(__name__)
 
 
+class RenewLeases(Protocol):
+    """Extends a worker's leases of items to `lease_ttl_s` seconds from now."""
+
+    def __call__(
+        self, connection: Connection, ids: Sequence[UUID], worker: str, *, lease_ttl_s: float
+    ) -> None:
+        """Extend the leases."""
+        ...
+
+
 @contextmanager
 def lease_heartbeat(
     transactions: Transactions,
@@ -37,6 +49,7 @@ def lease_heartbeat(
     *,
     lease_ttl_s: float,
     longest_s: float = MAX_INTERVAL_S,
+    renew: RenewLeases = leases.renew_leases,
 ) -> Iterator[None]:
     """Renew a worker's leases until the block ends.
 
@@ -46,6 +59,7 @@ def lease_heartbeat(
         worker: Name on the leases.
         lease_ttl_s: Duration of a lease after each renewal, in seconds.
         longest_s: Renewals end after this many seconds.
+        renew: Renews the leases of batch items, or of another kind of item.
     """
     stopped = threading.Event()
 
@@ -54,7 +68,7 @@ def lease_heartbeat(
         while not stopped.wait(lease_ttl_s / _RENEWALS_PER_LEASE) and time.monotonic() < end_at:
             try:
                 with transactions.begin() as unit:
-                    leases.renew_leases(unit.connection, ids, worker, lease_ttl_s=lease_ttl_s)
+                    renew(unit.connection, ids, worker, lease_ttl_s=lease_ttl_s)
             except UnavailableError as error:
                 _log.warning("leases not renewed", reason=error.reason, detail=error.message)
 

@@ -33,17 +33,17 @@ from pinpoint.records import (
     limits,
 )
 from pinpoint.records.limits import UnstorableError
+from pinpoint.store.db.job_tables import job_items
 from pinpoint.store.db.rows import is_any_of, parse_override, to_source
 from pinpoint.store.db.tables import batch_items, batches, embeddings, images, item_images, sources
 
 
-def _has_no_valid_lease(lease_ttl_s: float) -> ColumnElement[bool]:
-    """Condition for an item without a valid lease.
+def has_no_valid_lease(ends: ColumnElement[Any], lease_ttl_s: float) -> ColumnElement[bool]:
+    """Condition for an item without a valid lease, given the column with the end of the lease.
 
     A lease that ends much later than a new one would was created before the clock was set back. It
     would hold the item until the clock has caught up.
     """
-    ends = batch_items.c.lease_until
     implausible_end = func.now() + timedelta(seconds=2 * lease_ttl_s)
     return or_(ends.is_(None), ends < func.now(), ends > implausible_end)
 
@@ -74,7 +74,11 @@ def claim_items(
     """
     free = (
         select(batch_items.c.id)
-        .where(is_any_of(batch_items.c.id, ids), _OPEN, _has_no_valid_lease(lease_ttl_s))
+        .where(
+            is_any_of(batch_items.c.id, ids),
+            _OPEN,
+            has_no_valid_lease(batch_items.c.lease_until, lease_ttl_s),
+        )
         .order_by(batch_items.c.ingest_seq)
         .with_for_update(skip_locked=True)
     )
@@ -344,13 +348,14 @@ def release_after_error(
 
 
 def unused_blobs(connection: Connection, uris: Sequence[str]) -> list[str]:
-    """Filter the blobs that neither an image nor an open item references."""
+    """Filter the blobs that neither an image nor an open item nor a job's item references."""
     blobs = {uri for uri in uris if uri.startswith("blob:")}
     if not blobs:
         return []
     by_image = select(images.c.uri).where(images.c.uri.in_(blobs))
     by_item = select(batch_items.c.uri).where(batch_items.c.uri.in_(blobs), _OPEN)
-    referenced = connection.execute(by_image.union(by_item)).scalars()
+    by_job = select(job_items.c.uri).where(job_items.c.uri.in_(blobs))
+    referenced = connection.execute(by_image.union(by_item, by_job)).scalars()
     return sorted(blobs - set(referenced))
 
 
@@ -381,7 +386,7 @@ def expired_items(
     """Open items without a valid lease, oldest first, with their attempts."""
     rows = connection.execute(
         select(batch_items.c.id, batch_items.c.attempts)
-        .where(_OPEN, _has_no_valid_lease(lease_ttl_s))
+        .where(_OPEN, has_no_valid_lease(batch_items.c.lease_until, lease_ttl_s))
         .order_by(batch_items.c.ingest_seq)
         .limit(limit)
     )

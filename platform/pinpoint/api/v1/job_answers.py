@@ -1,0 +1,100 @@
+"""The answer for the photo of a job's item: by the code of `POST /v1/locate`.
+
+Workers import this module, and no other one of the API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from pinpoint.api.v1.locate import locate_photos
+from pinpoint.api.v1.query_parameters import LocateForm
+from pinpoint.api.v1.schemas.answer import AnswerOut, list_image_ids
+from pinpoint.bootstrap import Services
+from pinpoint.errors import BadRequestError
+from pinpoint.records import Caller
+from pinpoint.records.jobs import ClaimedJobItem, LocatedPhoto
+from pinpoint.search.context import QueryPhoto
+
+_NOT_IN_JOBS = ("keep",)
+"""Fields of `/v1/locate` that a job does not have: it keeps its results anyway."""
+
+
+def parse_job_parameters(values: Mapping[str, Any]) -> LocateForm:
+    """Parse the parameters of a job or of an item: fields of `/v1/locate` as JSON values.
+
+    A GeoJSON area may be an object, and a bbox a list of numbers.
+
+    Raises:
+        BadRequestError: A parameter is unknown or has an invalid value; the message names it.
+    """
+    for name in _NOT_IN_JOBS:
+        if name in values:
+            raise BadRequestError(f"parameters.{name}: jobs have no such parameter")
+    fields = {name: _to_field(value) for name, value in values.items() if value is not None}
+    try:
+        form = LocateForm.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        location = ".".join(str(part) for part in ("parameters", *first["loc"]))
+        raise BadRequestError(f"{location}: {first['msg']}") from error
+    if len(form.crop) > 1:
+        raise BadRequestError("parameters.crop: an item has one photo, so give one crop")
+    return form
+
+
+def _to_field(value: Any) -> Any:
+    """Convert a JSON value to the form of a field."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    is_box = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(number, int | float) for number in value)
+    )
+    return ",".join(map(str, value)) if is_box else value
+
+
+def locate_job_photo(services: Services, item: ClaimedJobItem, data: bytes) -> LocatedPhoto:
+    """Locate the photo of an item as its key would by `POST /v1/locate`.
+
+    Args:
+        services: Services of a worker.
+        item: The item, with its parameters.
+        data: The photo, untrusted.
+
+    Raises:
+        PinpointError: As the route would answer.
+    """
+    parameters = parse_job_parameters(item.parameters)
+    caller = Caller(
+        organization_id=item.organization_id,
+        organization=item.organization,
+        scopes=frozenset({"locate"}),
+        key_id=item.key_id,
+    )
+    photo = QueryPhoto(
+        data=data,
+        file=item.file,
+        kind=parameters.query_kind,
+        crop=parameters.crop[0] if parameters.crop else None,
+    )
+    answer = locate_photos([photo], parameters, caller, services)
+    with services.database.read(item.organization_id) as catalog:
+        labels = catalog.image_labels(list_image_ids(answer, parameters.top))
+    answer_out = AnswerOut.of(
+        answer, parameters.top, labels, with_matches="matches" in parameters.include
+    )
+    return LocatedPhoto(
+        result=answer_out.model_dump_json(),
+        lat=None if answer.point is None else answer.point.lat,
+        lon=None if answer.point is None else answer.point.lon,
+        photo_sha256=hashlib.sha256(data).hexdigest(),
+        bundle=answer.bundle,
+        index_build=answer.index_build,
+    )

@@ -1,0 +1,392 @@
+"""`/v1/jobs`: many photos located asynchronously."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from starlette.datastructures import FormData, UploadFile
+
+from pinpoint import deadline
+from pinpoint.api import forms, problems
+from pinpoint.api.body_limits import BodyRule, reads_body
+from pinpoint.api.dependencies import AppServices, LocateCaller
+from pinpoint.api.v1 import job_files
+from pinpoint.api.v1.batches import to_external_id
+from pinpoint.api.v1.job_answers import parse_job_parameters
+from pinpoint.api.v1.job_lines import read_lines
+from pinpoint.api.v1.media_types import choose_media_type
+from pinpoint.api.v1.query_parameters import to_search_filter
+from pinpoint.api.v1.schemas.jobs import (
+    JobForm,
+    JobItemOut,
+    JobItemsOut,
+    JobOut,
+    JobsOut,
+    JobUploadForm,
+    JobUploadsOut,
+)
+from pinpoint.bootstrap import Services
+from pinpoint.errors import BadRequestError, DatabaseUnavailableError
+from pinpoint.records import Caller
+from pinpoint.records.jobs import Job, JobItemState, NewJob, NewJobItem, UploadStatus
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+JobId = Annotated[
+    UUID,
+    Path(description="Id of the job.", examples=["3f1f3d1e-5f0a-4a53-9a8a-6c7c7e1f0c55"]),
+]
+_FILE_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
+
+_UPLOAD_RULE = BodyRule(
+    lane="uploads",
+    max_bytes=lambda settings: settings.api.max_upload_bytes + forms.MAX_UPLOAD_FIELDS_BYTES,
+    limit_name="PINPOINT_API_MAX_UPLOAD_BYTES",
+    stated_bytes=lambda settings: settings.api.max_upload_bytes,
+)
+
+
+@reads_body(_UPLOAD_RULE)
+async def job_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
+    """Read the form; large files are spooled to disk."""
+    form = await forms.read_form(
+        request,
+        max_files=services.settings.api.max_upload_files + 1,
+        fields_bytes=forms.MAX_UPLOAD_FIELDS_BYTES,
+    )
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+JobFormData = Annotated[FormData, Depends(job_form)]
+
+
+def _describe_job_body() -> dict[str, Any]:
+    body = forms.openapi_body(JobForm, file="files", many=True, required=False)
+    schema = body["requestBody"]["content"]["multipart/form-data"]["schema"]
+    schema["properties"]["lines"] = {
+        "type": "string",
+        "format": "binary",
+        "description": "JSONL file; each line has `custom_id`, `url` or `upload` (the name of an "
+        "uploaded file), and `parameters`.",
+    }
+    return body
+
+
+@router.post(
+    "/locate",
+    operation_id="create_locate_job",
+    status_code=201,
+    summary="Create a job that locates many photos",
+    responses=problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    openapi_extra=_describe_job_body(),
+)
+def create_locate_job(
+    caller: LocateCaller, services: AppServices, form: JobFormData
+) -> JobUploadsOut:
+    """Create a job from files, or from a JSONL file whose lines refer to URLs or uploaded files.
+
+    Each photo is stored until its item ends, and is then deleted. An invalid line is a failed item
+    with its line number.
+    """
+    fields = forms.form_fields(form, JobForm)
+    parameters = _parse_parameters(fields.parameters, caller, services)
+    lines, files = _split_files(form)
+    settings = services.settings.jobs
+    items: Iterable[NewJobItem] = ()
+    if lines is not None:
+        items = read_lines(
+            lines.file,
+            max_items=settings.max_items,
+            max_line_bytes=settings.max_line_bytes,
+            allows_urls=services.url_fetcher is not None,
+        )
+
+    new_job = NewJob(
+        organization_id=caller.organization_id,
+        key_id=caller.key_id,
+        parameters=parameters,
+        has_lines=lines is not None,
+        expiry_s=settings.expiry_hours * 3_600,
+        start=fields.start,
+    )
+
+    def create(uploads: Mapping[str, str]) -> tuple[Job, Mapping[str, UploadStatus]]:
+        return services.jobs.create(new_job, items, uploads)
+
+    return _store_uploads(files, caller, services, create)
+
+
+@router.post(
+    "/{job_id}/files",
+    operation_id="upload_job_files",
+    status_code=202,
+    summary="Upload photos to a job that has not started",
+    responses=problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    openapi_extra=forms.openapi_body(JobUploadForm, file="files", many=True, required=True),
+)
+def upload_job_files(
+    job_id: JobId, caller: LocateCaller, services: AppServices, form: JobFormData
+) -> JobUploadsOut:
+    """Add photos. A file whose name the job has already changes nothing: repeat uploads freely."""
+    forms.form_fields(form, JobUploadForm)
+    files = forms.form_files(form, "files")
+    if not files:
+        raise BadRequestError("the form has no file in the field 'files'")
+    # Checked before the first byte is stored.
+    services.jobs.job(caller.organization_id, job_id)
+
+    def add(uploads: Mapping[str, str]) -> tuple[Job, Mapping[str, UploadStatus]]:
+        return services.jobs.add_files(
+            caller.organization_id, job_id, uploads, max_items=services.settings.jobs.max_items
+        )
+
+    return _store_uploads(files, caller, services, add)
+
+
+@router.post(
+    "/{job_id}/start",
+    operation_id="start_job",
+    summary="Start a job",
+    responses=problems.problem_responses(401, 403, 404, 409, 422, 503),
+)
+def start_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> JobOut:
+    """Start a job: it accepts no more files, and lines without an uploaded photo fail."""
+    return JobOut.of(services.jobs.start(caller.organization_id, job_id))
+
+
+@router.get(
+    "",
+    operation_id="list_jobs",
+    summary="Jobs, newest first",
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
+)
+def list_jobs(
+    caller: LocateCaller,
+    services: AppServices,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> JobsOut:
+    """List jobs, newest first, one page at a time."""
+    page = services.jobs.list_jobs(
+        caller.organization_id,
+        # One extra row shows whether there is another page.
+        limit=limit + 1,
+        before=None if cursor is None else _decode_cursor(cursor),
+    )
+    jobs = page[:limit]
+    return JobsOut(
+        jobs=[JobOut.of(job) for job in jobs],
+        next=_build_next_link(limit, jobs[-1]) if len(page) > limit else None,
+    )
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="get_job",
+    summary="State and counts of a job",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def get_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> JobOut:
+    """Return one job with its counts."""
+    return JobOut.of(services.jobs.job(caller.organization_id, job_id))
+
+
+@router.get(
+    "/{job_id}/items",
+    operation_id="list_job_items",
+    summary="Items of a job",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def list_job_items(
+    job_id: JobId,
+    caller: LocateCaller,
+    services: AppServices,
+    state: Annotated[JobItemState | None, Query()] = None,
+    after: Annotated[int, Query(ge=0, le=2**62, description="`next` of the previous page.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> JobItemsOut:
+    """List items in order, one page at a time, with the errors of failed ones."""
+    page = services.jobs.items(
+        caller.organization_id, job_id, state=state, after=after, limit=limit
+    )
+    return JobItemsOut(
+        items=[JobItemOut.of(item) for item in page],
+        next=page[-1].position if len(page) == limit else None,
+    )
+
+
+@router.get(
+    "/{job_id}/results",
+    operation_id="get_job_results",
+    summary="Results of a job so far",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "One JSON object for each completed item, in order; `answer` is the "
+            "answer of `/v1/locate`. With `Accept: application/vnd.apache.parquet` a GeoParquet "
+            "file of the items with a position.",
+            "content": {job_files.NDJSON: _FILE_SCHEMA, job_files.PARQUET: _FILE_SCHEMA},
+        },
+        **problems.problem_responses(401, 403, 404, 406, 422, 503),
+    },
+)
+def get_job_results(
+    job_id: JobId,
+    caller: LocateCaller,
+    services: AppServices,
+    request: Request,
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+) -> Response:
+    """Return the results that exist now; they are kept when the job is canceled or expires."""
+    media_type = choose_media_type(accept, (job_files.NDJSON, job_files.PARQUET))
+    return job_files.respond_with_results(
+        job_id, ["completed"], media_type, caller, services, request.app.state.export_slots
+    )
+
+
+@router.get(
+    "/{job_id}/errors",
+    operation_id="get_job_errors",
+    summary="Errors of a job so far",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "One JSON object for each failed or canceled item, in order.",
+            "content": {job_files.NDJSON: _FILE_SCHEMA},
+        },
+        **problems.problem_responses(401, 403, 404, 422, 503),
+    },
+)
+def get_job_errors(
+    job_id: JobId, caller: LocateCaller, services: AppServices, request: Request
+) -> Response:
+    """Return the failed and canceled items with line number, error code and message."""
+    return job_files.respond_with_results(
+        job_id,
+        ["failed", "canceled"],
+        job_files.NDJSON,
+        caller,
+        services,
+        request.app.state.export_slots,
+    )
+
+
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    responses=problems.problem_responses(401, 403, 404, 409, 422, 503),
+)
+def cancel_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> JobOut:
+    """Cancel the items that no worker has started; the others end, and results are kept."""
+    return JobOut.of(services.jobs.cancel(caller.organization_id, job_id))
+
+
+@router.delete(
+    "/{job_id}",
+    operation_id="delete_job",
+    status_code=204,
+    summary="Delete a job with its results",
+    responses=problems.problem_responses(401, 403, 404, 422, 503),
+)
+def delete_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> None:
+    """Delete a job: it disappears at once, and a worker deletes its photos and rows."""
+    services.jobs.delete(caller.organization_id, job_id)
+
+
+def _parse_parameters(text: str | None, caller: Caller, services: Services) -> dict[str, Any]:
+    """Parse and check the parameters of a job.
+
+    Raises:
+        BadRequestError: They are not an object with valid fields of `/v1/locate`.
+        NotFoundError: A source does not exist.
+    """
+    if text is None:
+        return {}
+    value = forms.parse_json(text, "parameters")
+    if not isinstance(value, dict):
+        raise BadRequestError("the field 'parameters' must be a JSON object")
+    parameters = parse_job_parameters(value)
+    with services.database.read(caller.organization_id) as catalog:
+        to_search_filter(parameters, catalog)
+    return value
+
+
+def _split_files(form: FormData) -> tuple[UploadFile | None, list[UploadFile]]:
+    """The JSONL file of a form, if there is one, and its photos.
+
+    Raises:
+        BadRequestError: A file is in another field, or there are several JSONL files.
+    """
+    lines = [value for value in form.getlist("lines") if isinstance(value, UploadFile)]
+    if len(lines) > 1:
+        raise BadRequestError("the form has several files in the field 'lines'; give one")
+    others = FormData([(key, value) for key, value in form.multi_items() if key != "lines"])
+    return (lines[0] if lines else None), forms.form_files(others, "files")
+
+
+def _store_uploads(
+    files: Sequence[UploadFile],
+    caller: Caller,
+    services: Services,
+    add: Callable[[Mapping[str, str]], tuple[Job, Mapping[str, UploadStatus]]],
+) -> JobUploadsOut:
+    """Store photos as blobs, add them to the job, and delete those that the job does not use."""
+    names = [
+        to_external_id(file.filename, file.headers.get("content-disposition", "")) for file in files
+    ]
+    if len(set(names)) < len(names):
+        raise BadRequestError("two files of this upload have the same name")
+    uploads: dict[str, str] = {}
+    try:
+        # Copying time depends on the disk alone, and reading lines on the size of the file.
+        with deadline.pause_clock():
+            for name, file in zip(names, files, strict=True):
+                uploads[name] = services.blobs.put_file(caller.organization_id, file.file)
+            job, statuses = add(uploads)
+    except DatabaseUnavailableError:
+        # The outcome of a lost commit is unknown; `prune` deletes what no row references.
+        raise
+    except Exception:
+        for uri in uploads.values():
+            services.blobs.delete(uri)
+        raise
+    for name, uri in uploads.items():
+        if statuses[name] != "stored":
+            services.blobs.delete(uri)
+    return JobUploadsOut.of(job, statuses)
+
+
+def _build_next_link(limit: int, last: Job) -> str:
+    key = json.dumps([last.created_at.isoformat(), last.id.hex])
+    cursor = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+    return f"/v1/jobs?{urlencode({'limit': limit, 'cursor': cursor})}"
+
+
+def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
+    """Decode the position in a cursor.
+
+    Raises:
+        BadRequestError: The text is not a cursor of this list.
+    """
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        created_at, job_id = json.loads(text)
+        position = datetime.fromisoformat(created_at), UUID(hex=job_id)
+        if position[0].tzinfo is None:
+            raise ValueError("a time without a zone")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BadRequestError(
+            "the cursor is not one of this list; take the `next` link of a page as it is"
+        ) from error
+    return position
