@@ -17,6 +17,7 @@ from pinpoint.cli.filter_options import (
     AreaOption,
     BboxOption,
     CenterOption,
+    CountryOption,
     DatetimeOption,
     RadiusOption,
     SourceFilterOption,
@@ -124,6 +125,7 @@ def locate(  # noqa: PLR0913 - options of a command
     radius: RadiusOption = None,
     bbox: BboxOption = None,
     area: AreaOption = None,
+    country: CountryOption = [],  # noqa: B006
     datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -156,6 +158,7 @@ def locate(  # noqa: PLR0913 - options of a command
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
+            "country": country,
             "query_kind": query_kind,
             "top": top,
             "search_space": search_space,

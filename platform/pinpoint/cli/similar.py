@@ -13,6 +13,7 @@ from pinpoint.cli.filter_options import (
     AreaOption,
     BboxOption,
     CenterOption,
+    CountryOption,
     DatetimeOption,
     RadiusOption,
     SourceFilterOption,
@@ -53,6 +54,7 @@ def similar(  # noqa: PLR0913 - options of a command
     radius: RadiusOption = None,
     bbox: BboxOption = None,
     area: AreaOption = None,
+    country: CountryOption = [],  # noqa: B006
     datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -79,6 +81,7 @@ def similar(  # noqa: PLR0913 - options of a command
         parameters = {
             "crop": crops,
             **filters.to_parameters(client),
+            "country": country,
             "image_id": None if image is None else ids.find_image(client, image),
             "limit": max_groups,
             "per_group": per_group,

@@ -33,7 +33,7 @@ class PhotoQueries:
                 a list with one value for each of several photos), `query_kind`, `source_kinds`,
                 `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
                 maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
-                or FeatureCollection, text or dict), `datetime` (text as
+                or FeatureCollection, text or dict), `country` (ISO 3166-1 alpha-2 codes), `datetime` (text as
                 `start/end`, or a pair of times with None as an open end; both ends are included),
                 `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
                 instead of the gallery), `verify` (number of candidates that are compared by local

@@ -132,7 +132,8 @@ class Decoder(Protocol):
             file: Name for messages.
             data: The bytes, or a path.
             metadata_override: Metadata from outside the file.
-            query: True for a query photo: it needs no position, reports none and gets no thumbnail.
+            query: True for a query photo: it needs no position and gets no thumbnail; its metadata
+                are only in `DecodedImage.claim`.
             crop: Region to decode, cut from all pixels of the file before they are reduced; None
                 for the whole image. With a crop, a panorama is one image without faces.
         """

@@ -53,6 +53,7 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.claims import CaptureClaim, ComparedClaim
 from pinpoint.records.corrections import (
     CORRECTION_STATUSES,
     CorrectionResult,
@@ -273,7 +274,9 @@ __all__ = [
     "Calibration",
     "Caller",
     "Candidate",
+    "CaptureClaim",
     "CaptureMetadata",
+    "ComparedClaim",
     "Circle",
     "Citation",
     "CitedCopy",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.points import LatLonArray
+from pinpoint.geo.countries import list_country_polygons
 from pinpoint.geo.predicates import Mask, inside_box, inside_circle, inside_polygons
 from pinpoint.records import (
     SCORE_DIGITS,
@@ -73,7 +74,7 @@ def compare_coordinates(
     Args:
         vector: Query `[D]`.
         coordinates: The coordinate list.
-        search_filter: Only circle, box and polygons; a coordinate must be inside of all that
+        search_filter: Only circle, box, polygons and countries; a coordinate must be inside of all that
             are given.
     """
     # Exact, and computed before filtering, so that the filter never changes a score.
@@ -109,4 +110,6 @@ def _is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
         inside &= inside_box(positions, search_filter.box)
     if search_filter.polygons:
         inside &= inside_polygons(positions, search_filter.polygons)
+    if search_filter.countries:
+        inside &= inside_polygons(positions, list_country_polygons(search_filter.countries))
     return inside

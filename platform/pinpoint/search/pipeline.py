@@ -38,6 +38,7 @@ from pinpoint.records import (
 )
 from pinpoint.search import (
     answer,
+    claims,
     consistency,
     grouping,
     posterior,
@@ -109,9 +110,10 @@ def locate(
     """
     query_photos = [photos] if isinstance(photos, QueryPhoto) else photos
     encoded = encode_photos(query_photos, context.decoder, context.encoder, context.stopwatch)
-    return locate_encoded(
+    located = locate_encoded(
         encoded, search_filter, context, kind=query_photos[0].kind, exclusions=exclusions
     )
+    return claims.add_claims(located, encoded.claims)
 
 
 def locate_encoded(

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import numpy as np
 
+from pinpoint.geo.countries import list_country_polygons
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.ports import VectorIndex
 from pinpoint.records import (
@@ -281,6 +282,7 @@ def to_index_filter(
         circle=search_filter.circle,
         box=search_filter.box,
         polygons=search_filter.polygons,
+        country_polygons=list_country_polygons(search_filter.countries),
         captured_after=search_filter.captured_after,
         captured_before=search_filter.captured_before,
         exclude_ids=tuple(exclude_ids),

@@ -101,7 +101,8 @@ def locate(
     photos = _read_photos(form, parameters)
     if not photos:
         raise BadRequestError("the form has no file in the field 'photo'")
-    answer = _locate_photos(photos, parameters, caller, services)
+    search_filter = _build_filter(parameters, caller, services)
+    answer = _locate_photos(photos, parameters, search_filter, caller, services)
     with services.database.write(caller.organization_id) as catalog:
         _log_query(catalog, caller, "locate", photos, answer)
         is_kept = parameters.keep and answer.point is not None
@@ -116,6 +117,7 @@ def locate(
         answer,
         parameters.top,
         labels,
+        search_filter=search_filter,
         with_matches="matches" in parameters.include,
         kept_query=kept_query,
     )
@@ -127,10 +129,10 @@ def locate(
 def _locate_photos(
     photos: list[QueryPhoto],
     parameters: query_parameters.LocateForm,
+    search_filter: SearchFilter,
     caller: Caller,
     services: Services,
 ) -> Answer:
-    search_filter = _build_filter(parameters, caller, services)
     if parameters.search_space == "coordinates":
         return coordinate_pipeline.locate_by_coordinates(
             photos,

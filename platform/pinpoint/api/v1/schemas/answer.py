@@ -18,6 +18,8 @@ from pinpoint.api.v1.schemas.basics import (
     make_thumbnail_url,
 )
 from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut
+from pinpoint.api.v1.schemas.claims import ClaimOut
+from pinpoint.api.v1.schemas.filters import FiltersOut
 from pinpoint.api.v1.schemas.kept_queries import KeptQueryOut
 from pinpoint.api.v1.schemas.posterior import CredibleDiscOut, PosteriorOut, describe_calibration
 from pinpoint.api.v1.schemas.verification import MatchOut, VerificationThresholdOut
@@ -28,6 +30,7 @@ from pinpoint.records import (
     KeptQuery,
     Point,
     RankedCoordinate,
+    SearchFilter,
     SimilarResult,
 )
 from pinpoint.search.verifier import order_matches
@@ -107,6 +110,11 @@ class AnswerOut(BaseModel):
         description="With include=matches: the inliers of each compared image, best match first; "
         "otherwise null."
     )
+    filters: FiltersOut
+    claims: list[ClaimOut] = Field(
+        description="What the metadata of each photo claim, compared with the answer, in the order "
+        "of the photos."
+    )
     bundle: BundleOut
     ranker: str = Field(examples=["rerank", "vote", "coordinates"])
     ranker_fallback_reason: str | None = Field(
@@ -125,6 +133,7 @@ class AnswerOut(BaseModel):
         top: int,
         names: Mapping[UUID, ImageLabel] = MappingProxyType({}),
         *,
+        search_filter: SearchFilter = SearchFilter(),
         with_matches: bool = False,
         kept_query: KeptQuery | None = None,
     ) -> AnswerOut:
@@ -134,6 +143,7 @@ class AnswerOut(BaseModel):
             answer: The answer.
             top: Maximum number of candidates or coordinates.
             names: Labels of the images in `list_image_ids`.
+            search_filter: The filter that was applied.
             with_matches: Whether to include the positions of the inliers.
             kept_query: What is kept of the answer, if its caller asked to keep it.
         """
@@ -171,6 +181,8 @@ class AnswerOut(BaseModel):
             verified=answer.verified,
             verification_threshold=VerificationThresholdOut.of(answer.verification_threshold),
             matches=_list_matches(answer) if with_matches else None,
+            filters=FiltersOut.of(search_filter),
+            claims=[ClaimOut.of(claim, answer) for claim in answer.claims],
             bundle=BundleOut(
                 name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note
             ),
