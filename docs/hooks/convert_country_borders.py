@@ -28,6 +28,9 @@ from shapely.affinity import scale, translate
 MARGIN_KM: Final = 5.0
 MAX_POSITIONS: Final = 240
 """Positions of one area; four countries then are a query that the index answers quickly."""
+MAX_POSITIONS_OF_LARGE: Final = 480
+"""Positions of an area that would otherwise be simplified by more than `LARGE_TOLERANCE_KM`."""
+LARGE_TOLERANCE_KM: Final = 15.0
 _KM_PER_DEGREE: Final = 111.195
 _DECIMALS: Final = 3
 _ISLET_DEG: Final = 0.003
@@ -129,7 +132,9 @@ def make_area(territory: shapely.Geometry) -> tuple[shapely.MultiPolygon, float]
         )
         polygons = [part for part in shapely.get_parts(area) if part.geom_type == "Polygon"]
         area = shapely.MultiPolygon(polygons)
-        if shapely.get_num_coordinates(area) <= MAX_POSITIONS and area.covers(territory):
+        is_large = tolerance_km > LARGE_TOLERANCE_KM
+        limit = MAX_POSITIONS_OF_LARGE if is_large else MAX_POSITIONS
+        if shapely.get_num_coordinates(area) <= limit and area.covers(territory):
             return area, tolerance_km
     raise ValueError("the area needs too many positions")
 
@@ -198,9 +203,7 @@ def _widen(part: shapely.Geometry, tolerance_km: float) -> shapely.Geometry:
     factor = _stretch(part)
     # Coarser before it is widened: the buffer of a detailed coast takes minutes.
     coarse_km = tolerance_km / 4.0
-    flat = shapely.simplify(
-        scale(part, factor, 1.0, origin=(0, 0)), coarse_km / _KM_PER_DEGREE
-    )
+    flat = shapely.simplify(scale(part, factor, 1.0, origin=(0, 0)), coarse_km / _KM_PER_DEGREE)
     width_deg = (MARGIN_KM + tolerance_km + coarse_km) / _KM_PER_DEGREE
     wide = shapely.buffer(flat, width_deg, quad_segs=2, join_style="mitre")
     return scale(wide, 1.0 / factor, 1.0, origin=(0, 0))

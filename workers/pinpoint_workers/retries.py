@@ -15,6 +15,7 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.PinpointError: False,
     errors.BadRequestError: False,
     errors.BadPhotoError: False,
+    errors.UnsupportedQueryError: False,
     errors.BadManifestError: False,
     errors.TooLargeError: False,
     errors.UnauthenticatedError: False,

@@ -32,6 +32,7 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: 500,
     errors.BadRequestError: 400,
     errors.BadPhotoError: 422,
+    errors.UnsupportedQueryError: 422,
     errors.BadManifestError: 422,
     errors.TooLargeError: 413,
     errors.UnauthenticatedError: 401,

@@ -22,6 +22,7 @@ EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.PinpointError: INTERNAL,
     errors.BadRequestError: os.EX_USAGE,
     errors.BadPhotoError: os.EX_DATAERR,
+    errors.UnsupportedQueryError: os.EX_USAGE,
     errors.BadManifestError: os.EX_DATAERR,
     errors.TooLargeError: os.EX_DATAERR,
     errors.UnauthenticatedError: os.EX_NOPERM,

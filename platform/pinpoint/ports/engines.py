@@ -67,6 +67,14 @@ class Encoder(Protocol):
         """
         ...
 
+    def encode_texts(self, texts: Sequence[str]) -> Vector:
+        """Encode texts as fp32 unit vectors `[B, D]`, in the space of the channel `image`.
+
+        Raises:
+            UnsupportedQueryError: The bundle has no text encoder.
+        """
+        ...
+
     def coordinate_gallery(self) -> CoordinateGallery:
         """The coordinate list of the bundle, encoded once.
 

@@ -315,3 +315,7 @@ class SimilarResult:
     bundle: str
     index_build: str | None
     timings_ms: Mapping[str, float]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each part of the query; their sum is 1."""
+    by_distance: bool = False
+    """Whether groups are ordered by their distance from a point; scores are then 0."""

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import BadRequestError
-from pinpoint.geo.points import LatLonArray
 from pinpoint.geo.countries import list_country_polygons
+from pinpoint.geo.points import LatLonArray
 from pinpoint.geo.predicates import Mask, inside_box, inside_circle, inside_polygons
 from pinpoint.records import (
     SCORE_DIGITS,
@@ -79,7 +79,7 @@ def compare_coordinates(
     """
     # Exact, and computed before filtering, so that the filter never changes a score.
     cosines = (coordinates.vectors @ vector).astype(np.float64)
-    inside = np.flatnonzero(_is_inside(coordinates.positions, search_filter))
+    inside = np.flatnonzero(is_inside(coordinates.positions, search_filter))
     score = np.round(cosines[inside], SCORE_DIGITS)
     order = np.argsort(-score, kind="stable")
     score = score[order]
@@ -102,7 +102,8 @@ def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordi
     )
 
 
-def _is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
+def is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
+    """Whether each position `[N, 2]` is inside the areas of the filter: `[N]`."""
     inside = np.ones(len(positions), dtype=np.bool_)
     if search_filter.circle is not None:
         inside &= inside_circle(positions, search_filter.circle)

@@ -53,9 +53,7 @@ class FiltersOut(BaseModel):
             source_kinds=list(search_filter.source_kinds),
             source_ids=list(search_filter.source_ids),
             circle=circle
-            and CircleOut(
-                lat=circle.center.lat, lon=circle.center.lon, radius_m=circle.radius_m
-            ),
+            and CircleOut(lat=circle.center.lat, lon=circle.center.lon, radius_m=circle.radius_m),
             bbox=box and (box.west, box.south, box.east, box.north),
             num_polygons=len(search_filter.polygons),
             countries=[
