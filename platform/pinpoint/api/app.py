@@ -31,6 +31,7 @@ from pinpoint.api.v1 import (
     images,
     kept_queries,
     locate,
+    search,
     sources,
     spatial,
 )
@@ -50,6 +51,7 @@ _log = logs.get_logger(__name__)
 
 ROUTE_MODULES: Final = (
     locate,
+    search,
     batches,
     image_metadata,
     images,

@@ -40,6 +40,7 @@ from pinpoint.cli import (
     orgs,
     output,
     queries,
+    search,
     similar,
     sources,
     stack,
@@ -77,6 +78,7 @@ app.add_typer(export.app)
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)
+app.add_typer(search.app)
 app.add_typer(queries.app, name="queries")
 app.add_typer(neighbors.app)
 app.add_typer(coverage.app)

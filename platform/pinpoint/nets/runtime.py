@@ -16,8 +16,8 @@ from pinpoint.nets.bundle.digests import public_contract
 from pinpoint.nets.embedder.coordinate_lists import load_coordinates
 from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.embedder.joint_embedding import load_heads, load_location
-from pinpoint.nets.towers.text_encoder import TextEncoder
 from pinpoint.nets.towers.preprocess import preprocess_images
+from pinpoint.nets.towers.text_encoder import TextEncoder
 from pinpoint.records import Pixels, Vector
 from pinpoint.settings import EncoderSettings
 

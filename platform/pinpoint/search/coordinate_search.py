@@ -74,8 +74,8 @@ def compare_coordinates(
     Args:
         vector: Query `[D]`.
         coordinates: The coordinate list.
-        search_filter: Only circle, box, polygons and countries; a coordinate must be inside of all that
-            are given.
+        search_filter: Only circle, box, polygons and countries; a coordinate must be inside of
+            all that are given.
     """
     # Exact, and computed before filtering, so that the filter never changes a score.
     cosines = (coordinates.vectors @ vector).astype(np.float64)

@@ -116,6 +116,8 @@ def retrieve_candidates(
         slots=slots,
         dedupe_m=settings.dedupe_m,
     )
+    if context.trace is not None:
+        context.trace.record_hits(hits_by_channel, selected, dedupe_m=settings.dedupe_m)
     return _to_candidates(selected, hits_by_channel, vector, index), exclusions
 
 

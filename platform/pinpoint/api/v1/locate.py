@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel
-from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
-from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import match_picture, query_parameters
+from pinpoint.api.v1 import match_picture, query_parameters, query_requests
 from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
+from pinpoint.api.v1.schemas.explanation import ExplanationOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, ForbiddenError
-from pinpoint.ports import CatalogWriter, Encoder, Reranker
-from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
+from pinpoint.records import Answer, Caller, SearchFilter
 from pinpoint.search import coordinate_pipeline, pipeline
-from pinpoint.search.context import QueryPhoto, SearchContext
+from pinpoint.search.context import QueryPhoto
+from pinpoint.search.search_trace import SearchTrace
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
 
-_PHOTO_RULE = BodyRule(
-    lane="queries",
-    max_bytes=lambda settings: settings.media.max_bytes + forms.MAX_QUERY_FIELDS_BYTES,
-    limit_name="PINPOINT_MEDIA_MAX_BYTES",
-    stated_bytes=lambda settings: settings.media.max_bytes,
-)
-
-
-@reads_body(_PHOTO_RULE)
-async def photo_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
-    """Read the form; its photos, together at most as large as one photo, stay in memory."""
-    form = await forms.read_form(
-        request,
-        max_files=query_parameters.MAX_QUERY_PHOTOS,
-        fields_bytes=forms.MAX_QUERY_FIELDS_BYTES,
-        in_memory_bytes=_PHOTO_RULE.max_bytes(services.settings),
-    )
-    try:
-        yield form
-    finally:
-        await form.close()
-
-
-PhotoForm = Annotated[FormData, Depends(photo_form)]
 RequestMeters = Annotated[Meters, Depends(get_meters)]
 
 
@@ -82,7 +54,7 @@ RequestMeters = Annotated[Meters, Depends(get_meters)]
 def locate(
     caller: LocateCaller,
     services: AppServices,
-    form: PhotoForm,
+    form: query_requests.PhotoForm,
     request_meters: RequestMeters,
     request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
@@ -98,13 +70,15 @@ def locate(
             "this installation keeps no queries; its operator can allow it by "
             "PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS"
         )
-    photos = _read_photos(form, parameters)
+    photos = query_requests.read_photos(form, parameters.crop, parameters.query_kind)
     if not photos:
         raise BadRequestError("the form has no file in the field 'photo'")
-    search_filter = _build_filter(parameters, caller, services)
-    answer = _locate_photos(photos, parameters, search_filter, caller, services)
+    search_filter = query_requests.build_filter(parameters, caller, services)
+    is_explained = "explain" in parameters.include and parameters.search_space == "gallery"
+    trace = SearchTrace() if is_explained else None
+    answer = _locate_photos(photos, parameters, search_filter, caller, services, trace)
     with services.database.write(caller.organization_id) as catalog:
-        _log_query(catalog, caller, "locate", photos, answer)
+        query_requests.log_query(catalog, caller, "locate", photos, answer)
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
         # In the same transaction as the log: the labels of all images in the response.
@@ -119,10 +93,14 @@ def locate(
         labels,
         search_filter=search_filter,
         with_matches="matches" in parameters.include,
+        explanation=trace
+        and ExplanationOut.of(answer, trace, parameters.top, services.settings.search),
         kept_query=kept_query,
     )
     if media_type == GEOJSON:
-        return _make_layer_response(AnswerFeaturesOut.of(answer_out, _read_base_url(request)))
+        return query_requests.make_layer_response(
+            AnswerFeaturesOut.of(answer_out, query_requests.read_base_url(request))
+        )
     return answer_out
 
 
@@ -132,6 +110,7 @@ def _locate_photos(
     search_filter: SearchFilter,
     caller: Caller,
     services: Services,
+    trace: SearchTrace | None,
 ) -> Answer:
     if parameters.search_space == "coordinates":
         return coordinate_pipeline.locate_by_coordinates(
@@ -146,12 +125,13 @@ def _locate_photos(
         lambda encoder: pipeline.locate(
             photos,
             search_filter,
-            _build_context(
+            query_requests.build_context(
                 services,
                 caller,
                 encoder,
                 reranker=encoder.reranker,
                 verify_candidates=parameters.verify,
+                trace=trace,
             ),
         )
     )
@@ -177,7 +157,7 @@ def _locate_photos(
 def similar(
     caller: LocateCaller,
     services: AppServices,
-    form: PhotoForm,
+    form: query_requests.PhotoForm,
     request_meters: RequestMeters,
     request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
@@ -185,7 +165,7 @@ def similar(
     """List the images most similar to a photo or gallery image, by panorama or sequence."""
     media_type = choose_media_type(accept, (JSON, GEOJSON))
     parameters = forms.form_fields(form, query_parameters.SimilarForm)
-    photos = _read_photos(form, parameters)
+    photos = query_requests.read_photos(form, parameters.crop, parameters.query_kind)
     query: QueryPhoto | UUID
     if len(photos) == 1 and parameters.image_id is None:
         query = photos[0]
@@ -193,7 +173,7 @@ def similar(
         query = parameters.image_id
     else:
         raise BadRequestError("give either one file in the field 'photo' or an image_id")
-    search_filter = _build_filter(parameters, caller, services)
+    search_filter = query_requests.build_filter(parameters, caller, services)
     similar_request = pipeline.SimilarRequest(
         query=query,
         limit=parameters.limit,
@@ -203,95 +183,16 @@ def similar(
     )
     result = services.with_current_encoder(
         lambda encoder: pipeline.similar(
-            similar_request, search_filter, _build_context(services, caller, encoder)
+            similar_request, search_filter, query_requests.build_context(services, caller, encoder)
         )
     )
     with services.database.write(caller.organization_id) as catalog:
-        _log_query(catalog, caller, "similar", photos, result)
+        query_requests.log_query(catalog, caller, "similar", photos, result)
         labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("similar", result.timings_ms, point=False)
     similar_out = SimilarOut.of(result, labels)
     if media_type == GEOJSON:
-        return _make_layer_response(SimilarFeaturesOut.of(similar_out, _read_base_url(request)))
+        return query_requests.make_layer_response(
+            SimilarFeaturesOut.of(similar_out, query_requests.read_base_url(request))
+        )
     return similar_out
-
-
-def _make_layer_response(layer: BaseModel) -> Response:
-    return Response(layer.model_dump_json(), media_type=GEOJSON)
-
-
-def _read_base_url(request: Request) -> str:
-    return str(request.base_url).rstrip("/")
-
-
-def _read_photos(
-    form: FormData, parameters: query_parameters.LocateForm | query_parameters.SimilarForm
-) -> list[QueryPhoto]:
-    """Read the photos of a query, with their crops.
-
-    Raises:
-        BadRequestError: There are crops, but not one for each photo.
-    """
-    files = forms.form_files(form, "photo")
-    crops: Sequence[Crop | None] = parameters.crop or [None] * len(files)
-    if len(crops) != len(files):
-        raise BadRequestError(
-            f"there are {len(files)} photos and {len(crops)} values of 'crop'; give none, or one "
-            "for each photo"
-        )
-    return [
-        QueryPhoto(
-            data=file.file.read(),
-            file=file.filename or "photo",
-            kind=parameters.query_kind,
-            crop=crop,
-        )
-        for file, crop in zip(files, crops, strict=True)
-    ]
-
-
-def _build_filter(
-    parameters: query_parameters.SearchFilterParameters, caller: Caller, services: Services
-) -> SearchFilter:
-    with services.database.read(caller.organization_id) as catalog:
-        return query_parameters.to_search_filter(parameters, catalog)
-
-
-def _build_context(
-    services: Services,
-    caller: Caller,
-    encoder: Encoder,
-    *,
-    reranker: Reranker | None = None,
-    verify_candidates: int | None = None,
-) -> SearchContext:
-    settings = services.settings.search
-    if verify_candidates is not None:
-        settings = settings.model_copy(update={"verify_candidates": verify_candidates})
-    return SearchContext(
-        organization_id=caller.organization_id,
-        decoder=services.decoder,
-        encoder=encoder,
-        index=services.index,
-        database=services.database,
-        settings=settings,
-        verifier=services.verifier,
-        reranker=reranker,
-    )
-
-
-def _log_query(
-    catalog: CatalogWriter,
-    caller: Caller,
-    flow: str,
-    photos: Sequence[QueryPhoto],
-    result: Answer | SimilarResult,
-) -> None:
-    """Log the caller, bundle, index build and photo hashes of a query."""
-    catalog.log_query(
-        flow,
-        key_id=caller.key_id,
-        photo_sha256s=sorted({hashlib.sha256(photo.data).hexdigest() for photo in photos}),
-        bundle=result.bundle,
-        index_build=result.index_build,
-    )

@@ -139,12 +139,13 @@ class LocateForm(SearchFilterParameters):
         "disables it. Default: `PINPOINT_SEARCH_VERIFY_CANDIDATES`.",
     )
     include: Annotated[
-        list[Literal["matches"]],
+        list[Literal["matches", "explain"]],
         BeforeValidator(_split_list),
         Field(
             default_factory=list,
-            max_length=1,
-            description="`matches`: also return the positions of the inliers in both images.",
+            max_length=2,
+            description="`matches`: also return the positions of the inliers in both images. "
+            "`explain`: also return why each image was kept or dropped.",
         ),
     ]
     keep: bool = Field(

@@ -157,9 +157,7 @@ def write_tower(
         if text is not None:
             save_file(text, draft / _TEXT_FILE)
             text_sha256 = file_sha256(draft / _TEXT_FILE)
-            contract = replace(
-                contract, text=replace(weights, file=_TEXT_FILE, sha256=text_sha256)
-            )
+            contract = replace(contract, text=replace(weights, file=_TEXT_FILE, sha256=text_sha256))
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
     return folder
 

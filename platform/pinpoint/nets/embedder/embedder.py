@@ -17,8 +17,8 @@ from torch import nn
 from pinpoint.errors import BadBundleError, ConflictError, UnsupportedQueryError
 from pinpoint.nets.bundle.contract import Preprocess
 from pinpoint.nets.embedder.coordinate_lists import CoordinateList
-from pinpoint.nets.towers.text_encoder import TextEncoder
 from pinpoint.nets.towers.preprocess import preprocess_images
+from pinpoint.nets.towers.text_encoder import TextEncoder
 from pinpoint.records import (
     GPS_CHANNEL,
     IMAGE_CHANNEL,
