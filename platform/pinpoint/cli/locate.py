@@ -107,7 +107,8 @@ def locate(  # noqa: PLR0913 - options of a command
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Also show the changes of rank and the attention of the ranker."
+            "--explain",
+            help="Also show the changes of rank, the attention of the ranker, and dropped images.",
         ),
     ] = False,
     as_geojson: GeoJsonOption = False,
@@ -163,6 +164,7 @@ def locate(  # noqa: PLR0913 - options of a command
             "top": top,
             "search_space": search_space,
             "verify": verify,
+            "include": ["explain"] if explain else [],
         }
         answer_parameters = {**parameters, "keep": keep or None, "geojson": as_geojson}
         answers, failed = _locate_queries(session, client, queries, answer_parameters, explain)

@@ -33,12 +33,13 @@ class PhotoQueries:
                 a list with one value for each of several photos), `query_kind`, `source_kinds`,
                 `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
                 maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
-                or FeatureCollection, text or dict), `country` (ISO 3166-1 alpha-2 code, or a list of
-                them), `datetime` (text as `start/end`, or a pair of times with None as an open end; both ends are included),
-                `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
-                instead of the gallery), `verify` (number of candidates that are compared by local
-                features; 0 disables it), `include` (`matches` for the positions of the inliers, `explain` for the explanation),
-                `keep` (keep the answer without the photo, if the server allows it).
+                or FeatureCollection, text or dict), `country` (ISO 3166-1 alpha-2 code, or a list
+                of them), `datetime` (text as `start/end`, or a pair of times with None as an open
+                end; both ends are included), `top`, `search_space` (`coordinates` ranks the
+                coordinates that the bundle lists instead of the gallery), `verify` (number of
+                candidates that are compared by local features; 0 disables it), `include`
+                (`matches` for the positions of the inliers, `explain` for the explanation), `keep`
+                (keep the answer without the photo, if the server allows it).
 
         Raises:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.

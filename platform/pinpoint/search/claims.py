@@ -46,10 +46,12 @@ def _compare_claim(number: int, claim: CaptureClaim, answer: Answer) -> Compared
     inside_regions = tuple(
         bool(contains_positions(np.array(region.boxes), position)[0]) for region in regions
     )
-    areas = list(zip(regions, inside_regions, strict=True)) or list(
-        zip(answer.credible_discs, inside_discs, strict=True)
-    )
-    is_inside = max(areas, key=lambda area: area[0].probability)[1] if areas else False
+    areas = regions or answer.credible_discs
+    inside_areas = inside_regions or inside_discs
+    is_inside = False
+    if areas:
+        widest = max(range(len(areas)), key=lambda number: areas[number].probability)
+        is_inside = inside_areas[widest]
     is_guess = answer.calibrated_result.abstention_reason is not None
     return ComparedClaim(
         photo=number,

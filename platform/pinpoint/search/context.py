@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
 from pinpoint.records import Crop, SourceKind
-from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.search.search_trace import SearchTrace
+from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.search.verifier import Verifier
 from pinpoint.settings import SearchSettings
 

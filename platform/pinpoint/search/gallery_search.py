@@ -117,12 +117,14 @@ def search_gallery(
         bundle=contract.name,
         index_build=snapshot.build,
         timings_ms=stopwatch.timings_ms(),
-        weights=dict(weights),
+        weights={**weights},
     )
 
 
 def _fetch_images(image_ids: Sequence[UUID], context: SearchContext) -> list[IndexPoint]:
     """The gallery images of a query, with their vectors."""
+    if not image_ids:
+        return []
     with context.stopwatch.stage("fetch"):
         return [
             query.fetch_image_query(

@@ -93,8 +93,9 @@ def locate(
         labels,
         search_filter=search_filter,
         with_matches="matches" in parameters.include,
-        explanation=trace
-        and ExplanationOut.of(answer, trace, parameters.top, services.settings.search),
+        explanation=None
+        if trace is None
+        else ExplanationOut.of(answer, trace, parameters.top, services.settings.search),
         kept_query=kept_query,
     )
     if media_type == GEOJSON:
