@@ -6,7 +6,8 @@ A bundle without a location encoder answers a point alone with the images neares
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -117,7 +118,7 @@ def search_gallery(
         bundle=contract.name,
         index_build=snapshot.build,
         timings_ms=stopwatch.timings_ms(),
-        weights={**weights},
+        weights={str(part): weight for part, weight in weights.items()},
     )
 
 
@@ -168,7 +169,10 @@ def _read_nearest(
     reader: CatalogReader,
     contract: str,
 ) -> list[Evidence]:
-    """Images that pass the filter, nearest first: enough for the page, if there are as many."""
+    """Images that pass the filter, nearest first: enough for the page, if there are as many.
+
+    At most the `_MAX_READ` nearest images of each kind are read, whatever the filter.
+    """
     here = Candidate(
         id=UUID(int=0),
         source_id=UUID(int=0),
@@ -191,9 +195,19 @@ def _read_nearest(
             ),
             key=lambda row: (row.distance_m, row.tie_key),
         )
+        # A kind whose read is cut has further images beyond the last one of them.
+        counts = Counter(row.source_kind for row in rows)
+        horizon_m = min(
+            (
+                max(row.distance_m for row in rows if row.source_kind == kind)
+                for kind, count in counts.items()
+                if count >= limit
+            ),
+            default=math.inf,
+        )
+        images = [image for image in images if image.distance_m <= horizon_m]
         num_groups = len({image.group for image in images})
-        is_complete = len(rows) < limit
-        if num_groups > request.limit or is_complete or limit >= _MAX_READ:
+        if num_groups > request.limit or math.isinf(horizon_m) or limit >= _MAX_READ:
             return images
         limit *= 4
 
