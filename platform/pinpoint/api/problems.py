@@ -55,6 +55,7 @@ TITLES: Final[dict[str, str]] = {
     "bad_request": "The request is not valid",
     "bad_photo": "The photo cannot be used",
     "bad_manifest": "The manifest cannot be read",
+    "unsupported_query": "The bundle in use cannot answer this query",
     "too_large": "A limit is exceeded",
     "unauthenticated": "Not authenticated",
     "forbidden": "Not allowed",
