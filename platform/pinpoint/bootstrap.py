@@ -144,6 +144,11 @@ class EncoderHandle:
         self.warm()
         return self._loaded_encoder.encode_query_channels(image, kind)
 
+    def encode_texts(self, texts: Sequence[str]) -> Vector:
+        """Encode texts to unit vectors `[B, D]` in the space of the images."""
+        self.warm()
+        return self._loaded_encoder.encode_texts(texts)
+
     def encode_positions(self, positions: NDArray[np.float64]) -> Vector:
         """Encode positions `[B, 2]` (lat, lon in degrees) to unit vectors `[B, D]`."""
         self.warm()

@@ -4,6 +4,7 @@
     ├── BadRequestError             the request cannot be parsed
     │   ├── InvalidRequestError     the request can be parsed but violates a rule
     │   ├── BadPhotoError           the bytes are not an accepted image
+    │   ├── UnsupportedQueryError   the bundle in use cannot answer the query
     │   ├── BadManifestError        a manifest row or file cannot be parsed
     │   └── TooLargeError           a limit of bytes, pixels, rows or files is exceeded
     ├── UnauthenticatedError        the key is missing, unknown or revoked
@@ -65,6 +66,12 @@ class BadPhotoError(BadRequestError):
     """The bytes are not an accepted image."""
 
     reason = "bad_photo"
+
+
+class UnsupportedQueryError(BadRequestError):
+    """The bundle in use cannot answer a query of this form; the message has the remedy."""
+
+    reason = "unsupported_query"
 
 
 class BadManifestError(BadRequestError):

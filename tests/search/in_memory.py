@@ -102,10 +102,13 @@ class PixelDecoder:
 
 def search_context(index, database=None, *, contract=CONTRACT, **changes) -> SearchContext:
     """Context of one query over an index and a catalog in memory."""
-    defaults = {"organization_id": US, "settings": SearchSettings()}
+    defaults = {
+        "organization_id": US,
+        "settings": SearchSettings(),
+        "decoder": PixelDecoder(),
+        "encoder": PixelEncoder(contract),
+    }
     return SearchContext(
-        decoder=PixelDecoder(),
-        encoder=PixelEncoder(contract),
         index=index,
         database=database,
         **{**defaults, **changes},

@@ -26,6 +26,12 @@ FOREIGN: dict[tuple[str, str], Any] = {
         ("image", lambda one, photo: {"data": {"image_id": one, "include_self": "true"}}),
         ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
     ],
+    ("POST", "/v1/search"): [
+        ("image", lambda one, photo: {"data": {"image_id": one}}),
+        ("image", lambda one, photo: {"data": {"image_id": one}, "files": {"photo": photo}}),
+        ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
+        ("source", lambda one, photo: {"data": {"sources": one, "point": "1,2"}}),
+    ],
     ("POST", "/v1/batches"): [("source", lambda one, photo: {"json": {"source": one}})],
     ("GET", "/v1/batches"): [
         ("batch", lambda one, photo: {"params": {"cursor": encode_cursor("batches", one)}})

@@ -59,6 +59,7 @@ FOREIGN = {
     "sources add": None,
     "sources delete": ("source", ["{id}", "--yes"]),
     "similar": ("image", ["--image", "{id}"]),
+    "search": ("image", ["--image", "{id}"]),
     "locate": ("source", ["{photo}", "--in-source", "{id}"]),
     "ingest": ("source", ["{folder}", "--source", "{id}"]),
 }

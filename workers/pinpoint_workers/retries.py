@@ -16,6 +16,7 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.BadRequestError: False,
     errors.InvalidRequestError: False,
     errors.BadPhotoError: False,
+    errors.UnsupportedQueryError: False,
     errors.BadManifestError: False,
     errors.TooLargeError: False,
     errors.UnauthenticatedError: False,

@@ -39,6 +39,7 @@ from pinpoint.api.v1 import (
     keys,
     locate,
     organizations,
+    search,
     sources,
     spatial,
     webhooks,
@@ -60,6 +61,7 @@ _log = logs.get_logger(__name__)
 ROUTE_MODULES: Final = (
     locate,
     jobs,
+    search,
     batches,
     image_metadata,
     images,

@@ -51,7 +51,7 @@ METRICS: Final = (
            "Requests by route template and status class (`2xx` … `5xx`).",
            "share of `5xx` above 1 % for 10 min"),
     Metric("pinpoint_search_stage_seconds", "`flow`, `stage`",
-           "Histogram, seconds: stages of `locate` and `similar`, and `total`.",
+           "Histogram, seconds: stages of `locate`, `similar` and `search`, and `total`.",
            "p95 of `total` above your target"),
     Metric("pinpoint_locate_answers_total", "`result`",
            "Answers with a point (`answered`) and without one (`abstained`)."),
@@ -135,7 +135,11 @@ class Meters:
         ).inc()
 
     def observe_search(
-        self, flow: Literal["locate", "similar"], timings_ms: Mapping[str, float], *, point: bool
+        self,
+        flow: Literal["locate", "similar", "search"],
+        timings_ms: Mapping[str, float],
+        *,
+        point: bool,
     ) -> None:
         """Record an answer and the duration of its stages."""
         for stage in SEARCH_STAGES:

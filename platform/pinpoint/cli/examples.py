@@ -72,6 +72,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "pinpoint locate *.jpg --in-source trips --json",
         "pinpoint locate photo.jpg --geojson",
     ),
+    "search": (
+        'pinpoint search --text "a red phone box" --country GB',
+        "pinpoint search --photo photo.jpg --text snow --weight photo=0.7 --weight text=0.3",
+        "pinpoint search --point 48.8566,2.3522 --max-groups 5",
+    ),
     "similar": (
         "pinpoint similar photo.jpg --max-groups 5",
         f"pinpoint similar --image {_IMAGE}",

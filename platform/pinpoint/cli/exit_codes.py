@@ -23,6 +23,7 @@ EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.BadRequestError: os.EX_USAGE,
     errors.InvalidRequestError: os.EX_USAGE,
     errors.BadPhotoError: os.EX_DATAERR,
+    errors.UnsupportedQueryError: os.EX_USAGE,
     errors.BadManifestError: os.EX_DATAERR,
     errors.TooLargeError: os.EX_DATAERR,
     errors.UnauthenticatedError: os.EX_NOPERM,

@@ -59,6 +59,26 @@ def show_explanation(answer: dict[str, Any]) -> None:
     if reranked:
         output.print_line(f"logit of no match: {answer['no_match_logit']:.2f}")
         _show_attention(candidates)
+    if answer["explanation"] is not None:
+        _show_dropped(answer["explanation"])
+
+
+def _show_dropped(explanation: dict[str, Any]) -> None:
+    """Print why images that the index returned are no candidates."""
+    rows = [
+        (
+            dropped["drop_reason"].replace("_", " "),
+            dropped["source_kind"],
+            min(score["rank"] for score in dropped["channels"].values()),
+            f"{max(score['score'] for score in dropped['channels'].values()):.3f}",
+            dropped["kept_image_id"],
+            dropped["image_id"],
+        )
+        for dropped in explanation["dropped"]
+    ]
+    columns = ("reason", "source kind", ">best rank", ">best score", "kept instead", "image")
+    title = f"dropped images: {explanation['num_dropped']}, of which {len(rows)} are shown"
+    output.print_table(title, columns, rows)
 
 
 def _show_attention(candidates: list[dict[str, Any]]) -> None:

@@ -61,6 +61,14 @@ DatetimeOption = Annotated[
         "3339 or `..` for an open end.",
     ),
 ]
+CountryOption = Annotated[
+    list[str],
+    typer.Option(
+        "--country",
+        metavar="CODE",
+        help="Use only images in this country: ISO 3166-1 alpha-2, such as `FR`; may be repeated.",
+    ),
+]
 AreaOption = Annotated[
     Path | None,
     typer.Option(

@@ -17,6 +17,7 @@ from pinpoint.cli.filter_options import (
     AreaOption,
     BboxOption,
     CenterOption,
+    CountryOption,
     DatetimeOption,
     RadiusOption,
     SourceFilterOption,
@@ -106,7 +107,8 @@ def locate(  # noqa: PLR0913 - options of a command
     explain: Annotated[
         bool,
         typer.Option(
-            "--explain", help="Also show the changes of rank and the attention of the ranker."
+            "--explain",
+            help="Also show the changes of rank, the attention of the ranker, and dropped images.",
         ),
     ] = False,
     as_geojson: GeoJsonOption = False,
@@ -124,6 +126,7 @@ def locate(  # noqa: PLR0913 - options of a command
     radius: RadiusOption = None,
     bbox: BboxOption = None,
     area: AreaOption = None,
+    country: CountryOption = [],  # noqa: B006
     datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -156,10 +159,12 @@ def locate(  # noqa: PLR0913 - options of a command
     with session.client() as client:
         parameters = {
             **filters.to_parameters(client),
+            "country": country,
             "query_kind": query_kind,
             "top": top,
             "search_space": search_space,
             "verify": verify,
+            "include": ["explain"] if explain else [],
         }
         answer_parameters = {**parameters, "keep": keep or None, "geojson": as_geojson}
         answers, failed = _locate_queries(session, client, queries, answer_parameters, explain)

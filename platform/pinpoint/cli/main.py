@@ -42,6 +42,7 @@ from pinpoint.cli import (
     orgs,
     output,
     queries,
+    search,
     similar,
     sources,
     stack,
@@ -81,6 +82,7 @@ app.add_typer(export.app)
 app.add_typer(validate.app)
 app.add_typer(locate.app)
 app.add_typer(similar.app)
+app.add_typer(search.app)
 app.add_typer(queries.app, name="queries")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(neighbors.app)

@@ -13,6 +13,7 @@ from pinpoint.cli.filter_options import (
     AreaOption,
     BboxOption,
     CenterOption,
+    CountryOption,
     DatetimeOption,
     RadiusOption,
     SourceFilterOption,
@@ -53,6 +54,7 @@ def similar(  # noqa: PLR0913 - options of a command
     radius: RadiusOption = None,
     bbox: BboxOption = None,
     area: AreaOption = None,
+    country: CountryOption = [],  # noqa: B006
     datetime: DatetimeOption = None,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -79,6 +81,7 @@ def similar(  # noqa: PLR0913 - options of a command
         parameters = {
             "crop": crops,
             **filters.to_parameters(client),
+            "country": country,
             "image_id": None if image is None else ids.find_image(client, image),
             "limit": max_groups,
             "per_group": per_group,
@@ -87,15 +90,16 @@ def similar(  # noqa: PLR0913 - options of a command
     if session.as_json or as_geojson:
         output.print_json(result)
     else:
-        _print_groups(result["groups"])
+        print_groups(result["groups"])
 
 
-def _print_groups(groups: list[dict[str, Any]]) -> None:
+def print_groups(groups: list[dict[str, Any]]) -> None:
     """Print the images of each group, the most similar ones first."""
     rows = [
         (
             number if rank == 0 else "",
-            f"{hit['score']:.3f}",
+            _format_score(hit["score"]),
+            _format_distance(hit["distance_m"]),
             hit["source_kind"],
             hit["file_name"],
             hit["source"],
@@ -109,6 +113,7 @@ def _print_groups(groups: list[dict[str, Any]]) -> None:
     columns = (
         ">group",
         ">similarity",
+        ">distance",
         "source kind",
         "file",
         "source",
@@ -116,3 +121,11 @@ def _print_groups(groups: list[dict[str, Any]]) -> None:
         "lat, lon (°)",
     )
     output.print_table(None, (*columns, "image"), rows)
+
+
+def _format_score(score: float | None) -> str | None:
+    return None if score is None else f"{score:.3f}"
+
+
+def _format_distance(distance_m: float | None) -> str | None:
+    return None if distance_m is None else output.format_length(distance_m)

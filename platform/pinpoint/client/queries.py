@@ -33,12 +33,13 @@ class PhotoQueries:
                 a list with one value for each of several photos), `query_kind`, `source_kinds`,
                 `sources`, `lat`, `lon`, `radius_m`, `bbox` (minimum longitude and latitude,
                 maximum longitude and latitude), `polygon` (GeoJSON Polygon, MultiPolygon, Feature
-                or FeatureCollection, text or dict), `datetime` (text as
-                `start/end`, or a pair of times with None as an open end; both ends are included),
-                `top`, `search_space` (`coordinates` ranks the coordinates that the bundle lists
-                instead of the gallery), `verify` (number of candidates that are compared by local
-                features; 0 disables it), `include` (`matches` for the positions of the inliers),
-                `keep` (keep the answer without the photo, if the server allows it).
+                or FeatureCollection, text or dict), `country` (ISO 3166-1 alpha-2 code, or a list
+                of them), `datetime` (text as `start/end`, or a pair of times with None as an open
+                end; both ends are included), `top`, `search_space` (`coordinates` ranks the
+                coordinates that the bundle lists instead of the gallery), `verify` (number of
+                candidates that are compared by local features; 0 disables it), `include`
+                (`matches` for the positions of the inliers, `explain` for the explanation), `keep`
+                (keep the answer without the photo, if the server allows it).
 
         Raises:
             BadPhotoError: The bytes are not an image that Pinpoint accepts.
@@ -95,6 +96,39 @@ class PhotoQueries:
         accept = _GEOJSON if geojson else _JSON
         result: Json = self._transport.call(
             "POST", "/v1/similar", form=form, files=files, accept=accept
+        )
+        return result
+
+    def search(
+        self,
+        *,
+        text: str | Sequence[str] | None = None,
+        photo: Photo | Sequence[Photo] | None = None,
+        image_id: Id | Sequence[Id] | None = None,
+        point: str | None = None,
+        weights: str | None = None,
+        geojson: bool = False,
+        **parameters: Any,
+    ) -> Json:
+        """List gallery images for text, photos, images, a point, or a mixture of them.
+
+        Args:
+            text: What the images show, for a bundle with a text encoder.
+            photo: Path or bytes, or a list of them.
+            image_id: Gallery images.
+            point: `LAT,LON` in degrees.
+            weights: Weights of the parts text, photo, image and point: `text=0.7,photo=0.3`.
+            geojson: Return a GeoJSON FeatureCollection of the images.
+            parameters: The filters of `locate`, `crop`, `query_kind`, `limit`, `per_group`,
+                `include_self` and `exclude_group`.
+        """
+        parts = {"text": text, "image_id": image_id, "point": point, "weights": weights}
+        result: Json = self._transport.call(
+            "POST",
+            "/v1/search",
+            form=to_form({**parameters, **parts}),
+            files=None if photo is None else read_photos(photo),
+            accept=_GEOJSON if geojson else _JSON,
         )
         return result
 

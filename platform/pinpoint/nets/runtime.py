@@ -17,6 +17,7 @@ from pinpoint.nets.embedder.coordinate_lists import load_coordinates
 from pinpoint.nets.embedder.embedder import Embedder
 from pinpoint.nets.embedder.joint_embedding import load_heads, load_location
 from pinpoint.nets.towers.preprocess import preprocess_images
+from pinpoint.nets.towers.text_encoder import TextEncoder
 from pinpoint.records import Pixels, Vector
 from pinpoint.settings import EncoderSettings
 
@@ -46,11 +47,20 @@ def open_encoder(settings: EncoderSettings, home: Path, rendition_px: int) -> Em
         heads=None if heads is None else heads.to(device),
         location=None if location is None else location.to(device),
         coordinates=load_coordinates(bundle),
+        text=_open_text(bundle, device),
         contract=public_contract(contract, rendition_px, bundle.calibrations),
         preprocess=contract.preprocess,
         device=device,
         batch=settings.encode_batch,
     )
+
+
+def _open_text(bundle: Bundle, device: torch.device) -> TextEncoder | None:
+    """The text encoder of a bundle, if its vectors are in the space of the images."""
+    contract = bundle.contract
+    if bundle.text is None or contract.heads is not None or contract.aggregation is not None:
+        return None
+    return TextEncoder(contract.tower, bundle.text, device)
 
 
 def check_renditions(contract: BundleContract, rendition_px: int) -> None:

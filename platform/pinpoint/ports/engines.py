@@ -67,6 +67,14 @@ class Encoder(Protocol):
         """
         ...
 
+    def encode_texts(self, texts: Sequence[str]) -> Vector:
+        """Encode texts as fp32 unit vectors `[B, D]`, in the space of the channel `image`.
+
+        Raises:
+            UnsupportedQueryError: The bundle has no text encoder.
+        """
+        ...
+
     def coordinate_gallery(self) -> CoordinateGallery:
         """The coordinate list of the bundle, encoded once.
 
@@ -132,7 +140,8 @@ class Decoder(Protocol):
             file: Name for messages.
             data: The bytes, or a path.
             metadata_override: Metadata from outside the file.
-            query: True for a query photo: it needs no position, reports none and gets no thumbnail.
+            query: True for a query photo: it needs no position and gets no thumbnail; its metadata
+                are only in `DecodedImage.claim`.
             crop: Region to decode, cut from all pixels of the file before they are reduced; None
                 for the whole image. With a crop, a panorama is one image without faces.
         """

@@ -58,6 +58,7 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
+from pinpoint.records.claims import CaptureClaim, ComparedClaim
 from pinpoint.records.corrections import (
     CORRECTION_STATUSES,
     CorrectionResult,
@@ -283,7 +284,9 @@ __all__ = [
     "Calibration",
     "Caller",
     "Candidate",
+    "CaptureClaim",
     "CaptureMetadata",
+    "ComparedClaim",
     "Circle",
     "Citation",
     "CitedCopy",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pinpoint.records.areas import Box, Circle, Polygon
 from pinpoint.records.calibration import Calibration
+from pinpoint.records.claims import ComparedClaim
 from pinpoint.records.index import Hit
 from pinpoint.records.posterior import CalibratedResult, CredibleDisc
 from pinpoint.records.primitives import Point, SourceKind, Vector
@@ -49,6 +50,8 @@ class SearchFilter:
     box: Box | None = None
     polygons: tuple[Polygon, ...] = ()
     """Inside at least one of them."""
+    countries: tuple[str, ...] = ()
+    """ISO 3166-1 alpha-2 codes; inside the area of at least one of them (`geo.countries`)."""
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     """Half-open: `captured_after <= captured_at < captured_before`."""
@@ -281,6 +284,8 @@ class Answer:
     """Matches of the query with candidates and cited images that were compared, by image id."""
     verification_threshold: VerificationThreshold | None = None
     """Threshold of `matches`; None if nothing was to be compared."""
+    claims: tuple[ComparedClaim, ...] = ()
+    """Claims of the photos, in their order; the rest of the answer does not depend on them."""
 
     @property
     def outer_disc(self) -> CredibleDisc | None:
@@ -310,3 +315,7 @@ class SimilarResult:
     bundle: str
     index_build: str | None
     timings_ms: Mapping[str, float]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each part of the query; their sum is 1."""
+    by_distance: bool = False
+    """Whether groups are ordered by their distance from a point; scores are then 0."""

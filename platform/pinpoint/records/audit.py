@@ -13,6 +13,7 @@ from pinpoint.records.primitives import Point
 AuditOperation = Literal[
     "locate",
     "similar",
+    "search",
     "list_kept_queries",
     "delete_kept_query",
     "export",

@@ -60,6 +60,8 @@ class IndexFilter:
     box: Box | None = None
     polygons: tuple[Polygon, ...] = ()
     """Inside at least one of them."""
+    country_polygons: tuple[Polygon, ...] = ()
+    """Inside at least one of these too."""
     captured_after: datetime | None = None
     captured_before: datetime | None = None
     """Half-open: `captured_after <= captured_at < captured_before`; images without a time do not

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, get_args
 
+from pinpoint.records.claims import CaptureClaim
 from pinpoint.records.field_layers import Layers
 from pinpoint.records.primitives import Pixels, Point
 
@@ -118,6 +119,8 @@ class DecodedImage:
 
     capture: CaptureMetadata
     faces: tuple[ImageFace, ...]
+    claim: CaptureClaim | None = None
+    """Of a query photo: what its metadata claim. `capture` has none of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

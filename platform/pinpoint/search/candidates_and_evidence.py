@@ -20,6 +20,7 @@ from pinpoint.ports import CatalogReader, Decoder, Encoder
 from pinpoint.records import (
     IMAGE_CHANNEL,
     Candidate,
+    CaptureClaim,
     Crop,
     Evidence,
     Exclusions,
@@ -69,6 +70,11 @@ def decode_photo(photo: QueryPhoto, decoder: Decoder) -> Pixels:
         TooLargeError: The image exceeds a limit.
         InvalidRequestError: The crop does not fit the image.
     """
+    pixels, _ = _decode_photo_and_claim(photo, decoder)
+    return pixels
+
+
+def _decode_photo_and_claim(photo: QueryPhoto, decoder: Decoder) -> tuple[Pixels, CaptureClaim]:
     return query.decode_query(photo.data, file=photo.file, decoder=decoder, crop=photo.crop)
 
 
@@ -81,6 +87,8 @@ class EncodedPhotos:
     vectors."""
     pixels: tuple[Pixels, ...] = ()
     """Pixels `[H, W, 3]` of each distinct photo."""
+    claims: tuple[CaptureClaim, ...] = ()
+    """Claim of each photo, in the order of the query, which also has equal photos."""
 
     @property
     def vector(self) -> Vector:
@@ -118,10 +126,13 @@ def encode_photos(
     if not photos:
         raise InvalidRequestError("a query needs at least one photo")
     pixels: list[Pixels] = []
+    claims: dict[tuple[bytes, Crop | None], CaptureClaim] = {}
     vectors: dict[str, list[Vector]] = defaultdict(list)
     for photo in list_distinct_photos(photos):
         with stopwatch.stage("decode"):
-            pixels.append(decode_photo(photo, decoder))
+            photo_pixels, claim = _decode_photo_and_claim(photo, decoder)
+        pixels.append(photo_pixels)
+        claims[(photo.data, photo.crop)] = claim
         with stopwatch.stage("encode"):
             channels = encoder.encode_query_channels(pixels[-1], photo.kind)
         for channel, vector in channels.items():
@@ -130,7 +141,11 @@ def encode_photos(
         channel: rows[0] if len(rows) == 1 else mean_direction(np.stack(rows))
         for channel, rows in vectors.items()
     }
-    return EncodedPhotos(vectors=fused, pixels=tuple(pixels))
+    return EncodedPhotos(
+        vectors=fused,
+        pixels=tuple(pixels),
+        claims=tuple(claims[(photo.data, photo.crop)] for photo in photos),
+    )
 
 
 def encode_photo(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pinpoint.ports import Database, Decoder, Encoder, Reranker, VectorIndex
 from pinpoint.records import Crop, SourceKind
+from pinpoint.search.search_trace import SearchTrace
 from pinpoint.search.stopwatch import Stopwatch
 from pinpoint.search.verifier import Verifier
 from pinpoint.settings import SearchSettings
@@ -44,6 +45,8 @@ class SearchContext:
     """Compares the query with gallery images, if given and `settings.verify_candidates` > 0."""
     reranker: Reranker | None = None
     """Ranks the candidates, if the bundle has one; otherwise they vote."""
+    trace: SearchTrace | None = None
+    """Records why images were dropped, if given."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Measures the stages of this query."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pinpoint.ports import Decoder, Encoder
 from pinpoint.records import Answer, SearchFilter
-from pinpoint.search import answer, coordinate_search
+from pinpoint.search import answer, claims, coordinate_search
 from pinpoint.search.candidates_and_evidence import encode_photos
 from pinpoint.search.context import QueryPhoto
 from pinpoint.search.stopwatch import Stopwatch
@@ -44,9 +44,9 @@ def locate_by_coordinates(
     with stopwatch.stage("retrieve"):
         coordinates = encoder.coordinate_gallery()
     query = [photos] if isinstance(photos, QueryPhoto) else photos
-    vector = encode_photos(query, decoder, encoder, stopwatch).vector
+    encoded = encode_photos(query, decoder, encoder, stopwatch)
     with stopwatch.stage("rank"):
-        compared = coordinate_search.compare_coordinates(vector, coordinates, search_filter)
+        compared = coordinate_search.compare_coordinates(encoded.vector, coordinates, search_filter)
     with stopwatch.stage("decide"):
         ranked = coordinate_search.select_best(compared, settings.candidates)
         decision = answer.decide_coordinates(ranked, compared.positions, compared.weight)
@@ -57,4 +57,5 @@ def locate_by_coordinates(
         build=coordinates.digest[:16],
         warnings=(coordinate_search.WARNING,),
     )
-    return answer.build_answer(decision, provenance, stopwatch.timings_ms())
+    located = answer.build_answer(decision, provenance, stopwatch.timings_ms())
+    return claims.add_claims(located, encoded.claims)

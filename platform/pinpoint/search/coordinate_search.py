@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.errors import InvalidRequestError
+from pinpoint.geo.countries import list_country_polygons
 from pinpoint.geo.points import LatLonArray
 from pinpoint.geo.predicates import Mask, inside_box, inside_circle, inside_polygons
 from pinpoint.records import (
@@ -73,12 +74,12 @@ def compare_coordinates(
     Args:
         vector: Query `[D]`.
         coordinates: The coordinate list.
-        search_filter: Only circle, box and polygons; a coordinate must be inside of all that
-            are given.
+        search_filter: Only circle, box, polygons and countries; a coordinate must be inside of
+            all that are given.
     """
     # Exact, and computed before filtering, so that the filter never changes a score.
     cosines = (coordinates.vectors @ vector).astype(np.float64)
-    inside = np.flatnonzero(_is_inside(coordinates.positions, search_filter))
+    inside = np.flatnonzero(is_inside(coordinates.positions, search_filter))
     score = np.round(cosines[inside], SCORE_DIGITS)
     order = np.argsort(-score, kind="stable")
     score = score[order]
@@ -101,7 +102,8 @@ def select_best(compared: ComparedCoordinates, limit: int) -> tuple[RankedCoordi
     )
 
 
-def _is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
+def is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
+    """Whether each position `[N, 2]` is inside the areas of the filter: `[N]`."""
     inside = np.ones(len(positions), dtype=np.bool_)
     if search_filter.circle is not None:
         inside &= inside_circle(positions, search_filter.circle)
@@ -109,4 +111,6 @@ def _is_inside(positions: LatLonArray, search_filter: SearchFilter) -> Mask:
         inside &= inside_box(positions, search_filter.box)
     if search_filter.polygons:
         inside &= inside_polygons(positions, search_filter.polygons)
+    if search_filter.countries:
+        inside &= inside_polygons(positions, list_country_polygons(search_filter.countries))
     return inside

@@ -78,7 +78,7 @@ def fetch_evidence(
         rows = _read_distinct(candidates, query, reader, excluded, circle)
     evidence_by_candidate: dict[UUID, list[Evidence]] = defaultdict(list)
     for row in rows:
-        if row.id != row.candidate_id and _passes_filter(row, query.search_filter):
+        if row.id != row.candidate_id and passes_filter(row, query.search_filter):
             evidence_by_candidate[row.candidate_id].append(row)
     return {candidate.id: tuple(evidence_by_candidate[candidate.id]) for candidate in candidates}
 
@@ -153,7 +153,7 @@ def _copy_preference(
 ) -> tuple[bool, bool, bool, float, int]:
     """Sort key; the image with the lowest value represents images of the same bytes."""
     return (
-        not _passes_filter(row, search_filter),
+        not passes_filter(row, search_filter),
         row.source_id != candidate.source_id,
         row.source_kind != candidate.source_kind,
         row.distance_m,
@@ -204,7 +204,7 @@ def _find_near_duplicates(
     }
 
 
-def _passes_filter(row: Evidence, search_filter: SearchFilter) -> bool:
+def passes_filter(row: Evidence, search_filter: SearchFilter) -> bool:
     """Whether a photo passes the filter's kinds, sources and times."""
     if search_filter.source_kinds and row.source_kind not in search_filter.source_kinds:
         return False

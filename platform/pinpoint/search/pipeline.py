@@ -2,7 +2,7 @@
 
 locate:  photo ─decode→ pixels ─encode→ vector ─retrieve→ [Candidate] ─one read→ [Evidence]
          ─rank→ [Ranked] ─verify→ [ImageMatch] ─calibrate→ posterior, if calibrated ─decide→ Answer
-similar: photo or gallery image ─→ vector ─retrieve→ [SimilarGroup]
+similar: a search (`gallery_search`) for one photo or gallery image
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from pinpoint.errors import InvalidRequestError, ModelMismatchError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.ports import CatalogReader, Reranker
 from pinpoint.records import (
     IMAGE_CHANNEL,
@@ -27,7 +27,6 @@ from pinpoint.records import (
     Image,
     ImageMatch,
     IndexInfo,
-    IndexPoint,
     Pixels,
     RankedCandidate,
     Ranking,
@@ -38,23 +37,21 @@ from pinpoint.records import (
 )
 from pinpoint.search import (
     answer,
-    consistency,
-    grouping,
+    claims,
     posterior,
-    query,
     rerank,
-    retrieve,
     verify,
     vote,
 )
 from pinpoint.search.candidates_and_evidence import (
     CandidatesAndEvidence,
     EncodedPhotos,
-    encode_photo,
     encode_photos,
     find_candidates_and_evidence,
 )
 from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
+from pinpoint.search.gallery_search import SearchRequest, search_gallery
+from pinpoint.search.query_vector import GalleryQuery
 from pinpoint.search.verifier import QueryVerification
 from pinpoint.settings import SearchSettings
 
@@ -109,9 +106,10 @@ def locate(
     """
     query_photos = [photos] if isinstance(photos, QueryPhoto) else photos
     encoded = encode_photos(query_photos, context.decoder, context.encoder, context.stopwatch)
-    return locate_encoded(
+    located = locate_encoded(
         encoded, search_filter, context, kind=query_photos[0].kind, exclusions=exclusions
     )
+    return claims.add_claims(located, encoded.claims)
 
 
 def locate_encoded(
@@ -195,41 +193,18 @@ def similar(
         ModelMismatchError: As `locate`.
         UnavailableError: As `locate`.
     """
-    if request.limit < 1 or request.per_group < 1:
-        raise InvalidRequestError(
-            f"limit ({request.limit}) and per_group ({request.per_group}) must be at least 1"
-        )
-    contract, stopwatch = context.encoder.contract, context.stopwatch
-    snapshot_before = consistency.require_same_model(context.index, contract)
-    where = retrieve.to_index_filter(context.organization_id, search_filter)
-    if isinstance(request.query, QueryPhoto):
-        vector = encode_photo(request.query, context.decoder, context.encoder, stopwatch)
-    else:
-        image = _fetch_image(request.query, context)
-        vector = image.vectors[IMAGE_CHANNEL]
-        where = grouping.restrict_to_neighbors_of(
-            where,
-            image,
+    return search_gallery(
+        SearchRequest(
+            query=GalleryQuery(photos=[request.query])
+            if isinstance(request.query, QueryPhoto)
+            else GalleryQuery(image_ids=[request.query]),
+            limit=request.limit,
+            per_group=request.per_group,
             include_self=request.include_self,
             exclude_group=request.exclude_group,
-        )
-    with stopwatch.stage("retrieve"):
-        for snapshot in consistency.consistent_snapshots(context.index, contract):
-            groups = grouping.group_hits(
-                vector,
-                where,
-                context,
-                snapshot=snapshot,
-                limit=request.limit,
-                per_group=request.per_group,
-            )
-    if not isinstance(request.query, QueryPhoto) and snapshot.build != snapshot_before.build:
-        raise ModelMismatchError("the index changed during the query; retry")
-    return SimilarResult(
-        groups=groups,
-        bundle=contract.name,
-        index_build=snapshot.build,
-        timings_ms=stopwatch.timings_ms(),
+        ),
+        search_filter,
+        context,
     )
 
 
@@ -368,11 +343,3 @@ def _rank_with_reranker(
     )
     unranked = vote.attach_evidence(vector, retrieved.candidates, retrieved.evidence)
     return rerank.order_by_reranker(unranked, retrieved.candidates, output)
-
-
-def _fetch_image(image_id: UUID, context: SearchContext) -> IndexPoint:
-    """The gallery image of a query, with its vectors."""
-    with context.stopwatch.stage("fetch"):
-        return query.fetch_image_query(
-            image_id, context.organization_id, index=context.index, database=context.database
-        )

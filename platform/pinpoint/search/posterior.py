@@ -119,6 +119,7 @@ def select_calibration(
         search_filter.circle
         or search_filter.box
         or search_filter.polygons
+        or search_filter.countries
         or search_filter.captured_after
         or search_filter.captured_before
     ):

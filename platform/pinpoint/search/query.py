@@ -13,7 +13,7 @@ from pinpoint.errors import (
     TooLargeError,
 )
 from pinpoint.ports import Database, Decoder, VectorIndex
-from pinpoint.records import Crop, IndexPoint, Pixels, Rejected
+from pinpoint.records import CaptureClaim, Crop, IndexPoint, Pixels, Rejected
 
 _LIMIT_REASON_PREFIXES: Final = ("too_large", "too_many")
 """Prefixes of the decoder's reasons that state an exceeded limit."""
@@ -22,8 +22,10 @@ _LIMIT_REASON_PREFIXES: Final = ("too_large", "too_many")
 _CROP_REASON_PREFIX: Final = "crop_"
 
 
-def decode_query(data: bytes, *, file: str, decoder: Decoder, crop: Crop | None = None) -> Pixels:
-    """Decode untrusted bytes to pixels `[H, W, 3]`; of a panorama, the first face.
+def decode_query(
+    data: bytes, *, file: str, decoder: Decoder, crop: Crop | None = None
+) -> tuple[Pixels, CaptureClaim]:
+    """Decode untrusted bytes to pixels `[H, W, 3]`, of a panorama the first face, and the claim.
 
     Args:
         data: The bytes.
@@ -44,7 +46,7 @@ def decode_query(data: bytes, *, file: str, decoder: Decoder, crop: Crop | None 
         elif reading.error_code.startswith(_CROP_REASON_PREFIX):
             error_class = InvalidRequestError
         raise error_class(f"{reading.file}: {reading.error_message}", reason=reading.error_code)
-    return reading.faces[0].pixels
+    return reading.faces[0].pixels, reading.claim or CaptureClaim()
 
 
 def fetch_image_query(

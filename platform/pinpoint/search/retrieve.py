@@ -17,6 +17,7 @@ from uuid import UUID
 
 import numpy as np
 
+from pinpoint.geo.countries import list_country_polygons
 from pinpoint.geo.points import lat_lon, unit_xyz
 from pinpoint.ports import VectorIndex
 from pinpoint.records import (
@@ -115,6 +116,8 @@ def retrieve_candidates(
         slots=slots,
         dedupe_m=settings.dedupe_m,
     )
+    if context.trace is not None:
+        context.trace.record_hits(hits_by_channel, selected, dedupe_m=settings.dedupe_m)
     return _to_candidates(selected, hits_by_channel, vector, index), exclusions
 
 
@@ -281,6 +284,7 @@ def to_index_filter(
         circle=search_filter.circle,
         box=search_filter.box,
         polygons=search_filter.polygons,
+        country_polygons=list_country_polygons(search_filter.countries),
         captured_after=search_filter.captured_after,
         captured_before=search_filter.captured_before,
         exclude_ids=tuple(exclude_ids),

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pinpoint.api.v1 import query_requests
 from pinpoint.api.v1.locate import locate_photos
 from pinpoint.api.v1.query_parameters import LocateForm
 from pinpoint.api.v1.schemas.answer import AnswerOut, list_image_ids
@@ -84,11 +85,16 @@ def locate_job_photo(services: Services, item: ClaimedJobItem, data: bytes) -> L
         kind=parameters.query_kind,
         crop=parameters.crop[0] if parameters.crop else None,
     )
-    answer = locate_photos([photo], parameters, caller, services)
+    search_filter = query_requests.build_filter(parameters, caller, services)
+    answer = locate_photos([photo], parameters, search_filter, caller, services)
     with services.database.read(item.organization_id) as catalog:
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
     answer_out = AnswerOut.of(
-        answer, parameters.top, labels, with_matches="matches" in parameters.include
+        answer,
+        parameters.top,
+        labels,
+        search_filter=search_filter,
+        with_matches="matches" in parameters.include,
     )
     return LocatedPhoto(
         result=answer_out.model_dump_json(),

@@ -2,58 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel
-from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
-from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import match_picture, query_parameters
+from pinpoint.api.v1 import match_picture, query_parameters, query_requests
 from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
 from pinpoint.api.v1.query_audit import list_locate_entries, list_similar_entries
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
+from pinpoint.api.v1.schemas.explanation import ExplanationOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import ForbiddenError, InvalidRequestError
-from pinpoint.ports import Encoder, Reranker
-from pinpoint.records import Answer, Caller, Crop, SearchFilter
+from pinpoint.records import Answer, Caller, SearchFilter
 from pinpoint.search import coordinate_pipeline, pipeline
-from pinpoint.search.context import QueryPhoto, SearchContext
+from pinpoint.search.context import QueryPhoto
+from pinpoint.search.search_trace import SearchTrace
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
 
-_PHOTO_RULE = BodyRule(
-    lane="queries",
-    max_bytes=lambda settings: settings.media.max_bytes + forms.MAX_QUERY_FIELDS_BYTES,
-    limit_name="PINPOINT_MEDIA_MAX_BYTES",
-    stated_bytes=lambda settings: settings.media.max_bytes,
-)
-
-
-@reads_body(_PHOTO_RULE)
-async def photo_form(request: Request, services: AppServices) -> AsyncIterator[FormData]:
-    """Read the form; its photos, together at most as large as one photo, stay in memory."""
-    form = await forms.read_form(
-        request,
-        max_files=query_parameters.MAX_QUERY_PHOTOS,
-        fields_bytes=forms.MAX_QUERY_FIELDS_BYTES,
-        in_memory_bytes=_PHOTO_RULE.max_bytes(services.settings),
-    )
-    try:
-        yield form
-    finally:
-        await form.close()
-
-
-PhotoForm = Annotated[FormData, Depends(photo_form)]
 RequestMeters = Annotated[Meters, Depends(get_meters)]
 
 
@@ -82,7 +55,7 @@ RequestMeters = Annotated[Meters, Depends(get_meters)]
 def locate(
     caller: LocateCaller,
     services: AppServices,
-    form: PhotoForm,
+    form: query_requests.PhotoForm,
     request_meters: RequestMeters,
     request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
@@ -98,10 +71,13 @@ def locate(
             "this installation keeps no queries; its operator can allow it by "
             "PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS"
         )
-    photos = _read_photos(form, parameters)
+    photos = query_requests.read_photos(form, parameters.crop, parameters.query_kind)
     if not photos:
         raise InvalidRequestError("the form has no file in the field 'photo'")
-    answer = locate_photos(photos, parameters, caller, services)
+    search_filter = query_requests.build_filter(parameters, caller, services)
+    is_explained = "explain" in parameters.include and parameters.search_space == "gallery"
+    trace = SearchTrace() if is_explained else None
+    answer = locate_photos(photos, parameters, search_filter, caller, services, trace)
     with services.database.write(caller.organization_id) as catalog:
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
@@ -123,27 +99,33 @@ def locate(
         answer,
         parameters.top,
         labels,
+        search_filter=search_filter,
         with_matches="matches" in parameters.include,
+        explanation=None
+        if trace is None
+        else ExplanationOut.of(answer, trace, parameters.top, services.settings.search),
         kept_query=kept_query,
     )
     if media_type == GEOJSON:
-        return _make_layer_response(AnswerFeaturesOut.of(answer_out, _read_base_url(request)))
+        return query_requests.make_layer_response(
+            AnswerFeaturesOut.of(answer_out, query_requests.read_base_url(request))
+        )
     return answer_out
 
 
 def locate_photos(
     photos: list[QueryPhoto],
     parameters: query_parameters.LocateForm,
+    search_filter: SearchFilter,
     caller: Caller,
     services: Services,
+    trace: SearchTrace | None = None,
 ) -> Answer:
     """Locate photos of one place in the search space of the parameters.
 
     Raises:
-        NotFoundError: A source of the filter does not exist.
         BadPhotoError: The bytes are not an accepted image.
     """
-    search_filter = _build_filter(parameters, caller, services)
     if parameters.search_space == "coordinates":
         return coordinate_pipeline.locate_by_coordinates(
             photos,
@@ -157,12 +139,13 @@ def locate_photos(
         lambda encoder: pipeline.locate(
             photos,
             search_filter,
-            _build_context(
+            query_requests.build_context(
                 services,
                 caller,
                 encoder,
                 reranker=encoder.reranker,
                 verify_candidates=parameters.verify,
+                trace=trace,
             ),
         )
     )
@@ -188,7 +171,7 @@ def locate_photos(
 def similar(
     caller: LocateCaller,
     services: AppServices,
-    form: PhotoForm,
+    form: query_requests.PhotoForm,
     request_meters: RequestMeters,
     request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
@@ -196,7 +179,7 @@ def similar(
     """List the images most similar to a photo or gallery image, by panorama or sequence."""
     media_type = choose_media_type(accept, (JSON, GEOJSON))
     parameters = forms.form_fields(form, query_parameters.SimilarForm)
-    photos = _read_photos(form, parameters)
+    photos = query_requests.read_photos(form, parameters.crop, parameters.query_kind)
     query: QueryPhoto | UUID
     if len(photos) == 1 and parameters.image_id is None:
         query = photos[0]
@@ -204,7 +187,7 @@ def similar(
         query = parameters.image_id
     else:
         raise InvalidRequestError("give either one file in the field 'photo' or an image_id")
-    search_filter = _build_filter(parameters, caller, services)
+    search_filter = query_requests.build_filter(parameters, caller, services)
     similar_request = pipeline.SimilarRequest(
         query=query,
         limit=parameters.limit,
@@ -214,7 +197,7 @@ def similar(
     )
     result = services.with_current_encoder(
         lambda encoder: pipeline.similar(
-            similar_request, search_filter, _build_context(services, caller, encoder)
+            similar_request, search_filter, query_requests.build_context(services, caller, encoder)
         )
     )
     with services.database.write(caller.organization_id) as catalog:
@@ -223,69 +206,7 @@ def similar(
     request_meters.observe_search("similar", result.timings_ms, point=False)
     similar_out = SimilarOut.of(result, labels)
     if media_type == GEOJSON:
-        return _make_layer_response(SimilarFeaturesOut.of(similar_out, _read_base_url(request)))
+        return query_requests.make_layer_response(
+            SimilarFeaturesOut.of(similar_out, query_requests.read_base_url(request))
+        )
     return similar_out
-
-
-def _make_layer_response(layer: BaseModel) -> Response:
-    return Response(layer.model_dump_json(), media_type=GEOJSON)
-
-
-def _read_base_url(request: Request) -> str:
-    return str(request.base_url).rstrip("/")
-
-
-def _read_photos(
-    form: FormData, parameters: query_parameters.LocateForm | query_parameters.SimilarForm
-) -> list[QueryPhoto]:
-    """Read the photos of a query, with their crops.
-
-    Raises:
-        InvalidRequestError: There are crops, but not one for each photo.
-    """
-    files = forms.form_files(form, "photo")
-    crops: Sequence[Crop | None] = parameters.crop or [None] * len(files)
-    if len(crops) != len(files):
-        raise InvalidRequestError(
-            f"there are {len(files)} photos and {len(crops)} values of 'crop'; give none, or one "
-            "for each photo"
-        )
-    return [
-        QueryPhoto(
-            data=file.file.read(),
-            file=file.filename or "photo",
-            kind=parameters.query_kind,
-            crop=crop,
-        )
-        for file, crop in zip(files, crops, strict=True)
-    ]
-
-
-def _build_filter(
-    parameters: query_parameters.SearchFilterParameters, caller: Caller, services: Services
-) -> SearchFilter:
-    with services.database.read(caller.organization_id) as catalog:
-        return query_parameters.to_search_filter(parameters, catalog)
-
-
-def _build_context(
-    services: Services,
-    caller: Caller,
-    encoder: Encoder,
-    *,
-    reranker: Reranker | None = None,
-    verify_candidates: int | None = None,
-) -> SearchContext:
-    settings = services.settings.search
-    if verify_candidates is not None:
-        settings = settings.model_copy(update={"verify_candidates": verify_candidates})
-    return SearchContext(
-        organization_id=caller.organization_id,
-        decoder=services.decoder,
-        encoder=encoder,
-        index=services.index,
-        database=services.database,
-        settings=settings,
-        verifier=services.verifier,
-        reranker=reranker,
-    )

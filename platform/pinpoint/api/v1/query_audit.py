@@ -8,6 +8,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from pinpoint.records import Answer, AuditEntry, Caller, KeptQuery, SimilarResult
+from pinpoint.records.audit import AuditOperation
 from pinpoint.search.context import QueryPhoto
 
 
@@ -42,11 +43,15 @@ def list_locate_entries(
 
 
 def list_similar_entries(
-    result: SimilarResult, photos: Sequence[QueryPhoto], caller: Caller, image_id: UUID | None
+    result: SimilarResult,
+    photos: Sequence[QueryPhoto],
+    caller: Caller,
+    image_id: UUID | None,
+    operation: AuditOperation = "similar",
 ) -> list[AuditEntry]:
-    """Return the entry of a query for similar images; `image_id` is the image it starts from."""
+    """Return the entries of a query for images; `image_id` is the image it starts from."""
     entry = AuditEntry(
-        operation="similar",
+        operation=operation,
         key_id=caller.key_id,
         target_id=image_id,
         bundle=result.bundle,

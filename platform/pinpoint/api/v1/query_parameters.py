@@ -9,11 +9,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from pinpoint.api.v1.image_filter_parameters import find_source_ids
 from pinpoint.api.v1.spatiotemporal_parameters import AreaField, SpatiotemporalParameters
+from pinpoint.geo.countries import find_country
 from pinpoint.ports import CatalogReader
 from pinpoint.records import MIN_CROP_PX, Crop, Polygon, SearchFilter, SourceKind
 
 MAX_QUERY_PHOTOS: Final = 8
 """Maximum number of photos of one query."""
+MAX_QUERY_COUNTRIES: Final = 16
+"""Maximum number of countries of one query."""
 MAX_QUERY_AREA_POSITIONS: Final = 1_000
 """Maximum number of positions of a query's area. The index compares each image in its bounds with
 all edges: 5,000 edges around 5,000 images take 0.3 s, during which other queries wait."""
@@ -40,6 +43,22 @@ def _check_area_size(polygons: tuple[Polygon, ...]) -> tuple[Polygon, ...]:
     return polygons
 
 
+def _check_countries(codes: list[str]) -> list[str]:
+    """Unique codes in upper case, in their order.
+
+    Raises:
+        ValueError: A code is unknown, or their areas together have too many positions.
+    """
+    countries = {code.upper(): find_country(code) for code in codes}
+    positions = sum(country.num_positions for country in countries.values())
+    if positions > MAX_QUERY_AREA_POSITIONS:
+        raise ValueError(
+            f"the areas of these countries have {positions:,} positions together, and a query at "
+            f"most {MAX_QUERY_AREA_POSITIONS:,}; give fewer countries, or a bbox"
+        )
+    return list(countries)
+
+
 class SearchFilterParameters(SpatiotemporalParameters):
     """Search filter fields; all are optional."""
 
@@ -50,6 +69,18 @@ class SearchFilterParameters(SpatiotemporalParameters):
         f"degrees, and have at most {MAX_QUERY_AREA_POSITIONS:,} positions together.",
         examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
+    country: Annotated[
+        list[str],
+        BeforeValidator(_split_list),
+        AfterValidator(_check_countries),
+        Field(
+            default_factory=list,
+            max_length=MAX_QUERY_COUNTRIES,
+            description="Only inside one of these countries: ISO 3166-1 alpha-2 codes, `FR,BE`. "
+            "Areas: Natural Earth 1:10m, widened by 5 km and simplified outward; disputed parts "
+            "are inside the areas of all countries that claim them.",
+        ),
+    ]
     source_kinds: Annotated[
         list[SourceKind],
         BeforeValidator(_split_list),
@@ -108,12 +139,13 @@ class LocateForm(SearchFilterParameters):
         "disables it. Default: `PINPOINT_SEARCH_VERIFY_CANDIDATES`.",
     )
     include: Annotated[
-        list[Literal["matches"]],
+        list[Literal["matches", "explain"]],
         BeforeValidator(_split_list),
         Field(
             default_factory=list,
-            max_length=1,
-            description="`matches`: also return the positions of the inliers in both images.",
+            max_length=2,
+            description="`matches`: also return the positions of the inliers in both images. "
+            "`explain`: also return why each image was kept or dropped.",
         ),
     ]
     keep: bool = Field(
@@ -156,6 +188,7 @@ def to_search_filter(parameters: SearchFilterParameters, catalog: CatalogReader)
         circle=parameters.circle,
         box=parameters.bbox,
         polygons=parameters.polygon or (),
+        countries=tuple(parameters.country),
         captured_after=None if interval is None else interval.start,
         captured_before=None if interval is None else interval.before,
     )

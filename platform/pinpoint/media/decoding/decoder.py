@@ -28,7 +28,12 @@ from pinpoint.media.decoding.decode_request import (
 )
 from pinpoint.media.decoding.pipe import Header, PipeBrokenError, TimedPipes
 from pinpoint.media.files import check_file_size, read_bytes, sha256
-from pinpoint.media.metadata.capture import FileProperties, make_capture, query_capture
+from pinpoint.media.metadata.capture import (
+    FileProperties,
+    make_capture,
+    make_claim,
+    query_capture,
+)
 from pinpoint.media.metadata.raw_metadata import RawMetadata, from_wire
 from pinpoint.media.panoramas import FACES
 from pinpoint.media.sniff import HEAD_BYTES, guess_format, sniff_format
@@ -280,7 +285,8 @@ class _ChildAnswer:
             )
             for name, pixels, small in self._faces
         )
-        return DecodedImage(capture=capture, faces=faces)
+        claim = make_claim(self._raw_metadata) if query else None
+        return DecodedImage(capture=capture, faces=faces, claim=claim)
 
 
 def _face_heading(name: str | None, heading_deg: float | None) -> float | None:

@@ -17,6 +17,7 @@ from pinpoint.media.sidecar_files import read_sidecars
 from pinpoint.media.tracks import explain_gap, position_at
 from pinpoint.records import (
     LAYERS,
+    CaptureClaim,
     CaptureMetadata,
     Layer,
     LayerName,
@@ -55,6 +56,31 @@ def query_capture(properties: FileProperties) -> CaptureMetadata:
         height_px=properties.height_px,
         sha256=properties.sha256,
         size_bytes=properties.size_bytes,
+    )
+
+
+def make_claim(raw_metadata: RawMetadata) -> CaptureClaim:
+    """The claim of a query photo; an unusable position is named, not used."""
+    point, note = None, None
+    try:
+        point = Point(
+            *check_position(
+                raw_metadata.lat,
+                raw_metadata.lon,
+                raw_metadata.position_note,
+                partial=raw_metadata.position_partial,
+            )
+        )
+    except RejectedFileError as refused:
+        note = None if refused.reason == "no_position" else refused.detail
+    return CaptureClaim(
+        point=point,
+        position_source=raw_metadata.position_source if point else None,
+        position_note=note,
+        captured_at=raw_metadata.captured_at,
+        time_source=raw_metadata.time_source if raw_metadata.captured_at else None,
+        time_assumed_utc=raw_metadata.time_assumed_utc,
+        heading_deg=raw_metadata.heading_deg,
     )
 
 

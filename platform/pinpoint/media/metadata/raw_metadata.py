@@ -63,6 +63,21 @@ class RawMetadata:
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
+def select_claim_fields(raw_metadata: RawMetadata) -> RawMetadata:
+    """The fields that a claim states: position, time and heading."""
+    return RawMetadata(
+        lat=raw_metadata.lat,
+        lon=raw_metadata.lon,
+        position_source=raw_metadata.position_source,
+        position_note=raw_metadata.position_note,
+        position_partial=raw_metadata.position_partial,
+        captured_at=raw_metadata.captured_at,
+        time_source=raw_metadata.time_source,
+        time_assumed_utc=raw_metadata.time_assumed_utc,
+        heading_deg=raw_metadata.heading_deg,
+    )
+
+
 def clean_metadata_text(value: object, limit: int = MAX_TEXT) -> str | None:
     """Text without control characters, at most `limit` long; None if it is empty."""
     if isinstance(value, bytes):

@@ -147,6 +147,7 @@ def write_aggregated_bundle(
             note=note,
             aggregation=spec,
             reranker=None,
+            text=None,
             dims={IMAGE_CHANNEL: spec.dim},
             code_version=__version__,
         )

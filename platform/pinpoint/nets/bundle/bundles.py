@@ -56,13 +56,22 @@ class Bundle:
     """List of coordinates to search without a gallery, if there is one."""
     reranker: Path | None = None
     """Weights of the reranker, if there is one."""
+    text: Path | None = None
+    """Weights of the text encoder, if there is one."""
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     """By ranker; `digests.public_contract` checks that they fit the contract."""
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files named by the contract."""
-        files = (self.weights, self.aggregation, self.heads, self.coordinates, self.reranker)
+        files = (
+            self.weights,
+            self.aggregation,
+            self.heads,
+            self.coordinates,
+            self.reranker,
+            self.text,
+        )
         return tuple(file for file in files if file is not None)
 
 
@@ -101,6 +110,7 @@ def read_bundle(folder: Path) -> Bundle:
         heads=heads,
         coordinates=_check_file(folder, coordinates, "coordinates") if coordinates else None,
         reranker=_check_file(folder, reranker, "weights") if reranker else None,
+        text=_check_file(folder, contract.text, "text weights") if contract.text else None,
         calibrations=read_calibrations(folder),
     )
 

@@ -27,8 +27,10 @@ from pinpoint.nets.bundle.specs import PublishedFile, WeightsSpec, feature_width
 from pinpoint.nets.bundle.tensors import read_tensors
 from pinpoint.nets.towers.aggregation import AggregatedTower, Aggregation
 from pinpoint.nets.towers.backbone import Tower, build_tower, suggested_preprocess
+from pinpoint.nets.towers.text_encoder import select_text_tensors
 
 _WEIGHTS_FILE = "tower.safetensors"
+_TEXT_FILE = "text.safetensors"
 
 
 def load_tower(bundle: Bundle) -> Tower:
@@ -98,7 +100,8 @@ def write_bundle(
         preprocess=preprocess,
         note=note or _default_note(tower),
     )
-    return write_tower(folder, build_tower(tower, weights), contract)
+    built = build_tower(tower, weights)
+    return write_tower(folder, built, contract, text=select_text_tensors(tower, weights))
 
 
 def write_trained_tower(
@@ -121,13 +124,20 @@ def write_trained_tower(
     return write_tower(folder, tower, contract)
 
 
-def write_tower(folder: Path, tower: Tower, contract: BundleContract) -> Path:
+def write_tower(
+    folder: Path,
+    tower: Tower,
+    contract: BundleContract,
+    *,
+    text: dict[str, torch.Tensor] | None = None,
+) -> Path:
     """Write a tower and its contract, to which width and digest of the weights are added.
 
     Args:
         folder: Target folder; it must not exist. It is created atomically.
         tower: In evaluation mode, on the CPU.
         contract: With the weights of `tower_weights`.
+        text: Tensors of the text encoder, if there is one.
 
     Returns:
         `folder`.
@@ -144,6 +154,10 @@ def write_tower(folder: Path, tower: Tower, contract: BundleContract) -> Path:
         save_file(tensors, draft / _WEIGHTS_FILE)
         weights = replace(contract.weights, sha256=file_sha256(draft / _WEIGHTS_FILE))
         contract = replace(contract, weights=weights, dims={"image": width})
+        if text is not None:
+            save_file(text, draft / _TEXT_FILE)
+            text_sha256 = file_sha256(draft / _TEXT_FILE)
+            contract = replace(contract, text=replace(weights, file=_TEXT_FILE, sha256=text_sha256))
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
     return folder
 

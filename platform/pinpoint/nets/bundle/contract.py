@@ -206,6 +206,8 @@ class BundleContract:
     """If None, the output of the tower is the image vector."""
     reranker: RerankerPart | None = None
     """Does not affect vectors: an index fits the bundle with and without it."""
+    text: WeightsSpec | None = None
+    """Text encoder of the tower, if its vectors are those of the images; no effect on these."""
     calibrated: Literal[False] = False
     """Always false: calibrations are separate files of the bundle."""
     note: Annotated[str, Field(min_length=1, max_length=1_000)]

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pinpoint.errors import BadBundleError, ConflictError
+from pinpoint.errors import BadBundleError, ConflictError, UnsupportedQueryError
 from pinpoint.nets.bundle.contract import Preprocess
 from pinpoint.nets.embedder.coordinate_lists import CoordinateList
 from pinpoint.nets.towers.preprocess import preprocess_images
+from pinpoint.nets.towers.text_encoder import TextEncoder
 from pinpoint.records import (
     GPS_CHANNEL,
     IMAGE_CHANNEL,
@@ -40,6 +41,7 @@ class Embedder:
         tower: Maps `[B, 3, S, S]` to `[B, F]`; in inference mode, on `device`, fp32.
         heads: Maps `[B, F]` and a kind per row to `[B, D]`. Without heads, F is D.
         location: Maps positions `[B, 2]` to `[B, D]`, if the contract has the channel `gps`.
+        text: Text encoder of the tower, if it has one.
         coordinates: Coordinates to search without a gallery; only with `location`.
         contract: Describes the vectors.
         preprocess: Preprocessing of the tower.
@@ -54,6 +56,7 @@ class Embedder:
         heads: nn.Module | None = None,
         location: nn.Module | None = None,
         coordinates: CoordinateList | None = None,
+        text: TextEncoder | None = None,
         contract: Contract,
         preprocess: Preprocess,
         device: torch.device,
@@ -63,6 +66,7 @@ class Embedder:
         self._heads = heads
         self._location = location
         self._coordinates = coordinates
+        self._text = text
         self._coordinate_gallery: CoordinateGallery | None = None
         self._contract = contract
         self._preprocess = preprocess
@@ -153,6 +157,22 @@ class Embedder:
                 self._location(block), "position", first=start
             )
         return vectors
+
+    def encode_texts(self, texts: Sequence[str]) -> Vector:
+        """Texts to fp32 unit vectors `[B, D]`, in the space of the images.
+
+        Raises:
+            UnsupportedQueryError: The bundle has no text encoder.
+            BadBundleError: Its weights do not fit or give no finite vector.
+        """
+        if self._text is None:
+            raise UnsupportedQueryError(
+                f"bundle {self._contract.name} has no text encoder: search by photo, image or "
+                "point, or import an open_clip tower (`pinpoint bundles import`) and run `pinpoint "
+                "bundles activate`",
+                reason="no_text_encoder",
+            )
+        return self._text.encode(texts)
 
     def coordinate_gallery(self) -> CoordinateGallery:
         """The bundle's coordinates with their vectors; encoded at the first call and cached.

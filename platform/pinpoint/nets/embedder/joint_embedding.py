@@ -153,7 +153,7 @@ def write_joint_embedding(
             training=networks.training,
             coordinates=None if coordinates is None else write_coordinates(draft, coordinates),
         )
-        changed = replace(tower.contract, name=name, note=note)
+        changed = replace(tower.contract, name=name, note=note, text=None)
         contract = _build_contract(changed, space, raw_channel=networks.raw_channel)
         (draft / CONTRACT_FILE).write_bytes(contract_json(contract))
         _smoke_test(read_bundle(draft))

@@ -113,6 +113,8 @@ def build_filter(where: IndexFilter) -> FilterExpr:
         must.append(_to_boxes(where.box))
     if where.polygons:
         must.append(PolygonCondition(tuple(map(_to_rings, where.polygons))))
+    if where.country_polygons:
+        must.append(PolygonCondition(tuple(map(_to_rings, where.country_polygons))))
     if where.captured_after is not None or where.captured_before is not None:
         must.append(TimeRange(to_iso(where.captured_after), to_iso(where.captured_before)))
     return FilterExpr(
@@ -136,6 +138,7 @@ def split_by_partition(where: IndexFilter) -> tuple[tuple[IndexFilter, ...], boo
         where.circle,
         where.box,
         where.polygons,
+        where.country_polygons,
         where.captured_after,
         where.captured_before,
         where.exclude_circle,

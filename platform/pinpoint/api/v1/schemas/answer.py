@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -18,9 +19,13 @@ from pinpoint.api.v1.schemas.basics import (
     make_thumbnail_url,
 )
 from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut
+from pinpoint.api.v1.schemas.claims import ClaimOut
+from pinpoint.api.v1.schemas.explanation import ExplanationOut
+from pinpoint.api.v1.schemas.filters import FiltersOut
 from pinpoint.api.v1.schemas.kept_queries import KeptQueryOut
 from pinpoint.api.v1.schemas.posterior import CredibleDiscOut, PosteriorOut, describe_calibration
 from pinpoint.api.v1.schemas.verification import MatchOut, VerificationThresholdOut
+from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import (
     Answer,
     Hit,
@@ -28,9 +33,12 @@ from pinpoint.records import (
     KeptQuery,
     Point,
     RankedCoordinate,
+    SearchFilter,
     SimilarResult,
 )
 from pinpoint.search.verifier import order_matches
+
+_NO_FILTER: Final = SearchFilter()
 
 
 class RankedCoordinateOut(BaseModel):
@@ -107,12 +115,21 @@ class AnswerOut(BaseModel):
         description="With include=matches: the inliers of each compared image, best match first; "
         "otherwise null."
     )
+    filters: FiltersOut
+    claims: list[ClaimOut] = Field(
+        description="What the metadata of each photo claim, compared with the answer, in the order "
+        "of the photos."
+    )
     bundle: BundleOut
     ranker: str = Field(examples=["rerank", "vote", "coordinates"])
     ranker_fallback_reason: str | None = Field(
         description="Reason why an available reranker did not run."
     )
     index: IndexOut
+    explanation: ExplanationOut | None = Field(
+        description="With include=explain, if the gallery was searched: why each image was kept or "
+        "dropped; otherwise null."
+    )
     kept_query: KeptQueryOut | None = Field(
         description="With keep=true: what is kept of this answer; null without a point."
     )
@@ -125,7 +142,9 @@ class AnswerOut(BaseModel):
         top: int,
         names: Mapping[UUID, ImageLabel] = MappingProxyType({}),
         *,
+        search_filter: SearchFilter = _NO_FILTER,
         with_matches: bool = False,
+        explanation: ExplanationOut | None = None,
         kept_query: KeptQuery | None = None,
     ) -> AnswerOut:
         """Convert an answer with its `top` candidates.
@@ -134,7 +153,9 @@ class AnswerOut(BaseModel):
             answer: The answer.
             top: Maximum number of candidates or coordinates.
             names: Labels of the images in `list_image_ids`.
+            search_filter: The filter that was applied.
             with_matches: Whether to include the positions of the inliers.
+            explanation: The explanation, if the caller asked for it.
             kept_query: What is kept of the answer, if its caller asked to keep it.
         """
         labels = Labels(names, _shown_points(answer, top))
@@ -171,12 +192,15 @@ class AnswerOut(BaseModel):
             verified=answer.verified,
             verification_threshold=VerificationThresholdOut.of(answer.verification_threshold),
             matches=_list_matches(answer) if with_matches else None,
+            filters=FiltersOut.of(search_filter),
+            claims=[ClaimOut.of(claim, answer) for claim in answer.claims],
             bundle=BundleOut(
                 name=answer.bundle, digest=answer.bundle_digest, note=answer.bundle_note
             ),
             ranker=answer.ranker,
             ranker_fallback_reason=answer.ranker_fallback_reason,
             index=IndexOut(engine=answer.index_engine, build=answer.index_build),
+            explanation=explanation,
             kept_query=None if kept_query is None else KeptQueryOut.of(kept_query),
             timings_ms=dict(answer.timings_ms),
         )
@@ -216,12 +240,19 @@ class HitOut(LabeledOut):
     lat: float
     lon: float
     captured_at: datetime | None
-    score: float = Field(description="Cosine similarity.")
+    score: float | None = Field(
+        description="Cosine similarity; null in a search that orders images by distance."
+    )
+    distance_m: float | None = Field(
+        description="Distance from the point of a search; null without a point."
+    )
     thumbnail_url: str
 
     @classmethod
-    def of(cls, hit: Hit, labels: Labels) -> HitOut:
-        """Convert one hit."""
+    def of(
+        cls, hit: Hit, labels: Labels, *, point: Point | None = None, by_distance: bool = False
+    ) -> HitOut:
+        """Convert one hit of a search, around a point if it has one."""
         return cls(
             image_id=hit.id,
             **labels.fields(hit.id),
@@ -230,7 +261,8 @@ class HitOut(LabeledOut):
             lat=hit.point.lat,
             lon=hit.point.lon,
             captured_at=hit.captured_at,
-            score=hit.score,
+            score=None if by_distance else hit.score,
+            distance_m=None if point is None else geodesic_m(point, hit.point),
             thumbnail_url=make_thumbnail_url(hit.id),
         )
 
@@ -255,14 +287,59 @@ class SimilarOut(BaseModel):
         cls, result: SimilarResult, names: Mapping[UUID, ImageLabel] = MappingProxyType({})
     ) -> SimilarOut:
         """Convert all groups, best first."""
-        points = {hit.id: hit.point for group in result.groups for hit in group.hits}
-        labels = Labels(names, points)
         return cls(
-            groups=[
-                GroupOut(group=group.group, hits=[HitOut.of(hit, labels) for hit in group.hits])
-                for group in result.groups
-            ],
+            groups=make_groups(result, names, point=None),
             bundle=result.bundle,
             index_build=result.index_build,
             timings_ms=dict(result.timings_ms),
         )
+
+
+class SearchOut(SimilarOut):
+    """Images of a search, best group first."""
+
+    weights: dict[str, float] = Field(
+        description="Weight of each part of the query; their sum is 1.",
+        examples=[{"text": 0.7, "photo": 0.3}],
+    )
+    order: Literal["similarity", "distance"] = Field(
+        description="`distance` for a point with a bundle without a location encoder."
+    )
+    filters: FiltersOut
+
+    @classmethod
+    def of_search(
+        cls,
+        result: SimilarResult,
+        names: Mapping[UUID, ImageLabel],
+        search_filter: SearchFilter,
+        point: Point | None,
+    ) -> SearchOut:
+        """Convert the result of a search, with the point and filter of its query."""
+        return cls(
+            groups=make_groups(result, names, point=point),
+            bundle=result.bundle,
+            index_build=result.index_build,
+            timings_ms=dict(result.timings_ms),
+            weights=dict(result.weights),
+            order="distance" if result.by_distance else "similarity",
+            filters=FiltersOut.of(search_filter),
+        )
+
+
+def make_groups(
+    result: SimilarResult, names: Mapping[UUID, ImageLabel], *, point: Point | None
+) -> list[GroupOut]:
+    """Convert the groups of a result, best first."""
+    points = {hit.id: hit.point for group in result.groups for hit in group.hits}
+    labels = Labels(names, points)
+    return [
+        GroupOut(
+            group=group.group,
+            hits=[
+                HitOut.of(hit, labels, point=point, by_distance=result.by_distance)
+                for hit in group.hits
+            ],
+        )
+        for group in result.groups
+    ]
