@@ -355,7 +355,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         if is_owner
         else None,
         job_repository=StoredJobRepository(transactions, settings) if is_owner else None,
-        url_fetcher=None,
+        url_fetcher=remote_files if settings.remote.allowed_hosts else None,
         rebuild_source=RebuildSource(transactions, lambda: encoders.current.contract)
         if is_owner
         else None,

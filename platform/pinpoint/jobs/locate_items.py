@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from pinpoint import fault_isolation, logs
-from pinpoint.errors import BadRequestError, PinpointError, UnavailableError
+from pinpoint.errors import InvalidRequestError, PinpointError, UnavailableError
 from pinpoint.ports import BlobStore, JobRepository, UrlFetcher
 from pinpoint.records.jobs import ClaimedJobItem, LocatedPhoto
 
@@ -118,8 +118,8 @@ def _read_photo(item: ClaimedJobItem, components: JobComponents) -> bytes:
     if item.uri is not None:
         return components.blobs.get(item.uri)
     if item.url is None or components.url_fetcher is None:
-        raise BadRequestError("URL inputs are not enabled", reason=URL_INPUTS_DISABLED)
-    return components.url_fetcher.fetch_url(item.url, components.max_bytes)
+        raise InvalidRequestError("URL inputs are not enabled", reason=URL_INPUTS_DISABLED)
+    return components.url_fetcher.fetch_bytes(item.url, components.max_bytes)
 
 
 def _release_items(ids: Sequence[UUID], worker: str, repository: JobRepository) -> None:

@@ -13,7 +13,7 @@ from pinpoint.records.jobs import ClaimedJobItem, JobEvent, LocatedPhoto
 class UrlFetcher(Protocol):
     """Reads photos behind URLs, guarded against private addresses."""
 
-    def fetch_url(self, url: str, max_bytes: int) -> bytes:
+    def fetch_bytes(self, uri: str, max_bytes: int | None = None) -> bytes:
         """Read the bytes behind a URL.
 
         Raises:

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from pinpoint.records.audit import AuditEntry
+
 JobState = Literal[
     "validating",
     "in_progress",
@@ -149,16 +151,13 @@ class ClaimedJobItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedPhoto:
-    """The answer for the photo of an item, and what the audit log states about it."""
+    """The answer for the photo of an item, and its row of the audit log."""
 
     result: str
     """The answer as JSON text."""
     lat: float | None
     lon: float | None
-    photo_sha256: str
-    """SHA-256 of the photo, hex."""
-    bundle: str
-    index_build: str | None
+    audit_entry: AuditEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.errors import BadRequestError, ModelMismatchError
+from pinpoint.errors import InvalidRequestError, ModelMismatchError
 from pinpoint.geo.points import lat_lon
 from pinpoint.geo.predicates import Mask
 from pinpoint.ports import CatalogReader
@@ -72,7 +72,7 @@ def search_gallery(
             point with a bundle without a location encoder.
 
     Raises:
-        BadRequestError: A limit is below 1, or as `GalleryQuery.normalized_weights`.
+        InvalidRequestError: A limit is below 1, or as `GalleryQuery.normalized_weights`.
         UnsupportedQueryError: The bundle has no encoder of a part, or the vectors cancel.
         NotFoundError: The organization has no such image.
         ConflictError: An image is not in the index yet.
@@ -82,7 +82,7 @@ def search_gallery(
         UnavailableError: As `pipeline.locate`.
     """
     if request.limit < 1 or request.per_group < 1:
-        raise BadRequestError(
+        raise InvalidRequestError(
             f"limit ({request.limit}) and per_group ({request.per_group}) must be at least 1"
         )
     contract, stopwatch = context.encoder.contract, context.stopwatch

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import numpy as np
 
-from pinpoint.errors import BadRequestError, UnsupportedQueryError
+from pinpoint.errors import InvalidRequestError, UnsupportedQueryError
 from pinpoint.geo.points import lat_lon
 from pinpoint.ports import Encoder
 from pinpoint.records import GPS_CHANNEL, IndexPoint, Point, Vector
@@ -55,14 +55,16 @@ class GalleryQuery:
         """Weight of each part; their sum is 1.
 
         Raises:
-            BadRequestError: There is no part, or a weight belongs to none of them.
+            InvalidRequestError: There is no part, or a weight belongs to none of them.
             UnsupportedQueryError: The weights have the sum 0.
         """
         if not self.parts:
-            raise BadRequestError("give at least one of text, photo, image_id and point")
+            raise InvalidRequestError("give at least one of text, photo, image_id and point")
         surplus = sorted(set(self.weights) - set(self.parts))
         if surplus:
-            raise BadRequestError(f"the query has a weight of {surplus[0]}, but no {surplus[0]}")
+            raise InvalidRequestError(
+                f"the query has a weight of {surplus[0]}, but no {surplus[0]}"
+            )
         weights = {part: float(self.weights.get(part, 1.0)) for part in self.parts}
         total = sum(weights.values())
         if total <= 0:
@@ -86,7 +88,7 @@ def compute_query_vector(
         context: Gives decoder, encoder and stopwatch.
 
     Raises:
-        BadRequestError: As `GalleryQuery.normalized_weights`.
+        InvalidRequestError: As `GalleryQuery.normalized_weights`.
         UnsupportedQueryError: The bundle has no encoder of a part, or the vectors cancel.
         BadPhotoError: A photo is not an accepted image.
         TooLargeError: A photo exceeds a limit.

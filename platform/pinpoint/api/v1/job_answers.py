@@ -5,19 +5,20 @@ Workers import this module, and no other one of the API.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from pinpoint.api.v1 import query_requests
 from pinpoint.api.v1.locate import locate_photos
+from pinpoint.api.v1.query_audit import list_locate_entries
 from pinpoint.api.v1.query_parameters import LocateForm
 from pinpoint.api.v1.schemas.answer import AnswerOut, list_image_ids
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequestError
+from pinpoint.errors import InvalidRequestError
 from pinpoint.records import Caller
 from pinpoint.records.jobs import ClaimedJobItem, LocatedPhoto
 from pinpoint.search.context import QueryPhoto
@@ -32,20 +33,20 @@ def parse_job_parameters(values: Mapping[str, Any]) -> LocateForm:
     A GeoJSON area may be an object, and a bbox a list of numbers.
 
     Raises:
-        BadRequestError: A parameter is unknown or has an invalid value; the message names it.
+        InvalidRequestError: A parameter is unknown or has an invalid value; the message names it.
     """
     for name in _NOT_IN_JOBS:
         if name in values:
-            raise BadRequestError(f"parameters.{name}: jobs have no such parameter")
+            raise InvalidRequestError(f"parameters.{name}: jobs have no such parameter")
     fields = {name: _to_field(value) for name, value in values.items() if value is not None}
     try:
         form = LocateForm.model_validate(fields)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(str(part) for part in ("parameters", *first["loc"]))
-        raise BadRequestError(f"{location}: {first['msg']}") from error
+        raise InvalidRequestError(f"{location}: {first['msg']}") from error
     if len(form.crop) > 1:
-        raise BadRequestError("parameters.crop: an item has one photo, so give one crop")
+        raise InvalidRequestError("parameters.crop: an item has one photo, so give one crop")
     return form
 
 
@@ -96,11 +97,16 @@ def locate_job_photo(services: Services, item: ClaimedJobItem, data: bytes) -> L
         search_filter=search_filter,
         with_matches="matches" in parameters.include,
     )
+    (entry,) = list_locate_entries(
+        answer,
+        [photo],
+        caller,
+        kept_query=None,
+        has_position=services.settings.api.audit_positions,
+    )
     return LocatedPhoto(
         result=answer_out.model_dump_json(),
         lat=None if answer.point is None else answer.point.lat,
         lon=None if answer.point is None else answer.point.lon,
-        photo_sha256=hashlib.sha256(data).hexdigest(),
-        bundle=answer.bundle,
-        index_build=answer.index_build,
+        audit_entry=replace(entry, target_id=item.job_id),
     )

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -17,7 +13,7 @@ from pinpoint import deadline
 from pinpoint.api import forms, problems
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
-from pinpoint.api.v1 import job_files
+from pinpoint.api.v1 import cursors, job_files
 from pinpoint.api.v1.batches import to_external_id
 from pinpoint.api.v1.job_answers import parse_job_parameters
 from pinpoint.api.v1.job_lines import read_lines
@@ -33,7 +29,7 @@ from pinpoint.api.v1.schemas.jobs import (
     JobUploadsOut,
 )
 from pinpoint.bootstrap import Services
-from pinpoint.errors import BadRequestError, DatabaseUnavailableError
+from pinpoint.errors import DatabaseUnavailableError, InvalidRequestError
 from pinpoint.records import Caller
 from pinpoint.records.jobs import Job, JobItemState, NewJob, NewJobItem, UploadStatus
 
@@ -141,7 +137,7 @@ def upload_job_files(
     forms.form_fields(form, JobUploadForm)
     files = forms.form_files(form, "files")
     if not files:
-        raise BadRequestError("the form has no file in the field 'files'")
+        raise InvalidRequestError("the form has no file in the field 'files'")
     # Checked before the first byte is stored.
     services.jobs.job(caller.organization_id, job_id)
 
@@ -171,22 +167,27 @@ def start_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> Job
     responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
 )
 def list_jobs(
+    request: Request,
+    response: Response,
     caller: LocateCaller,
     services: AppServices,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: cursors.Cursor = None,
 ) -> JobsOut:
     """List jobs, newest first, one page at a time."""
     page = services.jobs.list_jobs(
         caller.organization_id,
         # One extra row shows whether there is another page.
         limit=limit + 1,
-        before=None if cursor is None else _decode_cursor(cursor),
+        before=cursors.decode_time_cursor(cursor, "jobs"),
     )
     jobs = page[:limit]
+    last = (jobs[-1].created_at, jobs[-1].id) if len(page) > limit else None
+    next_link = cursors.build_time_link(request, "jobs", last)
+    cursors.add_link_header(response, next_link)
     return JobsOut(
         jobs=[JobOut.of(job) for job in jobs],
-        next=_build_next_link(limit, jobs[-1]) if len(page) > limit else None,
+        next=next_link,
     )
 
 
@@ -308,14 +309,14 @@ def _parse_parameters(text: str | None, caller: Caller, services: Services) -> d
     """Parse and check the parameters of a job.
 
     Raises:
-        BadRequestError: They are not an object with valid fields of `/v1/locate`.
+        InvalidRequestError: They are not an object with valid fields of `/v1/locate`.
         NotFoundError: A source does not exist.
     """
     if text is None:
         return {}
     value = forms.parse_json(text, "parameters")
     if not isinstance(value, dict):
-        raise BadRequestError("the field 'parameters' must be a JSON object")
+        raise InvalidRequestError("the field 'parameters' must be a JSON object")
     parameters = parse_job_parameters(value)
     with services.database.read(caller.organization_id) as catalog:
         to_search_filter(parameters, catalog)
@@ -326,11 +327,11 @@ def _split_files(form: FormData) -> tuple[UploadFile | None, list[UploadFile]]:
     """The JSONL file of a form, if there is one, and its photos.
 
     Raises:
-        BadRequestError: A file is in another field, or there are several JSONL files.
+        InvalidRequestError: A file is in another field, or there are several JSONL files.
     """
     lines = [value for value in form.getlist("lines") if isinstance(value, UploadFile)]
     if len(lines) > 1:
-        raise BadRequestError("the form has several files in the field 'lines'; give one")
+        raise InvalidRequestError("the form has several files in the field 'lines'; give one")
     others = FormData([(key, value) for key, value in form.multi_items() if key != "lines"])
     return (lines[0] if lines else None), forms.form_files(others, "files")
 
@@ -346,7 +347,7 @@ def _store_uploads(
         to_external_id(file.filename, file.headers.get("content-disposition", "")) for file in files
     ]
     if len(set(names)) < len(names):
-        raise BadRequestError("two files of this upload have the same name")
+        raise InvalidRequestError("two files of this upload have the same name")
     uploads: dict[str, str] = {}
     try:
         # Copying time depends on the disk alone, and reading lines on the size of the file.
@@ -365,28 +366,3 @@ def _store_uploads(
         if statuses[name] != "stored":
             services.blobs.delete(uri)
     return JobUploadsOut.of(job, statuses)
-
-
-def _build_next_link(limit: int, last: Job) -> str:
-    key = json.dumps([last.created_at.isoformat(), last.id.hex])
-    cursor = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
-    return f"/v1/jobs?{urlencode({'limit': limit, 'cursor': cursor})}"
-
-
-def _decode_cursor(cursor: str) -> tuple[datetime, UUID]:
-    """Decode the position in a cursor.
-
-    Raises:
-        BadRequestError: The text is not a cursor of this list.
-    """
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        created_at, job_id = json.loads(text)
-        position = datetime.fromisoformat(created_at), UUID(hex=job_id)
-        if position[0].tzinfo is None:
-            raise ValueError("a time without a zone")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadRequestError(
-            "the cursor is not one of this list; take the `next` link of a page as it is"
-        ) from error
-    return position

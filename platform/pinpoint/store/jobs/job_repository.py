@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Final
 from uuid import UUID
 
-from pinpoint.records.jobs import ClaimedJobItem, JobEvent, LocatedPhoto
+from pinpoint.records.jobs import ClaimedJobItem, EndState, JobEvent, LocatedPhoto
+from pinpoint.records.webhooks import WebhookEventType
 from pinpoint.settings import Settings
 from pinpoint.store.catalog import audit_log
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.deletion.image_deletion import blob_deletion_allowed
 from pinpoint.store.ingest import heartbeat
 from pinpoint.store.jobs import job_endings, job_leases
+from pinpoint.store.webhooks.webhook_events import insert_event
+
+EVENT_TYPES: Final[Mapping[EndState, WebhookEventType]] = {
+    "completed": "job.completed",
+    "failed": "job.failed",
+    "canceled": "job.canceled",
+    "expired": "job.expired",
+}
 
 
 class StoredJobRepository:
@@ -69,15 +79,7 @@ class StoredJobRepository:
         with self._transactions.begin() as unit:
             if not job_leases.end_item(unit.connection, item.id, worker, values):
                 return False
-            audit_log.insert_query(
-                unit.connection,
-                item.organization_id,
-                "locate",
-                key_id=item.key_id,
-                photo_sha256s=[located.photo_sha256],
-                bundle=located.bundle,
-                index_build=located.index_build,
-            )
+            audit_log.insert_entries(unit.connection, item.organization_id, [located.audit_entry])
             return True
 
     def fail_item(self, item_id: UUID, worker: str, error_code: str, error_message: str) -> None:
@@ -143,6 +145,13 @@ class StoredJobRepository:
         """Give jobs their final state, and delete the rows of deleted ones."""
         with self._transactions.begin() as unit:
             events = job_endings.end_jobs(unit.connection, job_ids, self._retention_s)
+            for event in events:
+                insert_event(
+                    unit,
+                    event.organization_id,
+                    EVENT_TYPES[event.state],
+                    {"job_id": str(event.job_id), "state": event.state},
+                )
             job_endings.remove_deleted_jobs(unit.connection, job_ids)
             return events
 
