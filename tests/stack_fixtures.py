@@ -20,6 +20,7 @@ from pinpoint.ingest import pipeline
 from pinpoint.ingest.gallery_files import GalleryFiles
 from pinpoint.ingest.gallery_pixels import StoredPixels
 from pinpoint.ingest.pipeline import IngestComponents
+from pinpoint.limit_settings import LimitSettings
 from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import Batch, IndexSpec, VerificationThreshold
@@ -30,7 +31,11 @@ from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.db.key_limits import KeyLimitStore
 from pinpoint.store.ingest.repository import CatalogIngestRepository
+from pinpoint.store.limits.counters import IN_PROCESS_URL, LimitCounters
+from pinpoint.store.limits.limiter import KeyLimiter
+from pinpoint.store.limits.misuse import MisuseRule
 from pinpoint.store.vectors.edge import EdgeIndex
 from registration import register_folder
 
@@ -51,6 +56,16 @@ class InlineQueue:
 
     def waiting(self) -> int:
         return len(self.sent)
+
+
+def limit_services(transactions: Transactions, **settings: Any) -> dict[str, Any]:
+    """The services `key_limiter` and `misuse_rule`, which count in this process."""
+    counters, store = LimitCounters(IN_PROCESS_URL), KeyLimitStore(transactions)
+    limits = LimitSettings(**settings)
+    return {
+        "key_limiter": KeyLimiter(counters, store, limits),
+        "misuse_rule": MisuseRule(counters, store, limits),
+    }
 
 
 class ServiceHarness:

@@ -46,7 +46,14 @@ VIEW_RIGHTS = {
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 
-TABLES_WITHOUT_VIEW = ("organizations", "api_keys", "installation", "maintenance_stats")
+TABLES_WITHOUT_VIEW = (
+    "organizations",
+    "api_keys",
+    "installation",
+    "maintenance_stats",
+    "key_limits",
+    "misuse_hash_keys",
+)
 """Tables that only the owner reads; row-level security without a policy hides every row."""
 
 API_FUNCTIONS = (
@@ -57,6 +64,9 @@ API_FUNCTIONS = (
     "organization_named(text)",
     "installation()",
     "totals(integer)",
+    "misuse_hash_key()",
+    "key_limits(uuid)",
+    "set_key_limits(uuid, bigint, bigint, bigint, bigint)",
 )
 """Functions of schema `tenant` that the API may call."""
 
@@ -70,7 +80,7 @@ def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
     op.execute(ROLES)
     op.execute("CREATE SCHEMA tenant")
-    for name in ("tables.sql", "tenant_functions.sql", "triggers.sql"):
+    for name in ("tables.sql", "tenant_functions.sql", "limits.sql", "triggers.sql"):
         _run_file(name)
     op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
     for table, rights in VIEW_RIGHTS.items():

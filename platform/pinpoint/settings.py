@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
+from pinpoint.limit_settings import LimitSettings
 from pinpoint.matching_settings import MatchingSettings
 
 ENVIRONMENT_PREFIX: Final = "PINPOINT_"
@@ -355,6 +356,7 @@ class Settings:
         "api",
         "encoder",
         "export",
+        "limits",
         "log",
         "matching",
         "media",
@@ -374,6 +376,7 @@ class Settings:
         worker: WorkerSettings | None = None,
         api: ApiSettings | None = None,
         export: ExportSettings | None = None,
+        limits: LimitSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
         self.services = services or ServiceSettings()
@@ -384,4 +387,5 @@ class Settings:
         self.worker = worker or WorkerSettings()
         self.api = api or ApiSettings()
         self.export = export or ExportSettings()
+        self.limits = limits or LimitSettings()
         self.log = log or LogSettings()

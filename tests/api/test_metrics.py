@@ -25,7 +25,7 @@ from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import load_operator_key
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.maintenance_stats import MAX_COUNT, MaintenanceStats
-from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
+from stack_fixtures import ServiceHarness, jpeg, limit_services, plain_jpeg, write_photos
 
 TOKEN = "a-token-for-prometheus"
 MOST_SERIES = 1_000
@@ -49,6 +49,7 @@ def metrics_api(harness, tmp_path):
         settings=harness.settings,
         database=harness.database,
         api_keys=ApiKeyStore(harness.as_api),
+        **limit_services(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,
         with_current_encoder=lambda do: do(harness.encoder),

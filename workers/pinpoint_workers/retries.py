@@ -21,6 +21,8 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.ForbiddenError: False,
     errors.NotFoundError: False,
     errors.ConflictError: False,
+    errors.QuotaExceededError: True,
+    errors.AbnormalUsageError: False,
     errors.UnavailableError: True,
     errors.DatabaseUnavailableError: True,
     errors.IndexUnavailableError: True,

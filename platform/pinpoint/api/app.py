@@ -30,6 +30,7 @@ from pinpoint.api.v1 import (
     image_metadata,
     images,
     kept_queries,
+    limits,
     locate,
     sources,
     spatial,
@@ -58,6 +59,7 @@ ROUTE_MODULES: Final = (
     sources,
     spatial,
     kept_queries,
+    limits,
     layers,
     routes,
     map_tiles,
@@ -190,6 +192,8 @@ def _describe_common_responses(app: FastAPI) -> None:
         for methods in document["paths"].values():
             for operation in methods.values():
                 if "security" in operation:
+                    for status, declared in problems.problem_responses(429).items():
+                        operation["responses"].setdefault(str(status), declared)
                     # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
                     operation["security"] = [*({name: []} for name in _KEY_SCHEMES), {}]
                 if "requestBody" in operation:

@@ -11,20 +11,21 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 
-from pinpoint.api import forms, problems
+from pinpoint.api import forms, problems, rate_limits
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import match_picture, query_parameters
+from pinpoint.api.v1 import match_picture, misuse, query_parameters
 from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, ForbiddenError
-from pinpoint.ports import CatalogWriter, Encoder, Reranker
+from pinpoint.ports import CatalogWriter, Decoder, Encoder, Reranker
 from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
+from pinpoint.search.photo_creators import CreatorCounter
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -101,7 +102,10 @@ def locate(
     photos = _read_photos(form, parameters)
     if not photos:
         raise BadRequestError("the form has no file in the field 'photo'")
-    answer = _locate_photos(photos, parameters, caller, services)
+    rate_limits.take_photos(request, caller, services, len(photos))
+    decoder = CreatorCounter(services.decoder)
+    answer = _locate_photos(photos, parameters, caller, services, decoder)
+    misuse.check_misuse(answer, photos, decoder.creators, caller, services, request_meters)
     with services.database.write(caller.organization_id) as catalog:
         _log_query(catalog, caller, "locate", photos, answer)
         is_kept = parameters.keep and answer.point is not None
@@ -129,13 +133,14 @@ def _locate_photos(
     parameters: query_parameters.LocateForm,
     caller: Caller,
     services: Services,
+    decoder: Decoder,
 ) -> Answer:
     search_filter = _build_filter(parameters, caller, services)
     if parameters.search_space == "coordinates":
         return coordinate_pipeline.locate_by_coordinates(
             photos,
             search_filter,
-            decoder=services.decoder,
+            decoder=decoder,
             # This search reads no index that would report a model switch, so check for one first.
             encoder=services.encoders.refresh(),
             settings=services.settings.search,
@@ -148,6 +153,7 @@ def _locate_photos(
                 services,
                 caller,
                 encoder,
+                decoder=decoder,
                 reranker=encoder.reranker,
                 verify_candidates=parameters.verify,
             ),
@@ -191,6 +197,7 @@ def similar(
         query = parameters.image_id
     else:
         raise BadRequestError("give either one file in the field 'photo' or an image_id")
+    rate_limits.take_photos(request, caller, services, len(photos))
     search_filter = _build_filter(parameters, caller, services)
     similar_request = pipeline.SimilarRequest(
         query=query,
@@ -260,6 +267,7 @@ def _build_context(
     caller: Caller,
     encoder: Encoder,
     *,
+    decoder: Decoder | None = None,
     reranker: Reranker | None = None,
     verify_candidates: int | None = None,
 ) -> SearchContext:
@@ -268,7 +276,7 @@ def _build_context(
         settings = settings.model_copy(update={"verify_candidates": verify_candidates})
     return SearchContext(
         organization_id=caller.organization_id,
-        decoder=services.decoder,
+        decoder=decoder or services.decoder,
         encoder=encoder,
         index=services.index,
         database=services.database,

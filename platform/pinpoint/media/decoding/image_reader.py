@@ -122,8 +122,8 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
 def _build_header(
     request: DecodeRequest, raw_metadata: RawMetadata, size: tuple[int, int]
 ) -> dict[str, object]:
-    """Header of the message; the metadata of a query photo is not sent."""
-    sent_metadata = RawMetadata() if request.query else raw_metadata
+    """Header of the message; of the metadata of a query photo only the creator is sent."""
+    sent_metadata = RawMetadata(creator=raw_metadata.creator) if request.query else raw_metadata
     return {
         "metadata": to_wire(sent_metadata),
         "width": size[0],
