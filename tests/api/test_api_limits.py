@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from io import BytesIO
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 from prometheus_client import generate_latest
 
+from pinpoint.api.metrics import Meters
 from pinpoint.limit_settings import LimitSettings
+from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.search.photo_creators import CreatorCounter
+from pinpoint.settings import MediaSettings
 from pinpoint.store.limits.counters import IN_PROCESS_URL, LimitCounters
 from pinpoint.store.limits.misuse import MisuseRule
 
@@ -23,7 +28,7 @@ def limit(api):
     """Sets limits of all keys of this test."""
 
     def set_limits(**limits):
-        api.parts.key_limiter._settings = LimitSettings(**limits)
+        api.parts.key_limiter._settings = LimitSettings(**{"requests_per_minute": 0, **limits})
         api.parts.key_limiter._cached.clear()
 
     set_limits(requests_per_minute=0)
@@ -73,10 +78,6 @@ def test_requests_beyond_the_limit_get_429_with_retry_after(api, limit):
     assert body["violated-policies"] == ["requests"]
     assert 1 <= int(refused.headers["Retry-After"]) <= 120
     assert refused.headers["RateLimit"].startswith('"requests";r=0;t=')
-    with api.http() as operator:
-        metrics = operator.get("/metrics")
-    if metrics.status_code == 200:
-        assert 'pinpoint_limit_refusals_total{policy="requests"}' in metrics.text
 
 
 def test_limit_is_checked_before_the_body_is_read(api, limit):
@@ -135,7 +136,6 @@ def test_photos_of_a_query_count_each_and_a_refused_query_counts_none(api, limit
 def test_override_of_the_operator_applies_at_once_and_can_be_removed(api, limit):
     limit(requests_per_minute=1)
     key = api.parts.api_keys.key("acme", "read")
-    api.parts.api_keys.secrets[key]
     path = f"/v1/keys/{_key_id(api, key)}/limits"
     operator = _operator(api)
     stored = operator.put(path, json={"requests_per_minute": 3, "photos_per_day": 0})
@@ -154,10 +154,6 @@ def test_override_of_the_operator_applies_at_once_and_can_be_removed(api, limit)
 
 def _operator(api):
     path = api.parts.settings.services.home / "operator.key"
-    from pinpoint.stack.paths import StackPaths
-
-    path = StackPaths(api.parts.settings.services.home).operator_key_file
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("o" * 40)
     path.chmod(0o600)
     return api.http("o" * 40)
@@ -216,13 +212,6 @@ def test_misuse_rule_counts_creators_without_their_names():
 
 
 def test_creator_counter_with_a_real_decoder_counts_exif_artists(tmp_path):
-    from io import BytesIO
-
-    from PIL import Image
-
-    from pinpoint.media.decoding.decoder import ChildDecoder
-    from pinpoint.settings import MediaSettings
-
     exif = Image.Exif()
     exif[0x013B] = "Ada Lovelace"
     buffer = BytesIO()
@@ -237,8 +226,6 @@ def test_creator_counter_with_a_real_decoder_counts_exif_artists(tmp_path):
 
 
 def test_meters_have_all_policies_at_zero(api):
-    from pinpoint.api.metrics import Meters
-
     text = generate_latest(Meters().registry).decode()
     for policy in ("requests", "photos", "bytes", "jobs", "creator", "cell"):
         assert f'pinpoint_limit_refusals_total{{policy="{policy}"}} 0.0' in text
