@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -67,3 +67,9 @@ class LimitSettings(BaseSettings):
         Literal[7, 9],
         Field(description="Misuse rule: resolution of the H3 cells: 7 (5 km²) or 9 (0.1 km²)."),
     ] = 9
+
+    @field_validator("misuse_cell_resolution", mode="before")
+    @classmethod
+    def _parse_digits(cls, value: Any) -> Any:
+        """Convert the text of an environment variable."""
+        return int(value) if isinstance(value, str) and value.isdigit() else value

@@ -14,8 +14,8 @@ from prometheus_client import generate_latest
 
 from pinpoint.api.metrics import Meters
 from pinpoint.limit_settings import LimitSettings
+from pinpoint.media.decoding.creator_counter import CreatorCounter
 from pinpoint.media.decoding.decoder import ChildDecoder
-from pinpoint.search.photo_creators import CreatorCounter
 from pinpoint.settings import MediaSettings
 from pinpoint.store.limits.counters import IN_PROCESS_URL, LimitCounters
 from pinpoint.store.limits.misuse import MisuseRule

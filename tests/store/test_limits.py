@@ -19,7 +19,7 @@ from pinpoint.records.key_limits import KeyLimits
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.db.key_limits import KeyLimitStore
-from pinpoint.store.limits.counters import IN_PROCESS_URL, LimitCounters, Window
+from pinpoint.store.limits.counters import IN_PROCESS_URL, CounterWindow, LimitCounters
 from pinpoint.store.limits.limiter import KeyLimiter
 
 TAKE = """
@@ -111,11 +111,31 @@ def test_counter_does_not_depend_on_the_clock_of_the_process(redis_url, monkeypa
 @pytest.mark.parametrize(
     ("window", "cost", "wait_s"),
     [
-        (Window(length_s=60, previous=0, previous_left_s=0, current=0, current_left_s=0), 1, 0),
-        (Window(length_s=60, previous=0, previous_left_s=0, current=0, current_left_s=0), 11, 60),
+        (
+            CounterWindow(length_s=60, previous=0, previous_left_s=0, current=0, current_left_s=0),
+            1,
+            0,
+        ),
+        (
+            CounterWindow(length_s=60, previous=0, previous_left_s=0, current=0, current_left_s=0),
+            11,
+            60,
+        ),
         # 10 in the current window: the first is free 6 s after its end.
-        (Window(length_s=60, previous=0, previous_left_s=0, current=10, current_left_s=20), 1, 20),
-        (Window(length_s=60, previous=10, previous_left_s=30, current=5, current_left_s=30), 1, 0),
+        (
+            CounterWindow(
+                length_s=60, previous=0, previous_left_s=0, current=10, current_left_s=20
+            ),
+            1,
+            20,
+        ),
+        (
+            CounterWindow(
+                length_s=60, previous=10, previous_left_s=30, current=5, current_left_s=30
+            ),
+            1,
+            0,
+        ),
     ],
 )
 def test_wait_until_a_cost_fits(window, cost, wait_s):

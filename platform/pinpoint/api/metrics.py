@@ -57,12 +57,12 @@ METRICS: Final = (
     Metric("pinpoint_locate_answers_total", "`result`",
            "Answers with a point (`answered`) and without one (`abstained`)."),
     Metric("pinpoint_limit_refusals_total", "`policy`",
-           "Requests refused with status 429, by policy: a limit (`requests`, `photos`, `bytes`, "
+           "Requests answered with status 429, by policy: a limit (`requests`, `photos`, `bytes`, "
            "`jobs`) or a misuse rule (`creator`, `cell`)."),
     Metric("pinpoint_limit_failures_total", "",
            "Checks of limits that were skipped because Redis did not answer.", "rising"),
-    Metric("pinpoint_misuse_photos_total", "`policy`",
-           "Photos beyond a misuse rule (`creator`, `cell`), refused or not.", "rising"),
+    Metric("pinpoint_misuse_queries_total", "`policy`",
+           "Queries beyond a misuse rule (`creator`, `cell`).", "rising"),
     Metric("pinpoint_upload_files_total", "", "Files accepted by upload."),
     Metric("pinpoint_upload_bytes_total", "", "Bytes of these files."),
     Metric("pinpoint_component_up", "`component`",
@@ -133,14 +133,14 @@ class Meters:
             "pinpoint_limit_refusals", get_help("pinpoint_limit_refusals_total"),
             ("policy",), registry=self.registry,
         )  # fmt: skip
-        self._misuse_photos = Counter(
-            "pinpoint_misuse_photos", get_help("pinpoint_misuse_photos_total"),
+        self._misuse_queries = Counter(
+            "pinpoint_misuse_queries", get_help("pinpoint_misuse_queries_total"),
             ("policy",), registry=self.registry,
         )  # fmt: skip
         for policy in ("requests", "photos", "bytes", "jobs", *MISUSE_POLICIES):
             self._refusals.labels(policy)
         for policy in MISUSE_POLICIES:
-            self._misuse_photos.labels(policy)
+            self._misuse_queries.labels(policy)
         for result in ("answered", "abstained"):
             self._answers.labels(result)
         self.status_collector = StatusCollector(__version__, get_help)
@@ -170,9 +170,9 @@ class Meters:
             self._refusals.labels(policy).inc()
 
     def observe_misuse(self, policies: Iterable[str]) -> None:
-        """Count a photo beyond each of these misuse rules."""
+        """Count a query beyond each of these misuse rules."""
         for policy in policies:
-            self._misuse_photos.labels(policy).inc()
+            self._misuse_queries.labels(policy).inc()
 
     def observe_upload(self, sizes: list[int]) -> None:
         """Count accepted files and their bytes.

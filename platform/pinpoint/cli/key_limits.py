@@ -1,4 +1,4 @@
-"""`pinpoint keys limits`: limits of an API key, on the machine of the stack."""
+"""`pinpoint keys limits`, `set-limits` and `clear-limits`, on the machine of the stack."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pinpoint.cli import output
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.records.key_limits import KeyLimits
 
-app = typer.Typer(help="Show, set and clear the limits of an API key.", no_args_is_help=True)
+app = typer.Typer()
 
 KeyIdArgument = Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")]
 LimitOption = Annotated[int | None, typer.Option(min=0, help="0: no limit.")]
 
 
-@app.command("show")
+@app.command("limits")
 def show_limits(context: typer.Context, key_id: KeyIdArgument, as_json: JsonOption = False) -> None:
     """Print the limits of a key: those that were set for it, and those in force."""
     session = Session.of(context, as_json=as_json)
@@ -36,7 +36,7 @@ def show_limits(context: typer.Context, key_id: KeyIdArgument, as_json: JsonOpti
     output.print_table(None, ("limit", ">set for this key", ">in force (0: no limit)"), rows)
 
 
-@app.command("set")
+@app.command("set-limits")
 def set_limits(
     context: typer.Context,
     key_id: KeyIdArgument,
@@ -56,7 +56,7 @@ def set_limits(
     _store_limits(context, key_id, limits, as_json=as_json)
 
 
-@app.command("clear")
+@app.command("clear-limits")
 def clear_limits(
     context: typer.Context, key_id: KeyIdArgument, as_json: JsonOption = False
 ) -> None:

@@ -63,7 +63,7 @@ app = typer.Typer(
 app.add_typer(stack.app)
 app.add_typer(config.app, name="config")
 app.add_typer(orgs.app, name="orgs")
-keys.app.add_typer(key_limits.app, name="limits")
+keys.app.add_typer(key_limits.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(key.app)
 app.add_typer(sources.app, name="sources")

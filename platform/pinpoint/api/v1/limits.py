@@ -22,7 +22,9 @@ from pinpoint.store.limits.limiter import KeyLimiter
 
 router = APIRouter(prefix="/v1", tags=["access"])
 
-KeyId = Annotated[UUID, Path(description="Id of the key.")]
+KeyId = Annotated[
+    UUID, Path(description="Id of the key.", examples=["7c9e6679-7425-40de-944b-e07fc1f90ae7"])
+]
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 422, 503)
 
 

@@ -21,11 +21,11 @@ from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, ForbiddenError
+from pinpoint.media.decoding.creator_counter import CreatorCounter
 from pinpoint.ports import CatalogWriter, Decoder, Encoder, Reranker
 from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
-from pinpoint.search.photo_creators import CreatorCounter
 
 router = APIRouter(prefix="/v1", tags=["search"])
 

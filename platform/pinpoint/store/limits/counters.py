@@ -24,7 +24,7 @@ from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import UnavailableError
 from pinpoint.settings import Settings
 
-TIMEOUT_S: Final = 0.2
+COUNTER_TIMEOUT_S: Final = 0.2
 """Longest wait for Redis, seconds."""
 IN_PROCESS_URL: Final = "memory://"
 _PREFIX: Final = "pinpoint_limits"
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class CounterWindow:
     """Counter of one limit: its length, and the counts of the current and the previous window."""
 
     length_s: int
@@ -51,7 +51,7 @@ class Window:
         return int(self.previous * self.previous_left_s / self.length_s) + self.current
 
     def compute_wait_s(self, limit: int, cost: int) -> float:
-        """Seconds until `cost` units fit into the limit, if nothing else is counted meanwhile."""
+        """Seconds until `cost` units fit into the limit, if nothing else is counted in the meantime."""
         if cost > limit:
             return float(self.length_s)
         if self.used + cost <= limit:
@@ -108,7 +108,7 @@ class LimitCounters:
             lambda: self._windows.acquire_sliding_window_entry(name, limit, window_s, cost)
         )
 
-    def read(self, name: str, *, window_s: int) -> Window:
+    def read(self, name: str, *, window_s: int) -> CounterWindow:
         """Read a counter.
 
         Raises:
@@ -117,7 +117,7 @@ class LimitCounters:
         previous, previous_left_s, current, current_left_s = self._call(
             lambda: self._windows.get_sliding_window(name, window_s)
         )
-        return Window(
+        return CounterWindow(
             length_s=window_s,
             previous=previous,
             previous_left_s=min(previous_left_s, window_s),
@@ -142,8 +142,8 @@ def _redis_options() -> dict[str, object]:
     retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
     return {
         "key_prefix": _PREFIX,
-        "socket_timeout": TIMEOUT_S,
-        "socket_connect_timeout": TIMEOUT_S,
+        "socket_timeout": COUNTER_TIMEOUT_S,
+        "socket_connect_timeout": COUNTER_TIMEOUT_S,
         "retry": retry,
     }
 

@@ -17,7 +17,7 @@ from pinpoint.errors import QuotaExceededError, UnavailableError
 from pinpoint.limit_settings import LimitSettings
 from pinpoint.records.key_limits import WINDOWS_S, CountedPolicy, KeyLimits, LimitUsage
 from pinpoint.store.db.key_limits import KeyLimitStore
-from pinpoint.store.limits.counters import LimitCounters, Window
+from pinpoint.store.limits.counters import CounterWindow, LimitCounters
 
 CACHE_S: Final = 5.0
 """Time until every process applies limits that another process has set, seconds."""
@@ -176,7 +176,7 @@ def _name_counter(key_id: UUID, policy: CountedPolicy) -> str:
     return f"{key_id}:{policy}"
 
 
-def _describe_usage(policy: CountedPolicy, quota: int, window: Window) -> LimitUsage:
+def _describe_usage(policy: CountedPolicy, quota: int, window: CounterWindow) -> LimitUsage:
     remaining = max(0, quota - window.used)
     reset_s = window.current_left_s if remaining else window.compute_wait_s(quota, 1)
     return LimitUsage(
