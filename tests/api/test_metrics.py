@@ -154,7 +154,8 @@ def test_metrics_values_match_the_database_rows(metrics_api, harness, uncached_c
     assert values["pinpoint_http_requests_total", "method=GET", route, "status=4xx"] == 1
     assert values["pinpoint_http_requests_total", "method=GET", "route=none", "status=4xx"] == 1
     # `photos` is the name of a source, and of a policy of limits.
-    text = "".join(line for line in text.splitlines() if "pinpoint_limit" not in line)
+    lines = exposition.splitlines()
+    exposition = "".join(line for line in lines if "pinpoint_limit" not in line)
     for word in ("secret-name", str(organization), str(batch.id), "photos", "nowhere", secret):
         assert word not in exposition
 

@@ -51,7 +51,7 @@ class CounterWindow:
         return int(self.previous * self.previous_left_s / self.length_s) + self.current
 
     def compute_wait_s(self, limit: int, cost: int) -> float:
-        """Seconds until `cost` units fit into the limit, if nothing else is counted in the meantime."""
+        """Seconds until `cost` units fit into the limit, if nothing else is counted until then."""
         if cost > limit:
             return float(self.length_s)
         if self.used + cost <= limit:
