@@ -21,6 +21,7 @@ from pinpoint.ingest.gallery_files import GalleryFiles
 from pinpoint.ingest.gallery_pixels import StoredPixels
 from pinpoint.ingest.pipeline import IngestComponents
 from pinpoint.ingest.register_urls import add_bucket_pages
+from pinpoint.limit_settings import LimitSettings
 from pinpoint.matching_handle import MatchingHandle
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.outgoing.remote_files import RemoteFiles
@@ -32,8 +33,12 @@ from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.db.key_limits import KeyLimitStore
 from pinpoint.store.ingest.bucket_listings import CatalogBucketListings
 from pinpoint.store.ingest.repository import CatalogIngestRepository
+from pinpoint.store.limits.counters import IN_PROCESS_URL, LimitCounters
+from pinpoint.store.limits.limiter import KeyLimiter
+from pinpoint.store.limits.misuse import MisuseRule
 from pinpoint.store.vectors.edge import EdgeIndex
 from pinpoint.webhook_delivery import deliver_webhooks
 from pinpoint.webhook_services import open_webhooks
@@ -56,6 +61,16 @@ class InlineQueue:
 
     def waiting(self, queue: str = tasks.QUEUE) -> int:
         return len(self.sent)
+
+
+def limit_services(transactions: Transactions, **settings: Any) -> dict[str, Any]:
+    """The services `key_limiter` and `misuse_rule`, which count in this process."""
+    counters, store = LimitCounters(IN_PROCESS_URL), KeyLimitStore(transactions)
+    limits = LimitSettings(**settings)
+    return {
+        "key_limiter": KeyLimiter(counters, store, limits),
+        "misuse_rule": MisuseRule(counters, store, limits),
+    }
 
 
 class ServiceHarness:

@@ -181,6 +181,7 @@ _ONLY_HTTP = {
     "unsupported_media_type": 415,
     "request_timeout": 408,
     "range_not_satisfiable": 416,
+    "overloaded": 503,
     "internal": 500,
 }
 
@@ -198,13 +199,13 @@ def error_classes() -> list[Any]:
 
 def error_rows() -> list[Cells]:
     """Problem type, HTTP status, exit code and title; types without a class come last."""
-    from pinpoint.api.problems import PROBLEM_TYPE_PREFIX, STATUS, TITLES
+    from pinpoint.api.problems import STATUS, TITLES, build_type
     from pinpoint.cli.exit_codes import EXIT_CODES
 
     classes = error_classes()
     rows: list[Cells] = [
         (
-            f"`{PROBLEM_TYPE_PREFIX}{kind.reason}`",
+            f"`{build_type(kind.reason)}`",
             STATUS[kind],
             int(EXIT_CODES[kind]),
             TITLES[kind.reason],
@@ -213,7 +214,7 @@ def error_rows() -> list[Cells]:
     ]
     reasons = {kind.reason for kind in classes}
     rows += [
-        (f"`{PROBLEM_TYPE_PREFIX}{reason}`", _ONLY_HTTP[reason], "", title)
+        (f"`{build_type(reason)}`", _ONLY_HTTP[reason], "", title)
         for reason, title in TITLES.items()
         if reason not in reasons
     ]

@@ -23,6 +23,7 @@ SQL_FILES = (
     "jobs.sql",
     "tenant_functions.sql",
     "access_functions.sql",
+    "limits.sql",
     "triggers.sql",
 )
 """Files that run before the views are created."""
@@ -73,7 +74,13 @@ VIEW_RIGHTS = {
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 
-TABLES_WITHOUT_VIEW = ("organizations", "installation", "maintenance_stats")
+TABLES_WITHOUT_VIEW = (
+    "organizations",
+    "installation",
+    "maintenance_stats",
+    "key_limits",
+    "misuse_hash_keys",
+)
 """Tables that only the owner reads; row-level security without a policy hides every row."""
 
 API_FUNCTIONS = (
@@ -88,6 +95,9 @@ API_FUNCTIONS = (
     "rotate_key(uuid, bytea, double precision)",
     "installation()",
     "totals(integer)",
+    "misuse_hash_key()",
+    "key_limits(uuid)",
+    "set_key_limits(uuid, bigint, bigint, bigint, bigint)",
 )
 """Functions of schema `tenant` that the API may call."""
 

@@ -47,6 +47,7 @@ from pinpoint.store.db.database import (
     refuse_database,
 )
 from pinpoint.store.db.installation import Installation
+from pinpoint.store.db.key_limits import KeyLimitStore
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.ingest.bucket_listings import CatalogBucketListings
@@ -54,6 +55,9 @@ from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from pinpoint.store.jobs.job_database import JobDatabase
 from pinpoint.store.jobs.job_repository import StoredJobRepository
+from pinpoint.store.limits.counters import open_counters
+from pinpoint.store.limits.limiter import KeyLimiter
+from pinpoint.store.limits.misuse import MisuseRule
 from pinpoint.store.maintenance_stats import MaintenanceStats
 from pinpoint.store.vectors.index_factory import open_index
 from pinpoint.store.vectors.rebuild_source import RebuildSource
@@ -239,6 +243,8 @@ class Services:
     tenant_deletion: OrganizationDeletion | None
     training_rows: CatalogTrainingRows | None
     maintenance_stats: MaintenanceStats
+    key_limiter: KeyLimiter
+    misuse_rule: MisuseRule
     installation: Installation
 
     @property
@@ -323,6 +329,8 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
     blobs = FolderBlobs(paths.blobs_dir, remote_files if is_owner else None)
     decoder = ChildDecoder(settings.media, children=2)
     matching = MatchingHandle(settings)
+    counters = open_counters(settings, paths.broker_url)
+    limit_store = KeyLimitStore(transactions)
     return Services(
         settings=settings,
         database=CatalogDatabase(transactions, settings.worker.task_batch_size),
@@ -363,6 +371,8 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         tenant_deletion=OrganizationDeletion(transactions) if is_owner else None,
         training_rows=CatalogTrainingRows(transactions, blobs) if is_owner else None,
         maintenance_stats=MaintenanceStats(transactions),
+        key_limiter=KeyLimiter(counters, limit_store, settings.limits),
+        misuse_rule=MisuseRule(counters, limit_store, settings.limits),
         installation=installation,
     )
 

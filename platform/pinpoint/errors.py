@@ -13,6 +13,8 @@
     │   └── RemoteFileError         a URL is refused, or its file cannot be fetched
     ├── ConflictError               the object exists already, or is in the wrong state
     ├── PreconditionError           the object is not the version that the caller states
+    ├── QuotaExceededError          a limit of the key is used up; try again later
+    │   └── AbnormalUsageError      the misuse rule refuses the answer
     ├── UnavailableError            a component does not answer; try again later
     │   ├── DatabaseUnavailableError
     │   ├── IndexUnavailableError
@@ -120,6 +122,35 @@ class PreconditionError(PinpointError):
     """The object is not the version that the caller states."""
 
     reason = "precondition_failed"
+
+
+class QuotaExceededError(PinpointError):
+    """A limit of the API key is used up.
+
+    Args:
+        message: As of `PinpointError`.
+        policies: Names of the violated policies.
+        retry_after_s: When enough is free again, seconds.
+    """
+
+    reason = "quota_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        policies: tuple[str, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason)
+        self.policies, self.retry_after_s = policies, retry_after_s
+
+
+class AbnormalUsageError(QuotaExceededError):
+    """The misuse rule refuses the answer: too many photos of one creator or of one place."""
+
+    reason = "abnormal_usage_detected"
 
 
 class UnavailableError(PinpointError):

@@ -15,6 +15,7 @@ from pinpoint.api_settings import ApiSettings
 from pinpoint.export_settings import ExportSettings
 from pinpoint.homes import find_home
 from pinpoint.job_settings import JobSettings
+from pinpoint.limit_settings import LimitSettings
 from pinpoint.matching_settings import MatchingSettings
 from pinpoint.outgoing_settings import RemoteSettings, WebhookSettings
 
@@ -280,6 +281,7 @@ class Settings:
         "encoder",
         "export",
         "jobs",
+        "limits",
         "log",
         "matching",
         "media",
@@ -304,6 +306,7 @@ class Settings:
         remote: RemoteSettings | None = None,
         webhook: WebhookSettings | None = None,
         jobs: JobSettings | None = None,
+        limits: LimitSettings | None = None,
         log: LogSettings | None = None,
     ) -> None:
         self.services = services or ServiceSettings()
@@ -317,4 +320,5 @@ class Settings:
         self.remote = remote or RemoteSettings()
         self.webhook = webhook or WebhookSettings()
         self.jobs = jobs or JobSettings()
+        self.limits = limits or LimitSettings()
         self.log = log or LogSettings()

@@ -27,7 +27,11 @@ from pinpoint.records import (
     Point,
     Source,
 )
+from pinpoint.records.key_limits import KeyLimits
 from pinpoint.settings import Settings
+from pinpoint.store.limits.counters import IN_PROCESS_URL, LimitCounters
+from pinpoint.store.limits.limiter import KeyLimiter
+from pinpoint.store.limits.misuse import MisuseRule
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 JPEG = b"\xff\xd8\xff\xe0 a thumbnail"
@@ -335,6 +339,20 @@ class Gallery:
         yield ExportRows(schema=schema, num_rows=len(values), batches=iter(batches))
 
 
+class LimitStore:
+    def __init__(self):
+        self.overrides: dict[UUID, KeyLimits] = {}
+
+    def read(self, key_id):
+        return self.overrides.get(key_id, KeyLimits())
+
+    def write(self, key_id, limits):
+        self.overrides[key_id] = limits
+
+    def read_hash_key(self):
+        return bytes(32)
+
+
 class Blobs:
     def __init__(self):
         self.kept: dict[str, bytes] = {}
@@ -363,6 +381,7 @@ class Index:
 
 def services(settings: Settings) -> SimpleNamespace:
     database = Database()
+    counters, limit_store = LimitCounters(IN_PROCESS_URL), LimitStore()
     return SimpleNamespace(
         settings=settings,
         database=database,
@@ -374,5 +393,7 @@ def services(settings: Settings) -> SimpleNamespace:
         decoder=None,
         verifier=None,
         blobs=Blobs(),
+        key_limiter=KeyLimiter(counters, limit_store, settings.limits),
+        misuse_rule=MisuseRule(counters, limit_store, settings.limits),
         tasks=SimpleNamespace(check=lambda: None),
     )

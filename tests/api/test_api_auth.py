@@ -20,6 +20,7 @@ SOME = str(UUID(int=7))
 NEEDS = [
     ("POST", "/v1/locate", "locate", {"files": PHOTO}),
     ("POST", "/v1/similar", "locate", {"files": PHOTO}),
+    ("GET", "/v1/limits", "read", {}),
     ("GET", "/v1/sources", "read", {}),
     ("GET", "/v1/sources/walk", "read", {}),
     ("POST", "/v1/sources", "ingest", {"json": {"name": "n", "kind": "photo"}}),
@@ -104,7 +105,9 @@ def test_scope_table_has_every_secured_route(api):
     }
     matrix = {(method, path) for method, path, _, _ in [*NEEDS, *GALLERY_NEEDS]}
     # For the operator, whatever the scopes: tests/api/test_metrics.py.
-    assert secured == matrix | {("GET", "/metrics")}
+    # Limits of keys: tests/api/test_api_limits.py.
+    key_limits = {(method, f"/v1/keys/{SOME}/limits") for method in ("GET", "PUT", "DELETE")}
+    assert secured == matrix | key_limits | {("GET", "/metrics")}
 
 
 def test_keyless_access_by_default_returns_401(api, tmp_path):

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench import (
+    access,
     aggregation,
     decode,
     end_to_end,
@@ -67,6 +68,9 @@ def main() -> None:
             figures["overhead"] = planet.measure_overhead(
                 running, arguments.repetitions, console.log
             )
+    if arguments.only in (None, "access"):
+        with locate.prepared(access.SIZE, arguments.num_queries, console.log) as ready:
+            figures["access"] = access.measure(ready, arguments.num_queries)
     figures |= _measure_networks(arguments, console.log)
     if arguments.only in (None, "decode"):
         figures["decode"] = decode.measure(max(arguments.repetitions, 9), console.log)
@@ -120,7 +124,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         choices=(
-            *("locate", "judged", "decode", "index", "ingest", "jobs"),
+            *("locate", "access", "judged", "decode", "index", "ingest", "jobs"),
             *("planet", "geoclip", "rerank", "aggregation", "verification", "training"),
         ),
     )

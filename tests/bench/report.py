@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import (
+    access,
     aggregation,
     decode,
     geoclip,
@@ -77,6 +78,17 @@ def _show_galleries(out: Console, sizes: list[Figures]) -> None:
     _show_memory(out, [size["memory"] for size in sizes])
     for size in sizes:
         _show_plans(out, size["plans"], size["whole"]["rows"])
+
+
+def _show_access(out: Console, measured: Figures) -> None:
+    """Print what authentication, limits and audit add to a query."""
+    parts = ", ".join(f"{name} {ms:.2f}" for name, ms in measured["parts_p50_ms"].items())
+    out.print(
+        f"locate of a vector, {measured['rows']:,} images, {measured['questions']} questions: p50"
+        f" {measured['bare_p50_ms']:.2f} ms bare, {measured['access_p50_ms']:.2f} ms with"
+        f" authentication, limits and audit; median difference {measured['added_p50_ms']:.2f} ms"
+        f" (target ≤ {access.TARGET_MS:g}); medians in ms: {parts}\n"
+    )
 
 
 def _show_aggregation(out: Console, measured: Figures) -> None:
@@ -326,6 +338,7 @@ def _show_jobs(out: Console, measured: Figures) -> None:
 
 _PARTS = {
     "jobs": _show_jobs,
+    "access": _show_access,
     "index_mib_per_million": _show_index_sizes,
     "rerank": _show_rerank,
     "verification": _show_verification,

@@ -29,6 +29,7 @@ from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
+from stack_fixtures import limit_services
 
 SEED = UUID("00000000-0000-4000-8000-000000000077")
 CONTRACT = "c" * 16
@@ -180,6 +181,7 @@ def serve_gallery(owner_url: str, api_url: str, home: Path) -> Iterator[GalleryS
         database=CatalogDatabase(as_api, 64),
         gallery=GalleryDatabase(as_api),
         api_keys=ApiKeyStore(as_api),
+        **limit_services(as_api),
         index=SimpleNamespace(info=lambda: SimpleNamespace(contract=CONTRACT)),
     )
     app = create_app(services)

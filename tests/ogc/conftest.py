@@ -21,6 +21,7 @@ from pinpoint.settings import LogSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
+from stack_fixtures import limit_services
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 NUM_IMAGES = 60
@@ -107,6 +108,7 @@ def layer_api(postgres, server_paths, tmp_path_factory) -> Iterator[LayerApi]:
         settings=Settings(),
         gallery=GalleryDatabase(as_api),
         api_keys=ApiKeyStore(as_api),
+        **limit_services(as_api),
     )
     organizations = [add_organization(owner, name) for name in ("alder", "birch")]
     with owner.begin() as unit:

@@ -21,7 +21,7 @@ from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.jobs.job_database import JobDatabase
 from pinpoint.webhook_services import open_webhooks
-from stack_fixtures import ServiceHarness
+from stack_fixtures import ServiceHarness, limit_services
 from tenant_isolation.other_organization import TenantPair, create_tenants
 
 TEMPLATE = "template_pinpoint"
@@ -54,6 +54,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         database=harness.database,
         # As in the real API: only functions that the API role may call.
         api_keys=ApiKeyStore(harness.as_api),
+        **limit_services(harness.as_api),
         gallery=GalleryDatabase(harness.as_api),
         jobs=JobDatabase(harness.as_api),
         url_fetcher=None,

@@ -130,6 +130,11 @@ FOREIGN: dict[tuple[str, str], Any] = {
 # Routes without an id parameter; their responses are checked below.
 WITHOUT_ID = {
     ("POST", "/v1/images/metadata"),
+    ("GET", "/v1/limits"),
+    # For the operator only: keys of organizations get 403.
+    ("GET", "/v1/keys/{key_id}/limits"),
+    ("PUT", "/v1/keys/{key_id}/limits"),
+    ("DELETE", "/v1/keys/{key_id}/limits"),
     ("GET", "/v1/queries"),
     ("GET", "/v1/audit"),
     ("GET", "/v1/keys"),

@@ -25,6 +25,8 @@ RETRY: Final[dict[type[errors.PinpointError], bool]] = {
     errors.RemoteFileError: False,
     errors.ConflictError: False,
     errors.PreconditionError: False,
+    errors.QuotaExceededError: True,
+    errors.AbnormalUsageError: False,
     errors.UnavailableError: True,
     errors.DatabaseUnavailableError: True,
     errors.IndexUnavailableError: True,

@@ -129,6 +129,11 @@ class LimitedBody:
         self._deadline, self._on_complete = deadline, on_complete
 
     @property
+    def received(self) -> int:
+        """Bytes that have arrived."""
+        return self._received_bytes
+
+    @property
     def reserved(self) -> int:
         """Bytes that are reserved for the body."""
         return self._reserved_bytes

@@ -6,7 +6,7 @@ paths.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -18,6 +18,7 @@ from pinpoint.api import problems
 from pinpoint.api.auth import require_metrics_reader
 from pinpoint.api.dependencies import AppServices
 from pinpoint.api.status_collector import StatusCollector
+from pinpoint.records.key_limits import MISUSE_POLICIES
 
 router = APIRouter(tags=["health"])
 
@@ -55,6 +56,13 @@ METRICS: Final = (
            "p95 of `total` above your target"),
     Metric("pinpoint_locate_answers_total", "`result`",
            "Answers with a point (`answered`) and without one (`abstained`)."),
+    Metric("pinpoint_limit_refusals_total", "`policy`",
+           "Requests answered with status 429, by policy: a limit (`requests`, `photos`, `bytes`, "
+           "`jobs`) or a misuse rule (`creator`, `cell`)."),
+    Metric("pinpoint_limit_failures_total", "",
+           "Checks of limits that were skipped because Redis did not answer.", "rising"),
+    Metric("pinpoint_misuse_queries_total", "`policy`",
+           "Queries beyond a misuse rule (`creator`, `cell`).", "rising"),
     Metric("pinpoint_upload_files_total", "", "Files accepted by upload."),
     Metric("pinpoint_upload_bytes_total", "", "Bytes of these files."),
     Metric("pinpoint_component_up", "`component`",
@@ -121,6 +129,18 @@ class Meters:
         self._bytes = Counter(
             "pinpoint_upload_bytes", get_help("pinpoint_upload_bytes_total"), registry=self.registry
         )
+        self._refusals = Counter(
+            "pinpoint_limit_refusals", get_help("pinpoint_limit_refusals_total"),
+            ("policy",), registry=self.registry,
+        )  # fmt: skip
+        self._misuse_queries = Counter(
+            "pinpoint_misuse_queries", get_help("pinpoint_misuse_queries_total"),
+            ("policy",), registry=self.registry,
+        )  # fmt: skip
+        for policy in ("requests", "photos", "bytes", "jobs", *MISUSE_POLICIES):
+            self._refusals.labels(policy)
+        for policy in MISUSE_POLICIES:
+            self._misuse_queries.labels(policy)
         for result in ("answered", "abstained"):
             self._answers.labels(result)
         self.status_collector = StatusCollector(__version__, get_help)
@@ -147,6 +167,16 @@ class Meters:
                 self._stages.labels(flow, stage).observe(timings_ms[stage] / 1e3)
         if flow == "locate":
             self._answers.labels("answered" if point else "abstained").inc()
+
+    def observe_limit_refusal(self, policies: Iterable[str]) -> None:
+        """Count a refused request for each policy that it violates."""
+        for policy in policies:
+            self._refusals.labels(policy).inc()
+
+    def observe_misuse(self, policies: Iterable[str]) -> None:
+        """Count a query beyond each of these misuse rules."""
+        for policy in policies:
+            self._misuse_queries.labels(policy).inc()
 
     def observe_upload(self, sizes: list[int]) -> None:
         """Count accepted files and their bytes.

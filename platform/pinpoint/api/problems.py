@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from pinpoint import errors, logs
+from pinpoint.api.admission import OVERLOADED
 from pinpoint.api.auth import CHALLENGES
 from pinpoint.api.body_limits import BodyRejectedError
 from pinpoint.api.methods import list_methods
@@ -24,6 +25,14 @@ from pinpoint.api.query_names import name_field
 
 MEDIA_TYPE: Final = "application/problem+json"
 PROBLEM_TYPE_PREFIX: Final = "urn:pinpoint:problem:"
+REGISTERED_TYPE_PREFIX: Final = "https://iana.org/assignments/http-problem-types#"
+"""Prefix of the types of draft-ietf-httpapi-ratelimit-headers-11."""
+REGISTERED_TYPES: Final = {
+    "quota_exceeded": "quota-exceeded",
+    "abnormal_usage_detected": "abnormal-usage-detected",
+    OVERLOADED: "temporary-reduced-capacity",
+}
+"""Registered problem types by our kind."""
 RETRY_AFTER_S: Final = 5
 MAX_FIELD_ERRORS: Final = 20
 """Maximum number of field errors in one problem."""
@@ -42,6 +51,8 @@ STATUS: Final[dict[type[errors.PinpointError], int]] = {
     errors.RemoteFileError: 422,
     errors.ConflictError: 409,
     errors.PreconditionError: 412,
+    errors.QuotaExceededError: 429,
+    errors.AbnormalUsageError: 429,
     errors.UnavailableError: 503,
     errors.DatabaseUnavailableError: 503,
     errors.IndexUnavailableError: 503,
@@ -66,6 +77,9 @@ TITLES: Final[dict[str, str]] = {
     "remote_file": "A URL is refused, or its file cannot be fetched",
     "conflict": "Conflict with the current state",
     "precondition_failed": "The object has another version",
+    "quota_exceeded": "A limit of the key is used up",
+    "abnormal_usage_detected": "The misuse rule refuses the answer",
+    "overloaded": "Too many requests at once",
     "unavailable": "A component of the stack does not answer",
     "database_unavailable": "The database does not answer",
     "index_unavailable": "The index does not answer",
@@ -115,6 +129,12 @@ class Problem(BaseModel):
         description="A stable code, at least as specific as `type`.", examples=["not_found"]
     )
     request_id: str | None = Field(description="Id of the request in the server's log.")
+    violated_policies: list[str] | None = Field(
+        default=None,
+        alias="violated-policies",
+        description="Policies whose limit is used up, with status 429.",
+        examples=[["requests"]],
+    )
     errors: list[FieldProblem] | None = Field(
         default=None,
         description="Invalid fields, if the request did not match the documented schema; "
@@ -133,6 +153,13 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def build_type(kind: str) -> str:
+    """Return the URI of a problem type: the registered one if there is one."""
+    if kind in REGISTERED_TYPES:
+        return REGISTERED_TYPE_PREFIX + REGISTERED_TYPES[kind]
+    return PROBLEM_TYPE_PREFIX + kind
+
+
 def problem_response(
     request: Request,
     kind: str,
@@ -145,7 +172,7 @@ def problem_response(
 ) -> JSONResponse:
     """Create a problem response of type `kind` with the request's id."""
     body = {
-        "type": PROBLEM_TYPE_PREFIX + kind,
+        "type": build_type(kind),
         "title": TITLES[kind],
         "status": status,
         "detail": detail,
@@ -162,7 +189,7 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
     """Convert a `PinpointError` to a problem response and log server-side errors."""
     status = STATUS[type(error)]
     headers: dict[str, str] = {}
-    if status == 503:
+    if status in (429, 503):
         retry_after_s = getattr(error, "retry_after_s", None) or RETRY_AFTER_S
         headers["Retry-After"] = str(math.ceil(retry_after_s))
     if isinstance(error, errors.UnavailableError):
@@ -176,8 +203,18 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
         )
     elif status >= 500:
         _log.error("request failed", reason=error.reason, detail=error.message, exc_info=error)
+    extra: dict[str, object] = {}
+    if isinstance(error, errors.QuotaExceededError):
+        extra["violated-policies"] = list(error.policies)
+        request.app.state.meters.observe_limit_refusal(error.policies)
     response = problem_response(
-        request, type(error).reason, status, error.message, reason=error.reason, headers=headers
+        request,
+        OVERLOADED if error.reason == OVERLOADED else type(error).reason,
+        status,
+        error.message,
+        reason=error.reason,
+        headers=headers,
+        extra=extra,
     )
     if status == 401:
         for challenge in CHALLENGES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pinpoint import logs
-from pinpoint.api import problems
+from pinpoint.api import problems, rate_limits
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 ACCESS_HEADER: Final = "X-Pinpoint-Access"
@@ -105,8 +105,9 @@ def _batch_field(scope: Scope) -> dict[str, str]:
     return {"batch_id": str(batch_id)} if batch_id else {}
 
 
-def _set_headers(headers: MutableHeaders, state: dict[str, str]) -> None:
+def _set_headers(headers: MutableHeaders, state: dict[str, Any]) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
     if "access" in state:
         headers[ACCESS_HEADER] = state["access"]
+    rate_limits.add_headers(headers, state)

@@ -83,6 +83,10 @@ class StatusCollector(Collector):
         results = {"database": totals, "broker": waiting, "index": index}
         states = {component: int(result is not None) for component, result in results.items()}
         yield self._make_labeled_gauge("pinpoint_component_up", "component", states)
+        name = "pinpoint_limit_failures_total"
+        family = CounterMetricFamily(name, self._help(name))
+        family.add_metric((), services.key_limiter.num_failures)
+        yield family
         if waiting is not None:
             yield self._make_gauge("pinpoint_queue_length", waiting)
         if totals is not None:

@@ -154,6 +154,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "keys list": ("pinpoint keys list",),
     "keys rotate": (f"pinpoint keys rotate {_KEY} --overlap 3600",),
+    "keys limits": (f"pinpoint keys limits {_KEY}",),
+    "keys set-limits": (
+        f"pinpoint keys set-limits {_KEY} --requests-per-minute 600 --photos-per-day 1000",
+    ),
+    "keys clear-limits": (f"pinpoint keys clear-limits {_KEY}",),
     "keys revoke": (f"pinpoint keys revoke {_KEY}",),
     "sources add": (
         'pinpoint sources add trips --source-kind photo --license "CC BY 4.0" --attribution "me"',

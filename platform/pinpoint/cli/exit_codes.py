@@ -32,6 +32,8 @@ EXIT_CODES: Final[dict[type[errors.PinpointError], int]] = {
     errors.RemoteFileError: os.EX_NOINPUT,
     errors.ConflictError: os.EX_CANTCREAT,
     errors.PreconditionError: os.EX_CANTCREAT,
+    errors.QuotaExceededError: os.EX_TEMPFAIL,
+    errors.AbnormalUsageError: os.EX_NOPERM,
     errors.UnavailableError: os.EX_UNAVAILABLE,
     errors.DatabaseUnavailableError: os.EX_UNAVAILABLE,
     errors.IndexUnavailableError: os.EX_UNAVAILABLE,

@@ -35,6 +35,7 @@ from pinpoint.cli import (
     ingest,
     jobs,
     key,
+    key_limits,
     keys,
     locate,
     looking_at,
@@ -66,6 +67,7 @@ app = typer.Typer(
 app.add_typer(stack.app)
 app.add_typer(config.app, name="config")
 app.add_typer(orgs.app, name="orgs")
+keys.app.add_typer(key_limits.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(key.app)
 app.add_typer(audit.app, name="audit")

@@ -25,6 +25,12 @@ Json = dict[str, Any]
 
 TIMEOUT: Final = httpx.Timeout(120.0, connect=5.0)
 _PROBLEM_PREFIX: Final = "urn:pinpoint:problem:"
+_REGISTERED_PREFIX: Final = "https://iana.org/assignments/http-problem-types#"
+_REGISTERED_KINDS: Final = {
+    "quota-exceeded": "quota_exceeded",
+    "abnormal-usage-detected": "abnormal_usage_detected",
+    "temporary-reduced-capacity": "unavailable",
+}
 _BAD_REQUEST_KINDS: Final = (
     "method_not_allowed",
     "not_acceptable",
@@ -226,7 +232,7 @@ def _invalid_server_error(server: str) -> errors.BadRequestError:
 def error_from_response(response: httpx.Response) -> errors.PinpointError:
     """Convert a problem response to an error."""
     error = _parse_problem(response)
-    if isinstance(error, errors.UnavailableError):
+    if isinstance(error, errors.UnavailableError | errors.QuotaExceededError):
         error.retry_after_s = _parse_retry_after(response.headers.get("Retry-After", ""))
     return error
 
@@ -236,20 +242,31 @@ def _parse_problem(response: httpx.Response) -> errors.PinpointError:
         body = response.json()
     except ValueError:
         body = {}
-    if not isinstance(body, dict) or not str(body.get("type", "")).startswith(_PROBLEM_PREFIX):
+    kind = _parse_kind(str(body.get("type", ""))) if isinstance(body, dict) else None
+    if kind is None:
         # Most likely a response of a proxy.
         return errors.UnavailableError(
             f"{response.request.url} answered {response.status_code} and is not a Pinpoint API; "
             "check --server"
         )
-    kind = str(body["type"]).removeprefix(_PROBLEM_PREFIX)
     message = str(body.get("detail") or body.get("title") or kind)
     if response.status_code >= 500 and body.get("request_id"):
         message = f"{message} (request {body['request_id']})"
-    error_class = (
-        errors.UnavailableError if response.status_code == 429 else _find_error_class(kind)
-    )
-    return error_class(message, reason=str(body.get("reason") or kind))
+    reason = str(body.get("reason") or kind)
+    error_class = _find_error_class(kind)
+    if issubclass(error_class, errors.QuotaExceededError):
+        policies = tuple(str(policy) for policy in body.get("violated-policies") or ())
+        return error_class(message, reason=reason, policies=policies)
+    return error_class(message, reason=reason)
+
+
+def _parse_kind(problem_type: str) -> str | None:
+    """Kind of a problem type; None if no Pinpoint API sends it."""
+    if problem_type.startswith(_PROBLEM_PREFIX):
+        return problem_type.removeprefix(_PROBLEM_PREFIX)
+    if problem_type.startswith(_REGISTERED_PREFIX):
+        return _REGISTERED_KINDS.get(problem_type.removeprefix(_REGISTERED_PREFIX))
+    return None
 
 
 def _parse_retry_after(text: str) -> float | None:

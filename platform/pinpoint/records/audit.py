@@ -14,6 +14,7 @@ AuditOperation = Literal[
     "locate",
     "similar",
     "search",
+    "detect_misuse",
     "list_kept_queries",
     "delete_kept_query",
     "export",

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from pinpoint.api import forms, problems
+from pinpoint.api import forms, problems, rate_limits
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import match_picture, query_parameters, query_requests
+from pinpoint.api.v1 import match_picture, misuse, query_parameters, query_requests
 from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
 from pinpoint.api.v1.query_audit import list_locate_entries, list_similar_entries
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
@@ -18,6 +18,8 @@ from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFe
 from pinpoint.api.v1.schemas.explanation import ExplanationOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import ForbiddenError, InvalidRequestError
+from pinpoint.media.decoding.creator_counter import CreatorCounter
+from pinpoint.ports import Decoder
 from pinpoint.records import Answer, Caller, SearchFilter
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto
@@ -77,7 +79,10 @@ def locate(
     search_filter = query_requests.build_filter(parameters, caller, services)
     is_explained = "explain" in parameters.include and parameters.search_space == "gallery"
     trace = SearchTrace() if is_explained else None
-    answer = locate_photos(photos, parameters, search_filter, caller, services, trace)
+    rate_limits.take_photos(request, caller, services, len(photos))
+    decoder = CreatorCounter(services.decoder)
+    answer = locate_photos(photos, parameters, search_filter, caller, services, trace, decoder)
+    misuse.check_misuse(answer, photos, decoder.creators, caller, services, request_meters)
     with services.database.write(caller.organization_id) as catalog:
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
@@ -120,6 +125,7 @@ def locate_photos(
     caller: Caller,
     services: Services,
     trace: SearchTrace | None = None,
+    decoder: Decoder | None = None,
 ) -> Answer:
     """Locate photos of one place in the search space of the parameters.
 
@@ -130,7 +136,7 @@ def locate_photos(
         return coordinate_pipeline.locate_by_coordinates(
             photos,
             search_filter,
-            decoder=services.decoder,
+            decoder=decoder or services.decoder,
             # This search reads no index that would report a model switch, so check for one first.
             encoder=services.encoders.refresh(),
             settings=services.settings.search,
@@ -143,6 +149,7 @@ def locate_photos(
                 services,
                 caller,
                 encoder,
+                decoder=decoder,
                 reranker=encoder.reranker,
                 verify_candidates=parameters.verify,
                 trace=trace,
@@ -187,6 +194,7 @@ def similar(
         query = parameters.image_id
     else:
         raise InvalidRequestError("give either one file in the field 'photo' or an image_id")
+    rate_limits.take_photos(request, caller, services, len(photos))
     search_filter = query_requests.build_filter(parameters, caller, services)
     similar_request = pipeline.SimilarRequest(
         query=query,

@@ -39,7 +39,7 @@ def list_locate_entries(
         index_build=answer.index_build,
         point=answer.point if has_position else None,
     )
-    return _repeat_for_photos(entry, photos)
+    return repeat_for_photos(entry, photos)
 
 
 def list_similar_entries(
@@ -57,9 +57,10 @@ def list_similar_entries(
         bundle=result.bundle,
         index_build=result.index_build,
     )
-    return _repeat_for_photos(entry, photos)
+    return repeat_for_photos(entry, photos)
 
 
-def _repeat_for_photos(entry: AuditEntry, photos: Sequence[QueryPhoto]) -> list[AuditEntry]:
+def repeat_for_photos(entry: AuditEntry, photos: Sequence[QueryPhoto]) -> list[AuditEntry]:
+    """Return an entry with the hash of each photo; without photos, the entry itself."""
     hashes = sorted({hashlib.sha256(photo.data).hexdigest() for photo in photos})
     return [replace(entry, photo_sha256=photo_sha256) for photo_sha256 in hashes] or [entry]

@@ -16,7 +16,7 @@ from pinpoint.api.v1 import query_parameters
 from pinpoint.api.v1.media_types import GEOJSON
 from pinpoint.bootstrap import Services
 from pinpoint.errors import InvalidRequestError
-from pinpoint.ports import Encoder, Reranker
+from pinpoint.ports import Decoder, Encoder, Reranker
 from pinpoint.records import Caller, Crop, SearchFilter, SourceKind
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.search_trace import SearchTrace
@@ -103,6 +103,7 @@ def build_context(
     reranker: Reranker | None = None,
     verify_candidates: int | None = None,
     trace: SearchTrace | None = None,
+    decoder: Decoder | None = None,
 ) -> SearchContext:
     """Build the context of a query of a caller."""
     settings = services.settings.search
@@ -110,7 +111,7 @@ def build_context(
         settings = settings.model_copy(update={"verify_candidates": verify_candidates})
     return SearchContext(
         organization_id=caller.organization_id,
-        decoder=services.decoder,
+        decoder=decoder or services.decoder,
         encoder=encoder,
         index=services.index,
         database=services.database,

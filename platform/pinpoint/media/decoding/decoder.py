@@ -268,7 +268,7 @@ class _ChildAnswer:
             panorama=self._panorama,
         )
         if query:
-            capture = query_capture(properties)
+            capture = query_capture(properties, self._raw_metadata.creator)
         else:
             capture = make_capture(
                 properties, self._raw_metadata, metadata_override, datetime.now(UTC)

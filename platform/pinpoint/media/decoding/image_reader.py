@@ -17,7 +17,7 @@ from pinpoint.media.metadata.file_metadata import read_raw_metadata
 from pinpoint.media.metadata.raw_metadata import (
     RawMetadata,
     limit_warnings,
-    select_claim_fields,
+    select_query_fields,
     to_wire,
 )
 from pinpoint.media.panoramas import (
@@ -127,8 +127,8 @@ def read_image(image: Image.Image, request: DecodeRequest) -> tuple[dict[str, ob
 def _build_header(
     request: DecodeRequest, raw_metadata: RawMetadata, size: tuple[int, int]
 ) -> dict[str, object]:
-    """Header of the message; of the metadata of a query photo, only its claim is sent."""
-    sent_metadata = select_claim_fields(raw_metadata) if request.query else raw_metadata
+    """Header of the message; of the metadata of a query photo, only a part is sent."""
+    sent_metadata = select_query_fields(raw_metadata) if request.query else raw_metadata
     return {
         "metadata": to_wire(sent_metadata),
         "width": size[0],

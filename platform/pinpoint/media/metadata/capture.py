@@ -45,9 +45,10 @@ class FileProperties:
     """Full width and height of the sphere, if the image was cut into faces."""
 
 
-def query_capture(properties: FileProperties) -> CaptureMetadata:
-    """The capture of a query photo, without any of its metadata, in particular its position."""
+def query_capture(properties: FileProperties, creator: str | None) -> CaptureMetadata:
+    """The capture of a query photo: of its metadata only the creator, in particular no position."""
     return CaptureMetadata(
+        creator=creator,
         point=Point(0.0, 0.0),
         position_source="none",
         panorama=_build_panorama(properties, None),

@@ -63,9 +63,10 @@ class RawMetadata:
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
-def select_claim_fields(raw_metadata: RawMetadata) -> RawMetadata:
-    """The fields that a claim states: position, time and heading."""
+def select_query_fields(raw_metadata: RawMetadata) -> RawMetadata:
+    """The fields of a query photo: its claim (position, time, heading) and its creator."""
     return RawMetadata(
+        creator=raw_metadata.creator,
         lat=raw_metadata.lat,
         lon=raw_metadata.lon,
         position_source=raw_metadata.position_source,

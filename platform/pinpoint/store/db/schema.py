@@ -6,6 +6,7 @@ from pinpoint.store.db import (
     access_tables,
     idempotency_tables,
     job_tables,
+    limit_tables,
     listing_tables,
     tables,
     webhook_tables,
@@ -17,6 +18,7 @@ TABLE_MODULES = (
     listing_tables,
     idempotency_tables,
     job_tables,
+    limit_tables,
     tables,
     webhook_tables,
 )

@@ -1,0 +1,1 @@
+"""Counters of limits in Redis, and the limits of API keys."""
