@@ -8,7 +8,8 @@ SET search_path = pinpoint, pg_temp AS
 $$ SELECT version_num::text FROM alembic_version $$;
 
 CREATE FUNCTION tenant.authenticate(secret bytea)
-RETURNS TABLE (key_id uuid, organization_id uuid, organization text, scopes text[])
+RETURNS TABLE (key_id uuid, organization_id uuid, organization text, scopes text[],
+               granularity text, min_radius_m double precision)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
 BEGIN
     -- At most once a minute, so that a busy key does not turn every query into a write.
@@ -16,7 +17,7 @@ BEGIN
      WHERE k.secret_sha256 = secret AND k.revoked_at IS NULL
        AND (k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute');
     RETURN QUERY
-        SELECT k.id, o.id, o.name, k.scopes
+        SELECT k.id, o.id, o.name, k.scopes, k.granularity, k.min_radius_m
           FROM api_keys k JOIN organizations o ON o.id = k.organization_id
          WHERE k.secret_sha256 = secret AND k.revoked_at IS NULL AND o.disabled_at IS NULL;
 END $$;

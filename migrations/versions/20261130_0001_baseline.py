@@ -46,6 +46,9 @@ VIEW_RIGHTS = {
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 
+GRANULAR_TABLES = ("images", "cell_stats", "kept_queries")
+"""Tables with a view that also hides rows in protected areas."""
+
 TABLES_WITHOUT_VIEW = ("organizations", "api_keys", "installation", "maintenance_stats")
 """Tables that only the owner reads; row-level security without a policy hides every row."""
 
@@ -57,11 +60,18 @@ API_FUNCTIONS = (
     "organization_named(text)",
     "installation()",
     "totals(integer)",
+    "apply_protected_areas(integer)",
+    "has_protected_areas()",
+    "find_protected_areas(double precision[], double precision[])",
 )
 """Functions of schema `tenant` that the API may call."""
 
 # The sub-select is evaluated once per statement, so the predicate remains an index condition.
 IS_OWN_ROW = "organization_id = (SELECT tenant.organization())"
+IS_VISIBLE_ROW = "granularity = ANY ((SELECT tenant.visible_granularities())::text[])"
+EXTRA_CONDITIONS = {
+    "kept_queries": " AND coalesce(radius_m, 0) >= (SELECT tenant.min_radius_m())",
+}
 
 
 def upgrade() -> None:
@@ -70,7 +80,7 @@ def upgrade() -> None:
     op.execute("CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public")
     op.execute(ROLES)
     op.execute("CREATE SCHEMA tenant")
-    for name in ("tables.sql", "tenant_functions.sql", "triggers.sql"):
+    for name in ("tables.sql", "tenant_functions.sql", "protected_areas.sql", "triggers.sql"):
         _run_file(name)
     op.execute("GRANT USAGE ON SCHEMA tenant TO pinpoint_api")
     for table, rights in VIEW_RIGHTS.items():
@@ -98,10 +108,17 @@ def _isolate_table(table: str, rights: str) -> None:
     op.execute(f"CREATE POLICY own_organization ON {table} USING ({IS_OWN_ROW})")
     # Not a security barrier: a barrier hides the spatial operators from the GiST index, because
     # they are not leakproof. The API runs no SQL of its callers.
+    name = f"pinpoint.organization_{table}" if table in GRANULAR_TABLES else f"tenant.{table}"
     op.execute(
-        f"CREATE VIEW tenant.{table} AS SELECT * FROM pinpoint.{table} WHERE {IS_OWN_ROW} "
+        f"CREATE VIEW {name} AS SELECT * FROM pinpoint.{table} WHERE {IS_OWN_ROW} "
         "WITH LOCAL CHECK OPTION"
     )
+    if table in GRANULAR_TABLES:
+        # Without a check: a row may move into a protected area, where its writer loses sight of it.
+        op.execute(
+            f"CREATE VIEW tenant.{table} AS SELECT * FROM {name} "
+            f"WHERE {IS_VISIBLE_ROW}{EXTRA_CONDITIONS.get(table, '')}"
+        )
     op.execute(f"GRANT {rights} ON tenant.{table} TO pinpoint_api")
 
 

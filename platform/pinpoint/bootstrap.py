@@ -46,6 +46,7 @@ from pinpoint.store.db.database import (
     refuse_database,
 )
 from pinpoint.store.db.installation import Installation
+from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
@@ -206,6 +207,7 @@ class Services:
     database: CatalogDatabase
     gallery: GalleryDatabase
     api_keys: ApiKeyStore
+    protected_areas: ProtectedAreaStore
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
@@ -309,6 +311,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         database=CatalogDatabase(transactions, settings.worker.task_batch_size),
         gallery=GalleryDatabase(transactions),
         api_keys=ApiKeyStore(transactions),
+        protected_areas=ProtectedAreaStore(transactions),
         index=index,
         encoders=encoders,
         blobs=blobs,

@@ -12,6 +12,7 @@ TaskName = Literal[
     "maintenance.recover",
     "maintenance.reconcile",
     "maintenance.prune",
+    "maintenance.protect",
     "training.embedder",
 ]
 
@@ -32,6 +33,9 @@ RECONCILE: Final[TaskName] = "maintenance.reconcile"
 
 PRUNE: Final[TaskName] = "maintenance.prune"
 """Delete blobs without a row, old audit rows, and remaining data of erased organizations."""
+
+PROTECT: Final[TaskName] = "maintenance.protect"
+"""Apply changed protected areas to gallery rows."""
 
 TRAIN_EMBEDDER: Final[TaskName] = "training.embedder"
 """Start or resume training runs: `[run id]`."""

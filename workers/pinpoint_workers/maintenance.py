@@ -24,11 +24,15 @@ _MAX_REEMBEDDED: Final = 512
 """Maximum number of images encoded again in one task."""
 
 
+_PROTECT_S: Final = 60.0
+
+
 @retryable_task
 def recover_lost(_ids: list[UUID]) -> None:
     """Resend work that a crash has lost."""
     worker = open_services()
     worker.ensure_index()
+    worker.protected_areas.apply(_PROTECT_S)
     report = recover_lost_work(
         repository=worker.ingest_components().repository,
         queue=worker.tasks,
@@ -124,8 +128,16 @@ def prune(_ids: list[UUID]) -> None:
     )
 
 
+@retryable_task
+def protect(_ids: list[UUID]) -> None:
+    """Apply changed protected areas to gallery rows; more than a minute of work is sent again."""
+    applied = open_services().protected_areas.apply(_PROTECT_S)
+    _log.info("protected areas", applied=applied)
+
+
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
     tasks.RECOVER: recover_lost,
     tasks.RECONCILE: reconcile_index,
     tasks.PRUNE: prune,
+    tasks.PROTECT: protect,
 }

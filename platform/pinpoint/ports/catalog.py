@@ -26,10 +26,12 @@ from pinpoint.records import (
     KeptQuery,
     NewItem,
     OriginalsPolicy,
+    Point,
     Source,
     SourceKind,
     SourceRoot,
 )
+from pinpoint.records.protected_areas import AreaHit
 
 
 class CatalogReader(Protocol):
@@ -157,6 +159,18 @@ class CatalogReader(Protocol):
 
         The strata (source, sequence and cell) take turns.
         """
+        ...
+
+    def has_protected_areas(self) -> bool:
+        """Whether any protected area applies to the organization."""
+        ...
+
+    def protected_areas_at(self, points: Sequence[Point]) -> list[AreaHit | None]:
+        """For each point, the coarsest protected area that contains it; None outside of all."""
+        ...
+
+    def hidden_images(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these images the caller may not see, or do not exist."""
         ...
 
     def same_capture_ids(self, image_id: UUID, seconds: float) -> list[UUID]:

@@ -16,6 +16,7 @@ from pinpoint.records.calibration import Calibration
 from pinpoint.records.index import Hit
 from pinpoint.records.posterior import CalibratedResult, CredibleDisc
 from pinpoint.records.primitives import Point, SourceKind, Vector
+from pinpoint.records.protected_areas import Granularity
 from pinpoint.records.verification import ImageMatch, VerificationThreshold
 
 NEAR_DUPLICATE_COSINE: Final = 0.95
@@ -281,6 +282,10 @@ class Answer:
     """Matches of the query with candidates and cited images that were compared, by image id."""
     verification_threshold: VerificationThreshold | None = None
     """Threshold of `matches`; None if nothing was to be compared."""
+    granularity: Granularity = "exact"
+    """Precision of the point: anything but `exact` replaces it by a disc, a city or a country."""
+    place: str | None = None
+    """Name of the city or country, if the granularity is one."""
 
     @property
     def outer_disc(self) -> CredibleDisc | None:

@@ -18,6 +18,7 @@ from pinpoint.records.primitives import (
     Scope,
     SourceKind,
 )
+from pinpoint.records.protected_areas import Granularity, ImageAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,10 @@ class KeyGrant:
     """What a new API key permits."""
 
     scopes: tuple[Scope, ...]
+    granularity: Granularity = "radius"
+    """Finest statement about a position in a protected area; `exact` exempts the key."""
+    min_radius_m: float = 0.0
+    """Minimum radius of each answer, 0 for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,8 @@ class ApiKey:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    granularity: Granularity = "radius"
+    min_radius_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,10 @@ class Caller:
     organization: str
     scopes: frozenset[Scope]
     key_id: UUID | None = None
+    granularity: Granularity = "refuse"
+    """Finest statement about a position in a protected area."""
+    min_radius_m: float = 0.0
+    """Minimum radius of each answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +95,8 @@ class Source:
     originals: OriginalsPolicy
     created_at: datetime
     images: int = 0
+    image_access: ImageAccess = "full"
+    """What API keys may see of its images."""
     roots: tuple[SourceRoot, ...] = ()
     """Folders that were ingested on the stack's machine, by name."""
 
@@ -128,6 +141,8 @@ class Image:
     """Field → origin of its value, for each field that has one."""
     warnings: tuple[str, ...] = ()
     """One sentence for each value that was chosen over another one or ignored."""
+    image_access: ImageAccess = "full"
+    """That of its source."""
 
     @property
     def file_name(self) -> str:

@@ -58,3 +58,23 @@ def insert_export(
             image_filter=dict(image_filter),
         )
     )
+
+
+def insert_area_change(
+    connection: Connection,
+    organization_id: UUID,
+    operation: str,
+    *,
+    key_id: UUID | None,
+    area: Mapping[str, str],
+) -> None:
+    """Insert the row of a change of a protected area; `area` has its id and name."""
+    connection.execute(
+        insert(audit_log).values(
+            id=uuid4(),
+            organization_id=organization_id,
+            key_id=key_id,
+            operation=operation,
+            image_filter={"protected_area": dict(area)},
+        )
+    )

@@ -29,6 +29,7 @@ from pinpoint.records import (
 )
 from pinpoint.store.catalog import image_listing, kept_queries, neighbors
 from pinpoint.store.catalog.gallery_samples import GallerySampleReader
+from pinpoint.store.catalog.protected_positions import ProtectedPositionReader
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_source
 from pinpoint.store.db.tables import (
@@ -55,7 +56,7 @@ def _as_id(text: str) -> UUID | None:
         return None
 
 
-class Reader(GallerySampleReader):
+class Reader(GallerySampleReader, ProtectedPositionReader):
     """Implements `ports.CatalogReader` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork) -> None:

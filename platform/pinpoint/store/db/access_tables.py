@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ARRAY, BigInteger, Column, Index, LargeBinary, Table, Text, Uuid
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pinpoint.store.db.columns import organization_fk, timestamp_column
@@ -29,6 +41,13 @@ api_keys = Table(
     timestamp_column("created_at", stamped=True),
     timestamp_column("last_used_at"),
     timestamp_column("revoked_at"),
+    # Finest statement about a position in a protected area, and minimum radius of each answer.
+    Column("granularity", Text, nullable=False, server_default=text("'radius'")),
+    Column("min_radius_m", Double, nullable=False, server_default=text("0")),
+    CheckConstraint(
+        "granularity IN ('exact', 'radius', 'city', 'country', 'refuse')", name="granularity"
+    ),
+    CheckConstraint("min_radius_m >= 0", name="min_radius_m"),
 )
 
 audit_log = Table(

@@ -48,6 +48,8 @@ class ApiKeyStore:
             organization=row.organization,
             scopes=frozenset(row.scopes),
             key_id=row.key_id,
+            granularity=row.granularity,
+            min_radius_m=row.min_radius_m,
         )
 
     def any_keys(self) -> bool:
@@ -68,7 +70,10 @@ class ApiKeyStore:
         if organization_id is None:
             raise NotFoundError(f"no organization {organization!r}")
         return Caller(
-            organization_id=organization_id, organization=organization, scopes=frozenset(scopes)
+            organization_id=organization_id,
+            organization=organization,
+            scopes=frozenset(scopes),
+            granularity="exact",
         )
 
     def create_organization(self, name: str) -> Organization:
@@ -149,6 +154,8 @@ class ApiKeyStore:
                     "name": name,
                     "secret_sha256": _hash_secret(secret),
                     "scopes": sorted(set(grant.scopes)),
+                    "granularity": grant.granularity,
+                    "min_radius_m": grant.min_radius_m,
                 },
             )
         return next(key for key in self.keys(organization) if key.id == key_id), secret
@@ -197,4 +204,6 @@ def _to_key(row: Row[Any]) -> ApiKey:
         created_at=row.created_at,
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
+        granularity=row.granularity,
+        min_radius_m=row.min_radius_m,
     )

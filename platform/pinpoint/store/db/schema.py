@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pinpoint.store.db import access_tables, tables
+from pinpoint.store.db import access_tables, protected_area_tables, tables
 from pinpoint.store.db.metadata import metadata
 
-TABLE_MODULES = (access_tables, tables)
+TABLE_MODULES = (access_tables, protected_area_tables, tables)
 
 __all__ = ["TABLE_MODULES", "metadata"]

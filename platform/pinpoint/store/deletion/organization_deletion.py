@@ -21,6 +21,7 @@ from pinpoint.errors import NotFoundError
 from pinpoint.records import DEFAULT_ORGANIZATION
 from pinpoint.store.db.access_tables import api_keys, audit_log, organizations
 from pinpoint.store.db.database import Transactions
+from pinpoint.store.db.protected_area_tables import protected_areas
 from pinpoint.store.db.tables import (
     batches,
     images,
@@ -63,7 +64,7 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            for table in (audit_log, kept_queries):
+            for table in (audit_log, kept_queries, protected_areas):
                 connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
