@@ -1,8 +1,8 @@
 """What the caller of the current request may see of positions in protected areas.
 
 The API sets it for each request; threads that work for the request inherit it with their context.
-`store.db` passes it to PostgreSQL, whose views filter rows by it. Without it the role of the API sees
-only rows outside of protected areas. Workers and commands read the tables and need none.
+`store.db` passes it to PostgreSQL, whose views filter rows by it. Without it the role of the API
+sees only rows outside of protected areas. Workers and commands read the tables and need none.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Literal
 from pinpoint.records.protected_areas import Granularity
 
 RowAccess = Literal["operator", "all", "coarse", "unprotected"]
-"""Visible rows: every row (for the operator, or for an API key), all but those in areas that refuse,
-or only rows outside of protected areas."""
+"""Visible rows: every row (for the operator, or for an API key), all but those in areas that
+refuse, or only rows outside of protected areas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +40,8 @@ def current_access() -> PositionAccess | None:
 
 
 @contextmanager
-def apply_access(access: PositionAccess) -> Iterator[None]:
-    """Apply `access` inside, in this thread and in threads that copy its context."""
+def apply_access(access: PositionAccess | None) -> Iterator[None]:
+    """Apply `access`, or none, inside, in this thread and in threads that copy its context."""
     token = _current.set(access)
     try:
         yield

@@ -20,11 +20,10 @@ from pinpoint_workers.runtime import is_alive, open_services
 
 _log = logs.get_logger(__name__)
 
+_PROTECT_S: Final = 60.0
+"""Time of one task that applies protected areas."""
 _MAX_REEMBEDDED: Final = 512
 """Maximum number of images encoded again in one task."""
-
-
-_PROTECT_S: Final = 60.0
 
 
 @retryable_task
@@ -32,7 +31,6 @@ def recover_lost(_ids: list[UUID]) -> None:
     """Resend work that a crash has lost."""
     worker = open_services()
     worker.ensure_index()
-    worker.protected_areas.apply(_PROTECT_S)
     report = recover_lost_work(
         repository=worker.ingest_components().repository,
         queue=worker.tasks,
@@ -53,6 +51,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         deletions=report.deletions,
         tombstones=report.tombstones,
     )
+    worker.protected_areas.apply(_PROTECT_S)
 
 
 @retryable_task

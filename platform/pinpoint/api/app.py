@@ -31,6 +31,7 @@ from pinpoint.api.v1 import (
     images,
     kept_queries,
     locate,
+    protected_areas,
     sources,
     spatial,
 )
@@ -56,6 +57,7 @@ ROUTE_MODULES: Final = (
     exports,
     image_files,
     sources,
+    protected_areas,
     spatial,
     kept_queries,
     layers,

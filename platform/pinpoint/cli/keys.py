@@ -8,9 +8,11 @@ from uuid import UUID
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.option_values import check_choice
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SCOPES, KeyGrant, Scope
+from pinpoint.records.protected_areas import GRANULARITIES, MAX_AREA_RADIUS_M, Granularity
 
 app = typer.Typer(
     help="Create, list and revoke the API keys of an organization.", no_args_is_help=True
@@ -25,15 +27,34 @@ def create_key(
         list[str],
         typer.Option("--scope", help=f"One of {', '.join(SCOPES)}; may be repeated."),
     ] = ["locate", "read"],  # noqa: B006
+    granularity: Annotated[
+        str,
+        typer.Option(
+            "--granularity",
+            help="Finest statement about a place in a protected area: `exact` (sees all), `radius` "
+            "(what each area permits), `city`, `country` or `refuse`.",
+        ),
+    ] = "radius",
+    min_radius_m: Annotated[
+        float,
+        typer.Option(
+            "--min-radius-m", min=0, max=MAX_AREA_RADIUS_M, help="Minimum radius of each answer."
+        ),
+    ] = 0.0,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create an API key and print its secret, which cannot be shown again."""
     session = Session.of(context, org=org, as_json=as_json)
     parsed_scopes = _parse_scopes(scopes)
+    parsed_granularity = _parse_granularity(granularity)
     with session.services() as services:
         key, secret = services.api_keys.create_key(
-            session.find_organization(services).name, name, KeyGrant(scopes=parsed_scopes)
+            session.find_organization(services).name,
+            name,
+            KeyGrant(
+                scopes=parsed_scopes, granularity=parsed_granularity, min_radius_m=min_radius_m
+            ),
         )
     if session.as_json:
         output.print_json({"key": key, "secret": secret})
@@ -57,10 +78,26 @@ def list_keys(
         output.print_json({"keys": api_keys})
         return
     rows = [
-        (key.name, key.id, key.scopes, key.created_at, key.last_used_at, key.revoked_at)
+        (
+            key.name,
+            key.id,
+            key.scopes,
+            key.granularity,
+            key.created_at,
+            key.last_used_at,
+            key.revoked_at,
+        )
         for key in api_keys
     ]
-    columns = ("name", "id", "scopes", "created (UTC)", "last used (UTC)", "revoked (UTC)")
+    columns = (
+        "name",
+        "id",
+        "scopes",
+        "granularity",
+        "created (UTC)",
+        "last used (UTC)",
+        "revoked (UTC)",
+    )
     output.print_table(None, columns, rows)
 
 
@@ -78,6 +115,11 @@ def revoke_key(
         output.print_json({"revoked": key_id})
     else:
         output.print_line(f"key {key_id} is revoked")
+
+
+def _parse_granularity(text: str) -> Granularity:
+    check_choice("--granularity", text, GRANULARITIES)
+    return next(granularity for granularity in GRANULARITIES if granularity == text)
 
 
 def _parse_scopes(values: list[str]) -> tuple[Scope, ...]:

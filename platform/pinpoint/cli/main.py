@@ -39,6 +39,7 @@ from pinpoint.cli import (
     neighbors,
     orgs,
     output,
+    protected_areas,
     queries,
     similar,
     sources,
@@ -64,6 +65,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(orgs.app, name="orgs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(key.app)
+app.add_typer(protected_areas.app, name="protected-areas")
 app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)

@@ -13,13 +13,14 @@ import httpx
 
 from pinpoint.client import folders
 from pinpoint.client.downloads import Downloads
+from pinpoint.client.protected_areas import ProtectedAreas
 from pinpoint.client.queries import Id, PhotoQueries
 from pinpoint.client.spatial_queries import SpatialQueries
 from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segment, to_text
 from pinpoint.records import ReadOptions
 
 
-class Client(PhotoQueries, Downloads, SpatialQueries):
+class Client(PhotoQueries, Downloads, SpatialQueries, ProtectedAreas):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod
@@ -98,6 +99,7 @@ class Client(PhotoQueries, Downloads, SpatialQueries):
         license: str | None = None,
         attribution: str | None = None,
         originals: str = "copy",
+        image_access: str = "full",
     ) -> Json:
         """Add a source; raise `ConflictError` if the name is taken."""
         body = {
@@ -106,6 +108,7 @@ class Client(PhotoQueries, Downloads, SpatialQueries):
             "license": license,
             "attribution": attribution,
             "originals": originals,
+            "image_access": image_access,
         }
         added: Json = self._transport.call("POST", "/v1/sources", body=body)
         return added

@@ -31,7 +31,7 @@ from pinpoint.records import (
     SourceKind,
     SourceRoot,
 )
-from pinpoint.records.protected_areas import AreaHit
+from pinpoint.records.protected_areas import AreaHit, ImageAccess
 
 
 class CatalogReader(Protocol):
@@ -196,6 +196,10 @@ class CatalogWriter(CatalogReader, Protocol):
             ConflictError: The name is taken.
             BadRequestError: Kind or policy is unknown.
         """
+        ...
+
+    def set_image_access(self, source_id: UUID, image_access: ImageAccess) -> Source:
+        """Set what API keys may see of the images of a source."""
         ...
 
     def add_root(self, source_id: UUID, root: SourceRoot) -> Source:

@@ -1,4 +1,4 @@
-"""Protected areas: places that must not be revealed, and how precisely callers may learn of them."""
+"""Protected areas: places that must not be revealed, and what callers may learn of them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -44,6 +45,8 @@ class SearchContext:
     """Compares the query with gallery images, if given and `settings.verify_candidates` > 0."""
     reranker: Reranker | None = None
     """Ranks the candidates, if the bundle has one; otherwise they vote."""
+    find_hidden: Callable[[Sequence[UUID]], set[UUID]] | None = None
+    """Which images the caller may not see; None if it may see all (`search.visible_hits`)."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Measures the stages of this query."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData
 
 from pinpoint.api import forms, problems
+from pinpoint.api.auth import make_position_access
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
@@ -22,11 +24,21 @@ from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFe
 from pinpoint.bootstrap import Services
 from pinpoint.errors import BadRequestError, ForbiddenError
 from pinpoint.ports import CatalogWriter, Encoder, Reranker
+from pinpoint.position_access import PositionAccess
 from pinpoint.records import Answer, Caller, Crop, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto, SearchContext
+from pinpoint.search.protected_answer import (
+    hide_images,
+    is_restricted,
+    locate_restricted,
+    protect_answer,
+)
 
 router = APIRouter(prefix="/v1", tags=["search"])
+
+MINIMUM_RADIUS: Final = "minimum_radius"
+"""Reason of a query that a key with a minimum radius may not ask."""
 
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
 
@@ -101,14 +113,19 @@ def locate(
     photos = _read_photos(form, parameters)
     if not photos:
         raise BadRequestError("the form has no file in the field 'photo'")
-    answer = _locate_photos(photos, parameters, caller, services)
+    access = make_position_access(caller)
+    restricted = is_restricted(access, caller.organization_id, services.database)
+    request.state.is_restricted = restricted
+    answer = _locate_photos(photos, parameters, caller, services, access if restricted else None)
+    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
+    if restricted:
+        answer = replace(answer, timings_ms={})
     with services.database.write(caller.organization_id) as catalog:
         _log_query(catalog, caller, "locate", photos, answer)
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
         # In the same transaction as the log: the labels of all images in the response.
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
-    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
     if media_type == PNG:
         png = match_picture.draw_best_match(answer, photos, caller, services)
         return Response(png, media_type=PNG)
@@ -129,10 +146,12 @@ def _locate_photos(
     parameters: query_parameters.LocateForm,
     caller: Caller,
     services: Services,
+    access: PositionAccess | None,
 ) -> Answer:
+    """Locate photos; `access` is that of a restricted caller, None for all others."""
     search_filter = _build_filter(parameters, caller, services)
     if parameters.search_space == "coordinates":
-        return coordinate_pipeline.locate_by_coordinates(
+        answer = coordinate_pipeline.locate_by_coordinates(
             photos,
             search_filter,
             decoder=services.decoder,
@@ -140,19 +159,20 @@ def _locate_photos(
             encoder=services.encoders.refresh(),
             settings=services.settings.search,
         )
-    return services.with_current_encoder(
-        lambda encoder: pipeline.locate(
-            photos,
-            search_filter,
-            _build_context(
-                services,
-                caller,
-                encoder,
-                reranker=encoder.reranker,
-                verify_candidates=parameters.verify,
-            ),
+        if access is None:
+            return answer
+        with services.database.read(caller.organization_id) as catalog:
+            return protect_answer(answer, catalog, access)
+
+    def locate_with(encoder: Encoder, reranker: Reranker | None) -> Answer:
+        context = _build_context(
+            services, caller, encoder, reranker=reranker, verify_candidates=parameters.verify
         )
-    )
+        if access is None:
+            return pipeline.locate(photos, search_filter, context)
+        return locate_restricted(photos, search_filter, context, access)
+
+    return services.with_current_encoder(lambda encoder: locate_with(encoder, encoder.reranker))
 
 
 @router.post(
@@ -199,15 +219,28 @@ def similar(
         include_self=parameters.include_self,
         exclude_group=parameters.exclude_group,
     )
-    result = services.with_current_encoder(
-        lambda encoder: pipeline.similar(
-            similar_request, search_filter, _build_context(services, caller, encoder)
+    access = make_position_access(caller)
+    if access.min_radius_m > 0:
+        raise ForbiddenError(
+            "this key has a minimum radius, and similar images would reveal an exact position",
+            reason=MINIMUM_RADIUS,
         )
-    )
+    restricted = is_restricted(access, caller.organization_id, services.database)
+    request.state.is_restricted = restricted
+
+    def search_with(encoder: Encoder) -> SimilarResult:
+        context = _build_context(services, caller, encoder)
+        return pipeline.similar(
+            similar_request, search_filter, hide_images(context) if restricted else context
+        )
+
+    result = services.with_current_encoder(search_with)
     with services.database.write(caller.organization_id) as catalog:
         _log_query(catalog, caller, "similar", photos, result)
         labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("similar", result.timings_ms, point=False)
+    if restricted:
+        result = replace(result, timings_ms={})
     similar_out = SimilarOut.of(result, labels)
     if media_type == GEOJSON:
         return _make_layer_response(SimilarFeaturesOut.of(similar_out, _read_base_url(request)))

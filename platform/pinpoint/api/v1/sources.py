@@ -8,7 +8,14 @@ from fastapi import APIRouter, Path
 
 from pinpoint.api import problems
 from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
-from pinpoint.api.v1.schemas.catalog import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
+from pinpoint.api.v1.schemas.catalog import (
+    NAME_PATTERN,
+    ErasedOut,
+    SourceIn,
+    SourceOut,
+    SourcesOut,
+    SourceUpdateIn,
+)
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
 
@@ -53,6 +60,8 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
             attribution=body.attribution,
             originals=body.originals,
         )
+        if body.image_access != "full":
+            source = catalog.set_image_access(source.id, body.image_access)
     return SourceOut.of(source)
 
 
@@ -66,6 +75,21 @@ def get_source(source_id: NameOrId, caller: ReadCaller, services: AppServices) -
     """Return one source, by name or id."""
     with services.database.read(caller.organization_id) as catalog:
         return SourceOut.of(catalog.source(source_id))
+
+
+@router.patch(
+    "/{source_id}",
+    operation_id="update_source",
+    summary="Change a source",
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
+)
+def update_source(
+    source_id: NameOrId, caller: AdminCaller, services: AppServices, body: SourceUpdateIn
+) -> SourceOut:
+    """Set what API keys may see of the images of a source."""
+    with services.database.write(caller.organization_id) as catalog:
+        source = catalog.source(source_id)
+        return SourceOut.of(catalog.set_image_access(source.id, body.image_access))
 
 
 @router.delete(

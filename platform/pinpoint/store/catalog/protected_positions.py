@@ -1,4 +1,4 @@
-"""Part of the catalog reader: positions in protected areas, and images that a caller may not see."""
+"""Part of the catalog reader: positions in protected areas, and images that are hidden."""
 
 from __future__ import annotations
 

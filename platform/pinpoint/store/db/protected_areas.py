@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import shapely
-from sqlalchemy import Row, Select, func, insert, select, text, update
+from sqlalchemy import Row, Select, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from pinpoint import tasks
@@ -43,7 +43,7 @@ class ProtectedAreaStore:
         self, organization_id: UUID, *, limit: int, after: UUID | None = None
     ) -> list[ProtectedArea]:
         """Areas by id, after the area `after`."""
-        statement = _select_areas().order_by(protected_areas.c.id).limit(limit)
+        statement = _select_areas(organization_id).order_by(protected_areas.c.id).limit(limit)
         if after is not None:
             statement = statement.where(protected_areas.c.id > after)
         with self._transactions.begin(organization_id, read_only=True) as unit:
@@ -56,7 +56,7 @@ class ProtectedAreaStore:
             NotFoundError: The organization has no such area.
         """
         with self._transactions.begin(organization_id, read_only=True) as unit:
-            return _read_area(unit, area_id)
+            return _read_area(unit, organization_id, area_id)
 
     def create(
         self, caller: Caller, area: NewProtectedArea, *, whole_installation: bool = False
@@ -80,7 +80,7 @@ class ProtectedAreaStore:
         with self._transactions.begin(caller.organization_id) as unit:
             _write(unit, insert(protected_areas).values(values), area.name)
             _log_change(unit, caller, "create_protected_area", area_id, area.name)
-            return _read_area(unit, area_id)
+            return _read_area(unit, caller.organization_id, area_id)
 
     def replace(self, caller: Caller, area_id: UUID, area: NewProtectedArea) -> ProtectedArea:
         """Replace all values of an area, and log it.
@@ -90,11 +90,11 @@ class ProtectedAreaStore:
             ConflictError: The name is taken.
         """
         with self._transactions.begin(caller.organization_id) as unit:
-            _read_area(unit, area_id)
+            _read_area(unit, caller.organization_id, area_id)
             statement = update(protected_areas).where(protected_areas.c.id == area_id)
             _write(unit, statement.values(_to_values(area)), area.name)
             _log_change(unit, caller, "replace_protected_area", area_id, area.name)
-            return _read_area(unit, area_id)
+            return _read_area(unit, caller.organization_id, area_id)
 
     def delete(self, caller: Caller, area_id: UUID) -> None:
         """Delete an area, and log it.
@@ -103,7 +103,7 @@ class ProtectedAreaStore:
             NotFoundError: The organization has no such area.
         """
         with self._transactions.begin(caller.organization_id) as unit:
-            area = _read_area(unit, area_id)
+            area = _read_area(unit, caller.organization_id, area_id)
             unit.connection.execute(
                 update(protected_areas)
                 .where(protected_areas.c.id == area_id)
@@ -130,7 +130,7 @@ class ProtectedAreaStore:
                 return True
 
 
-def _select_areas() -> Select[Any]:
+def _select_areas(organization_id: UUID) -> Select[Any]:
     columns = protected_areas.c
     return select(
         columns.id,
@@ -143,12 +143,16 @@ def _select_areas() -> Select[Any]:
         columns.updated_at,
         columns.pending_geom.is_(None).label("applied"),
         func.ST_AsBinary(columns.geom).label("geometry"),
-    ).where(columns.deleted_at.is_(None))
+    ).where(
+        columns.deleted_at.is_(None),
+        # The view shows areas of the installation to the operator only; the owner sees all rows.
+        or_(columns.organization_id == organization_id, columns.organization_id.is_(None)),
+    )
 
 
-def _read_area(unit: UnitOfWork, area_id: UUID) -> ProtectedArea:
+def _read_area(unit: UnitOfWork, organization_id: UUID, area_id: UUID) -> ProtectedArea:
     row = unit.connection.execute(
-        _select_areas().where(protected_areas.c.id == area_id)
+        _select_areas(organization_id).where(protected_areas.c.id == area_id)
     ).one_or_none()
     if row is None:
         raise NotFoundError(f"no protected area {area_id}")
@@ -163,9 +167,7 @@ def _write(unit: UnitOfWork, statement: Any, name: str) -> None:
         raise ConflictError(f"a protected area named {name!r} exists already") from error
 
 
-def _log_change(
-    unit: UnitOfWork, caller: Caller, operation: str, area_id: UUID, name: str
-) -> None:
+def _log_change(unit: UnitOfWork, caller: Caller, operation: str, area_id: UUID, name: str) -> None:
     insert_area_change(
         unit.connection,
         caller.organization_id,

@@ -119,7 +119,15 @@ class OrganizationDeletion:
                 select(table.c.organization_id)
                 .where(table.c.organization_id == organizations.c.id)
                 .exists()
-                for table in (sources, images, tombstones, audit_log, kept_queries, api_keys)
+                for table in (
+                    sources,
+                    images,
+                    tombstones,
+                    audit_log,
+                    kept_queries,
+                    api_keys,
+                    protected_areas,
+                )
             ]
             deleted = connection.execute(
                 delete(organizations).where(_IS_ERASED, *(~rows for rows in remaining))
