@@ -249,6 +249,14 @@ class Rows:
             )
         return results
 
+    def has_protected_areas(self):
+        return False
+
+    def set_image_access(self, source_id, image_access):
+        source = self.source(source_id)
+        self.all_sources[source.id] = dataclasses.replace(source, image_access=image_access)
+        return self.all_sources[source.id]
+
     def delete_image(self, image_id):
         self.image(image_id)
         del self.all_images[image_id]

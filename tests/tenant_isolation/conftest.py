@@ -14,9 +14,10 @@ import uvicorn
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.geo import gazetteer
-from pinpoint.settings import LogSettings
+from pinpoint.settings import ApiSettings, LogSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from stack_fixtures import ServiceHarness
 from tenant_isolation.other_organization import TenantPair, create_tenants
@@ -40,10 +41,16 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     folder = tmp_path_factory.mktemp("isolation")
     harness = ServiceHarness(isolation_database.owner, isolation_database.api, folder / "harness")
     services = SimpleNamespace(
-        settings=harness.settings,
+        # Without waiting: these tests compare contents.
+        settings=Settings(
+            media=harness.settings.media,
+            encoder=harness.settings.encoder,
+            api=ApiSettings(restricted_step_s=0),
+        ),
         database=harness.database,
         # As in the real API: only functions that the API role may call.
         api_keys=ApiKeyStore(harness.as_api),
+        protected_areas=ProtectedAreaStore(harness.as_api),
         gallery=GalleryDatabase(harness.as_api),
         index=harness.index,
         encoder=harness.encoder,

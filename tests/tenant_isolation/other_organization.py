@@ -13,8 +13,12 @@ import httpx
 from sqlalchemy import text
 
 from api import example_answers
-from pinpoint.records import KeyGrant, NewItem
+from pinpoint.api.v1.schemas.protected_areas import ProtectedAreaIn
+from pinpoint.records import Caller, KeyGrant, NewItem
+from pinpoint.records.protected_areas import ProtectedArea
+from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
+from tenant_isolation.route_table import AREA
 
 ROWS = (
     "sources",
@@ -29,6 +33,7 @@ ROWS = (
     "item_images",
     "audit_log",
     "kept_queries",
+    "protected_areas",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -155,6 +160,16 @@ def create_tenants(harness: ServiceHarness, app: Any, url: str, folder: Path) ->
     return TenantPair(harness, app, folder, *tenants)
 
 
+def protect(harness: ServiceHarness, organization_id: UUID, document: Any) -> ProtectedArea:
+    """Create a protected area from its GeoJSON Feature, and apply it."""
+    store = ProtectedAreaStore(harness.owner)
+    caller = Caller(organization_id=organization_id, organization="", scopes=frozenset())
+    area = ProtectedAreaIn.model_validate(document).to_record()
+    created = store.create(caller, area)
+    assert store.apply(60)
+    return store.area(organization_id, created.id)
+
+
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
     """A kept query, and an open batch with one failed file for uploads and retries."""
     with harness.database.write(tenant.id) as catalog:
@@ -166,6 +181,7 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
             external_id=f"{tenant.name}-only", file=f"{tenant.name}-only", uri=file.as_uri()
         )
         (item_id,) = catalog.add_items(batch.id, [item])
+    area = protect(harness, tenant.id, AREA)
     harness.queue.sent.clear()
     with harness.owner.begin() as unit:
         unit.connection.execute(
@@ -183,4 +199,5 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
         "image": str(image.id),
         "collection": str(image.collection_id),
         "query": str(kept_query.id),
+        "area": str(area.id),
     }

@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 CORRECTION = {"lat": 1.0, "lon": 2.0}
+AREA = {
+    "type": "Feature",
+    "geometry": {
+        "type": "Polygon",
+        "coordinates": [[[70.0, -60.0], [70.1, -60.0], [70.1, -59.9], [70.0, -60.0]]],
+    },
+    "properties": {"name": "remote", "granularity": "refuse", "reason": "a test"},
+}
+"""A protected area without images."""
 
 # Route → requests with an id of another organization: kind of id, and the request.
 FOREIGN: dict[tuple[str, str], Any] = {
@@ -68,6 +77,12 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ("GET", "/v1/coverage"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/gaps"): [("source", lambda one, photo: {"params": {"source": one}})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
+    ("PATCH", "/v1/sources/{source_id}"): [
+        ("source", lambda one, photo: {"json": {"image_access": "none"}}),
+    ],
+    ("GET", "/v1/protected-areas/{area_id}"): [("area", lambda one, photo: {})],
+    ("PUT", "/v1/protected-areas/{area_id}"): [("area", lambda one, photo: {"json": AREA})],
+    ("DELETE", "/v1/protected-areas/{area_id}"): [("area", lambda one, photo: {})],
     ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
 }
 # Routes without an id parameter; their responses are checked below.
@@ -75,6 +90,8 @@ WITHOUT_ID = {
     ("POST", "/v1/images/metadata"),
     ("GET", "/v1/queries"),
     ("GET", "/v1/sources"),
+    ("GET", "/v1/protected-areas"),
+    ("POST", "/v1/protected-areas"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
     ("GET", "/"),

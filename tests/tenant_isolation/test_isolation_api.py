@@ -52,6 +52,7 @@ def iterate_responses(tenant_pair, requester, id_, sort):
                     "query_id",
                     "collection_id",
                     "item_id",
+                    "area_id",
                 )
                 for name in names:
                     url = url.replace(f"{{{name}}}", id_)
@@ -73,7 +74,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 
 @BOTH
-@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query"])
+@pytest.mark.parametrize("sort", ["source", "batch", "image", "collection", "query", "area"])
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort
 ):

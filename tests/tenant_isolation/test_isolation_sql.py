@@ -95,6 +95,8 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
     read = {(view, "SELECT") for view in (*ROWS, "visible_images")}
     inserted = {"sources", "tombstones", "batches", "batch_items", "audit_log", "kept_queries"}
     updated = {"sources", "images", "tombstones", "batches", "batch_items"}
+    inserted |= {"protected_areas"}
+    updated |= {"protected_areas"}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
     assert granted == read | granted_writes | {("kept_queries", "DELETE")}
 
@@ -238,6 +240,8 @@ def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
     allowed = {"any_keys", "authenticate", "organization_named", "revision", "totals"}
     # The id of the whole installation, which is no secret between organizations.
     allowed |= {"installation"}
+    # They take the organization from the transaction; the first one changes derived values only.
+    allowed |= {"apply_protected_areas", "find_protected_areas", "has_protected_areas"}
     assert set(callable_functions) <= allowed
 
 
