@@ -202,7 +202,11 @@ class Reader(GallerySampleReader, ProtectedPositionReader):
             )
         image_ids = (
             select(func.array_agg(item_images.c.image_id))
-            .where(item_images.c.item_id == batch_items.c.id)
+            .where(
+                item_images.c.item_id == batch_items.c.id,
+                # Not the ids of images that the caller may not see.
+                item_images.c.image_id.in_(select(images.c.id)),
+            )
             .scalar_subquery()
         )
         statement = (
