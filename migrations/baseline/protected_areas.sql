@@ -10,7 +10,7 @@ CREATE TABLE protected_areas (
     name text NOT NULL,
     granularity text NOT NULL,
     min_radius_m double precision,
-    reason text NOT NULL,
+    purpose text NOT NULL,
     geom public.geometry(MultiPolygon, 4326) NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
     updated_at timestamptz DEFAULT now() NOT NULL,

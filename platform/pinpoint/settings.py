@@ -289,7 +289,7 @@ class ApiSettings(BaseSettings):
         float,
         Field(gt=0, le=300, description="Time limit of one request without its body, seconds."),
     ] = 10.0
-    restricted_step_s: Annotated[
+    restricted_interval_s: Annotated[
         float,
         Field(
             ge=0,

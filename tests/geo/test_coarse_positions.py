@@ -33,8 +33,8 @@ AREAS = {
 @pytest.mark.parametrize("step_m", [100.0, 1_000.0, 50_000.0, 1_000_000.0])
 def test_snap_to_grid_is_at_most_one_step_away_and_stable(step_m):
     rng = np.random.default_rng(7)
-    lats = np.degrees(np.arcsin(rng.uniform(-1, 1, 400))).tolist() + [90.0, -90.0, 0.0, 89.99]
-    lons = rng.uniform(-180, 180, 400).tolist() + [0.0, 12.0, -180.0, 180.0]
+    lats = [*np.degrees(np.arcsin(rng.uniform(-1, 1, 400))).tolist(), 90.0, -90.0, 0.0, 89.99]
+    lons = [*rng.uniform(-180, 180, 400).tolist(), 0.0, 12.0, -180.0, 180.0]
     for lat, lon in zip(lats, lons, strict=True):
         point = Point(lat, lon)
         node = snap_to_grid(point, step_m)

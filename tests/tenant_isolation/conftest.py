@@ -45,7 +45,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         settings=Settings(
             media=harness.settings.media,
             encoder=harness.settings.encoder,
-            api=ApiSettings(restricted_step_s=0),
+            api=ApiSettings(restricted_interval_s=0),
         ),
         database=harness.database,
         # As in the real API: only functions that the API role may call.

@@ -49,7 +49,7 @@ def area_document(granularity: str, **properties: object) -> dict[str, Any]:
         "properties": {
             "name": "quiet place",
             "granularity": granularity,
-            "reason": "a test",
+            "purpose": "a test",
             **properties,
         },
     }
@@ -114,7 +114,8 @@ def create_galleries(pair: TenantPair) -> ProtectedGalleries:
             pair.harness.ingest(folder, tenant.id, source=source, kind=kind)
         areas[name] = protect(pair.harness, tenant.id, area_document("refuse")).id
         tenants.append(tenant)
-    return ProtectedGalleries(*tenants, exempt_keys, areas)
+    full, reduced = tenants
+    return ProtectedGalleries(full, reduced, exempt_keys, areas)
 
 
 def _remove_protected(folder: Path) -> None:

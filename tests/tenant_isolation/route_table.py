@@ -11,7 +11,7 @@ AREA = {
         "type": "Polygon",
         "coordinates": [[[70.0, -60.0], [70.1, -60.0], [70.1, -59.9], [70.0, -60.0]]],
     },
-    "properties": {"name": "remote", "granularity": "refuse", "reason": "a test"},
+    "properties": {"name": "remote", "granularity": "refuse", "purpose": "a test"},
 }
 """A protected area without images."""
 

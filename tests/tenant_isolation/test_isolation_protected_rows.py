@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from pinpoint.api.v1.schemas.protected_areas import ProtectedAreaIn
-from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.position_access import PositionAccess, apply_access
 from pinpoint.records import Caller, Point
 from pinpoint.store.db.protected_areas import ProtectedAreaStore
@@ -118,7 +118,7 @@ def test_new_and_moved_images_get_the_granularity_of_their_position(owner, as_ap
 
 def test_area_of_the_installation_applies_to_all_organizations(owner, as_api, gallery):
     org, other, _ = gallery
-    store, caller, area = create(owner, other, whole_installation=True)
+    store, _, area = create(owner, other, whole_installation=True)
     store.apply(60)
     assert area.organization_id is None
     assert visible(as_api, org) == set(OUTSIDE)
@@ -134,17 +134,19 @@ def test_area_of_the_installation_applies_to_all_organizations(owner, as_api, ga
 def test_writer_of_an_area_waits_for_writers_of_positions(owner, gallery):
     org, _, images = gallery
     (image, *_) = images
+    insert = text(
+        "INSERT INTO protected_areas (id, name, granularity, purpose, geom) VALUES"
+        " (gen_random_uuid(), 'x', 'city', 'y',"
+        " ST_Multi(ST_SetSRID(ST_MakeEnvelope(0, 0, 1, 1), 4326)))"
+    )
     with owner.begin() as writer:
         writer.connection.execute(
             text("UPDATE images SET geog = 'POINT(3.0535 48.85)'::geography WHERE id = :id"),
             {"id": image},
         )
-        with pytest.raises(DatabaseUnavailableError), owner.begin(org) as unit:
-            unit.connection.execute(text("SET LOCAL lock_timeout = '200ms'"))
-            unit.connection.execute(
-                text(
-                    "INSERT INTO protected_areas (id, name, granularity, reason, geom) VALUES"
-                    " (gen_random_uuid(), 'x', 'city', 'y', ST_Multi(ST_SetSRID("
-                    "ST_MakeEnvelope(0, 0, 1, 1), 4326)))"
-                )
-            )
+        with owner.engine.connect() as connection:
+            connection.execute(text("SET lock_timeout = '200ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                connection.execute(insert)
+    with owner.begin(org) as unit:
+        unit.connection.execute(insert)

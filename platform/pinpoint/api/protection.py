@@ -61,7 +61,7 @@ class Protection:
             return
         services: Services = scope["app"].state.services
         body = LimitedBody(receive, scope, services.settings)
-        sender = _Sender(send, body, scope, services.settings.api.restricted_step_s)
+        sender = _Sender(send, body, scope, services.settings.api.restricted_interval_s)
         rule = find_rule(self._rules, scope)
         try:
             if rule is None:

@@ -31,14 +31,17 @@ def create_key(
         str,
         typer.Option(
             "--granularity",
-            help="Finest statement about a place in a protected area: `exact` (sees all), `radius` "
+            help="Finest statement about a position in a protected area: `exact` (sees all), `radius` "
             "(what each area permits), `city`, `country` or `refuse`.",
         ),
     ] = "radius",
     min_radius_m: Annotated[
         float,
         typer.Option(
-            "--min-radius-m", min=0, max=MAX_AREA_RADIUS_M, help="Minimum radius of each answer."
+            "--min-radius-m",
+            min=0,
+            max=MAX_AREA_RADIUS_M,
+            help="Minimum radius of each answer in meters.",
         ),
     ] = 0.0,
     org: OrganizationOption = None,

@@ -1,4 +1,4 @@
-"""`pinpoint protected-areas`: places that must not be revealed."""
+"""`pinpoint protected-areas`: locations that must not be revealed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, Serv
 from pinpoint.records.protected_areas import AREA_GRANULARITIES
 
 app = typer.Typer(
-    help="Manage protected areas: places that must not be revealed.", no_args_is_help=True
+    help="Manage protected areas: locations that must not be revealed.", no_args_is_help=True
 )
 
 AreaArgument = Annotated[str, typer.Argument(help="Id of the protected area.")]
@@ -31,11 +31,11 @@ GranularityOption = Annotated[
         "`refuse`.",
     ),
 ]
-RadiusOption = Annotated[
+MinRadiusOption = Annotated[
     float | None,
     typer.Option("--min-radius-m", help="Minimum radius in meters, for the granularity `radius`."),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why the area is protected.")]
+PurposeOption = Annotated[str, typer.Option("--purpose", help="Why the area is protected.")]
 InstallationOption = Annotated[
     bool,
     typer.Option(
@@ -59,7 +59,7 @@ def list_areas(
     if session.as_json:
         output.print_json({"type": "FeatureCollection", "features": areas})
         return
-    columns = ("name", "granularity", "min_radius_m", "whole_installation", "applied", "reason")
+    columns = ("name", "granularity", "min_radius_m", "whole_installation", "applied", "purpose")
     output.print_table(
         None,
         (*columns, "id"),
@@ -74,11 +74,17 @@ def show_area(
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Print a protected area as a GeoJSON Feature."""
-    session = Session.of(context, server=server, key=key, org=org, as_json=True)
+    """Show a protected area; with --json as a GeoJSON Feature."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
-        output.print_json(client.protected_area(area_id))
+        area = client.protected_area(area_id)
+    if session.as_json:
+        output.print_json(area)
+        return
+    properties = area["properties"]
+    output.print_table(None, ("field", "value"), [[name, properties[name]] for name in properties])
 
 
 @app.command("add")
@@ -87,8 +93,8 @@ def add_area(  # noqa: PLR0913 - options of a command
     name: NameArgument,
     file: FileArgument,
     granularity: GranularityOption,
-    reason: ReasonOption,
-    min_radius_m: RadiusOption = None,
+    purpose: PurposeOption,
+    min_radius_m: MinRadiusOption = None,
     whole_installation: InstallationOption = False,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -97,7 +103,7 @@ def add_area(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Protect the area of a file."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    properties = _make_properties(name, granularity, reason, min_radius_m, whole_installation)
+    properties = _make_properties(name, granularity, purpose, min_radius_m, whole_installation)
     geometry = _read_geometry(file)
     with session.client() as client:
         area = client.create_protected_area(geometry, properties)
@@ -111,8 +117,8 @@ def replace_area(  # noqa: PLR0913 - options of a command
     name: NameArgument,
     file: FileArgument,
     granularity: GranularityOption,
-    reason: ReasonOption,
-    min_radius_m: RadiusOption = None,
+    purpose: PurposeOption,
+    min_radius_m: MinRadiusOption = None,
     whole_installation: InstallationOption = False,
     server: ServerOption = None,
     key: KeyOption = None,
@@ -121,7 +127,7 @@ def replace_area(  # noqa: PLR0913 - options of a command
 ) -> None:
     """Replace all values of a protected area."""
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
-    properties = _make_properties(name, granularity, reason, min_radius_m, whole_installation)
+    properties = _make_properties(name, granularity, purpose, min_radius_m, whole_installation)
     geometry = _read_geometry(file)
     with session.client() as client:
         area = client.replace_protected_area(area_id, geometry, properties)
@@ -150,7 +156,7 @@ def delete_area(
 def _make_properties(
     name: str,
     granularity: str,
-    reason: str,
+    purpose: str,
     min_radius_m: float | None,
     whole_installation: bool,
 ) -> dict[str, Any]:
@@ -158,7 +164,7 @@ def _make_properties(
     return {
         "name": name,
         "granularity": granularity,
-        "reason": reason,
+        "purpose": purpose,
         "min_radius_m": min_radius_m,
         "whole_installation": whole_installation,
     }

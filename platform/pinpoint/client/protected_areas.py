@@ -39,7 +39,7 @@ class ProtectedAreas:
 
         Args:
             geometry: GeoJSON Polygon or MultiPolygon.
-            properties: `name`, `granularity` (`radius`, `city`, `country` or `refuse`), `reason`,
+            properties: `name`, `granularity` (`radius`, `city`, `country` or `refuse`), `purpose`,
                 and for `radius` `min_radius_m`; `whole_installation` for the operator.
 
         Raises:

@@ -60,7 +60,7 @@ def coarsen_point(point: Point, min_radius_m: float, error_m: float = 0.0) -> Co
     Args:
         point: The position.
         min_radius_m: Step of the grid; the radius is a multiple of it.
-        error_m: Radius of the disc that contained the truth around the position.
+        error_m: Radius of the disc of the exact answer around the position.
     """
     node = snap_to_grid(point, min_radius_m)
     # The bound of the shift, not the shift itself, which depends on the position.

@@ -38,7 +38,8 @@ class NewProtectedArea:
     granularity: AreaGranularity
     min_radius_m: float | None
     """Minimum radius of a disc; only for the granularity `radius`."""
-    reason: str
+    purpose: str
+    """Why it is protected."""
     polygons: tuple[Polygon, ...]
 
 

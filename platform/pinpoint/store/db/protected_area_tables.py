@@ -18,7 +18,7 @@ protected_areas = Table(
     Column("granularity", Text, nullable=False),
     Column("min_radius_m", Double),
     # Why the area is protected, for its readers.
-    Column("reason", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
     Column("geom", Geometry("MULTIPOLYGON", srid=4326, spatial_index=False), nullable=False),
     timestamp_column("created_at", stamped=True),
     timestamp_column("updated_at", stamped=True),

@@ -138,7 +138,7 @@ def _select_areas(organization_id: UUID) -> Select[Any]:
         columns.name,
         columns.granularity,
         columns.min_radius_m,
-        columns.reason,
+        columns.purpose,
         columns.created_at,
         columns.updated_at,
         columns.pending_geom.is_(None).label("applied"),
@@ -183,7 +183,7 @@ def _to_values(area: NewProtectedArea) -> dict[str, Any]:
         "name": area.name,
         "granularity": area.granularity,
         "min_radius_m": area.min_radius_m,
-        "reason": area.reason,
+        "purpose": area.purpose,
         "geom": func.ST_GeomFromWKB(shape.wkb, 4326),
     }
 

@@ -137,7 +137,7 @@ images = Table(
     Column("ingest_seq", BigInteger, nullable=False, server_default=text("0")),
     # Transaction that last wrote the row (set by trigger): the watermark of index rebuilds.
     Column("modified_xid", BigInteger, nullable=False, server_default=text("0")),
-    # Of the protected areas that contain the position (set by trigger); `exact` outside of them.
+    # Granularity of its protected areas (set by trigger); `exact` outside of all areas.
     Column("granularity", Text, nullable=False, server_default=text("'exact'")),
     timestamp_column("created_at", stamped=True),
     timestamp_column("updated_at", stamped=True),

@@ -43,7 +43,7 @@ class ProtectedAreaValues(BaseModel):
         "and only for it.",
         examples=[5_000],
     )
-    reason: Text = Field(
+    purpose: Text = Field(
         description="Why the area is protected, for those who manage it.",
         examples=["breeding season"],
     )
@@ -83,7 +83,7 @@ class ProtectedAreaIn(BaseModel):
             name=values.name,
             granularity=values.granularity,
             min_radius_m=values.min_radius_m,
-            reason=values.reason,
+            purpose=values.purpose,
             polygons=_unite(polygons),
         )
 
@@ -94,7 +94,7 @@ class ProtectedAreaProperties(BaseModel):
     name: str
     granularity: AreaGranularity = Field(description=_GRANULARITY_TEXT)
     min_radius_m: float | None
-    reason: str
+    purpose: str
     whole_installation: bool
     created_at: datetime
     updated_at: datetime
@@ -130,7 +130,7 @@ class ProtectedAreaOut(BaseModel):
                 name=area.name,
                 granularity=area.granularity,
                 min_radius_m=area.min_radius_m,
-                reason=area.reason,
+                purpose=area.purpose,
                 whole_installation=area.organization_id is None,
                 created_at=area.created_at,
                 updated_at=area.updated_at,
