@@ -31,8 +31,8 @@ def create_key(
         str,
         typer.Option(
             "--granularity",
-            help="Finest statement about a position in a protected area: `exact` (sees all), `radius` "
-            "(what each area permits), `city`, `country` or `refuse`.",
+            help="Finest statement about a position in a protected area: `exact` (sees all), "
+            "`radius` (what each area permits), `city`, `country` or `refuse`.",
         ),
     ] = "radius",
     min_radius_m: Annotated[
