@@ -168,6 +168,9 @@ class Rows:
     def retry_batch(self, batch_id):
         return sum(i.status in ("failed", "canceled") for i in self.batch_items(batch_id))
 
+    def images(self, ids):
+        return {id_: self.all_images[id_] for id_ in ids if id_ in self.all_images}
+
     def image(self, image_id):
         return self._get(self.all_images, image_id, "image")
 

@@ -54,7 +54,7 @@ def test_wrong_method_returns_405_with_allowed_methods(api):
             "/v1/sources": "GET, POST",
             "/v1/batches": "GET, POST",
             f"/v1/images/{uuid4()}": "DELETE, GET, PATCH",
-            "/v1/sources/walk": "DELETE, GET",
+            "/v1/sources/walk": "DELETE, GET, PATCH",
             "/v1/locate": "POST",
         }.items():
             refused = http.put(path)
