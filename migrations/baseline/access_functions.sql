@@ -4,7 +4,8 @@
 -- The key of a secret, whatever its state: the caller of a secret may know why it is rejected.
 CREATE FUNCTION tenant.authenticate(secret bytea)
 RETURNS TABLE (key_id uuid, organization_id uuid, organization text, scopes text[],
-               expires_at timestamptz, key_state text)
+               expires_at timestamptz, key_state text, granularity text,
+               min_radius_m double precision)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
 DECLARE
     api_key api_keys%ROWTYPE;
@@ -21,6 +22,8 @@ BEGIN
     organization := tenant_row.name;
     scopes := api_key.scopes;
     expires_at := api_key.expires_at;
+    granularity := api_key.granularity;
+    min_radius_m := api_key.min_radius_m;
     key_state := CASE
         WHEN tenant_row.disabled_at IS NOT NULL THEN 'organization_disabled'
         WHEN api_key.revoked_at IS NOT NULL THEN 'key_revoked'

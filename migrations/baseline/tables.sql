@@ -23,9 +23,14 @@ CREATE TABLE api_keys (
     last_used_at timestamptz,
     rotated_at timestamptz,
     revoked_at timestamptz,
+    granularity text DEFAULT 'radius' NOT NULL,
+    min_radius_m double precision DEFAULT 0 NOT NULL,
     CONSTRAINT pk_api_keys PRIMARY KEY (id),
     CONSTRAINT uq_api_keys_secret_sha256 UNIQUE (secret_sha256),
     CONSTRAINT uq_api_keys_previous_secret_sha256 UNIQUE (previous_secret_sha256),
+    CONSTRAINT ck_api_keys_granularity CHECK (
+        granularity IN ('exact', 'radius', 'city', 'country', 'refuse')),
+    CONSTRAINT ck_api_keys_min_radius_m CHECK (min_radius_m >= 0),
     CONSTRAINT fk_api_keys_organization_id FOREIGN KEY (organization_id)
         REFERENCES organizations (id)
 );
@@ -41,12 +46,14 @@ CREATE TABLE sources (
     license text,
     attribution text,
     originals text NOT NULL,
+    image_access text DEFAULT 'full' NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
     erased_at timestamptz,
     CONSTRAINT pk_sources PRIMARY KEY (id),
     CONSTRAINT uq_sources_organization_id_name UNIQUE (organization_id, name),
     CONSTRAINT uq_sources_organization_id_id UNIQUE (organization_id, id),
     CONSTRAINT ck_sources_kind CHECK (kind IN ('photo', 'street')),
+    CONSTRAINT ck_sources_image_access CHECK (image_access IN ('none', 'thumbnail', 'full')),
     CONSTRAINT ck_sources_originals CHECK (originals IN ('reference', 'copy', 'rendition')),
     CONSTRAINT fk_sources_organization_id FOREIGN KEY (organization_id)
         REFERENCES organizations (id)
@@ -112,6 +119,7 @@ CREATE TABLE images (
     version integer NOT NULL,
     ingest_seq bigint DEFAULT 0 NOT NULL,
     modified_xid bigint DEFAULT 0 NOT NULL,
+    granularity text DEFAULT 'exact' NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
     updated_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT pk_images PRIMARY KEY (id),
@@ -210,6 +218,7 @@ CREATE TABLE cell_stats (
     cell bigint NOT NULL,
     source_id uuid NOT NULL,
     organization_id uuid NOT NULL,
+    granularity text DEFAULT 'exact' NOT NULL,
     -- Bits 52 to 55 of an H3 id.
     resolution smallint GENERATED ALWAYS AS (((cell >> 52) & 15)::smallint) STORED,
     images integer NOT NULL,
@@ -223,7 +232,7 @@ CREATE TABLE cell_stats (
     geom public.geometry(Point, 4326) GENERATED ALWAYS AS (public.ST_SetSRID(public.ST_MakePoint(
         degrees(atan2(y_sum, x_sum)),
         degrees(atan2(z_sum, sqrt(x_sum * x_sum + y_sum * y_sum)))), 4326)) STORED,
-    CONSTRAINT pk_cell_stats PRIMARY KEY (cell, source_id),
+    CONSTRAINT pk_cell_stats PRIMARY KEY (cell, source_id, granularity),
     CONSTRAINT fk_cell_stats_organization_id FOREIGN KEY (organization_id)
         REFERENCES organizations (id),
     CONSTRAINT fk_cell_stats_organization_id_source_id FOREIGN KEY (organization_id, source_id)
@@ -318,6 +327,8 @@ CREATE TABLE kept_queries (
     calibrated boolean NOT NULL,
     abstention_reason text,
     bundle text NOT NULL,
+    is_coarse boolean DEFAULT false NOT NULL,
+    granularity text DEFAULT 'exact' NOT NULL,
     CONSTRAINT pk_kept_queries PRIMARY KEY (id),
     CONSTRAINT fk_kept_queries_organization_id FOREIGN KEY (organization_id)
         REFERENCES organizations (id)

@@ -68,7 +68,8 @@ CREATE CONSTRAINT TRIGGER count_rejected_update AFTER UPDATE OF status ON batch_
     EXECUTE FUNCTION count_rejected_item();
 
 -- Counters of the H3 cells of resolution 3 to 7. A coarse cell counts the cells of resolution 7 with
--- this parent, so the counts of all resolutions add up to the same total.
+-- this parent, so the counts of all resolutions add up to the same total. Images of each granularity
+-- (protected_areas.sql) have counters of their own, so that a caller reads those it may see.
 
 -- The parent of an H3 cell: the resolution is in bits 52 to 55; the digit of resolution r is in three
 -- bits from bit 3 * (15 - r), and unused digits are 7 (H3 documentation, "H3 Index Inspection").
@@ -99,9 +100,9 @@ BEGIN
     DELETE FROM cell_stats n
      USING unnest(touched_cells, touched_sources) AS t(cell, source_id)
      WHERE n.cell = t.cell AND n.source_id = t.source_id;
-    INSERT INTO cell_stats (cell, source_id, organization_id, images, panorama_faces,
+    INSERT INTO cell_stats (cell, source_id, organization_id, granularity, images, panorama_faces,
                             panoramas, first_captured_at, last_captured_at, x_sum, y_sum, z_sum)
-    SELECT t.cell, t.source_id, t.org, count(*), count(i.cubemap_face),
+    SELECT t.cell, t.source_id, t.org, i.granularity, count(*), count(i.cubemap_face),
            count(*) FILTER (WHERE i.cubemap_face = 'front'), min(i.captured_at), max(i.captured_at),
            sum(cosd(ST_Y(i.geom)) * cosd(ST_X(i.geom))),
            sum(cosd(ST_Y(i.geom)) * sind(ST_X(i.geom))), sum(sind(ST_Y(i.geom)))
@@ -109,7 +110,7 @@ BEGIN
               FROM unnest(touched_cells, touched_sources, orgs) AS u(cell, source_id, org)) t
       JOIN images i ON i.cell_r7 = t.cell AND i.source_id = t.source_id
                    AND i.state IN ('pending', 'indexed')
-     GROUP BY t.cell, t.source_id, t.org;
+     GROUP BY t.cell, t.source_id, t.org, i.granularity;
     FOR parent_resolution IN REVERSE 6..3 LOOP
         SELECT array_agg(cell), array_agg(source_id), array_agg(org)
           INTO touched_cells, touched_sources, orgs
@@ -119,10 +120,10 @@ BEGIN
         DELETE FROM cell_stats n
          USING unnest(touched_cells, touched_sources) AS t(cell, source_id)
          WHERE n.cell = t.cell AND n.source_id = t.source_id;
-        INSERT INTO cell_stats (cell, source_id, organization_id, images, panorama_faces,
-                                panoramas, first_captured_at, last_captured_at, x_sum, y_sum,
-                                z_sum)
-        SELECT t.cell, t.source_id, t.org, sum(c.images), sum(c.panorama_faces),
+        INSERT INTO cell_stats (cell, source_id, organization_id, granularity, images,
+                                panorama_faces, panoramas, first_captured_at, last_captured_at,
+                                x_sum, y_sum, z_sum)
+        SELECT t.cell, t.source_id, t.org, c.granularity, sum(c.images), sum(c.panorama_faces),
                sum(c.panoramas), min(c.first_captured_at),
                max(c.last_captured_at), sum(c.x_sum), sum(c.y_sum), sum(c.z_sum)
           FROM unnest(touched_cells, touched_sources, orgs) AS t(cell, source_id, org)
@@ -132,7 +133,7 @@ BEGIN
                        - ((7 - digit)::bigint << (3 * (14 - parent_resolution))) AS cell
                   FROM generate_series(0, 6) AS d(digit)) child
           JOIN cell_stats c ON c.cell = child.cell AND c.source_id = t.source_id
-         GROUP BY t.cell, t.source_id, t.org;
+         GROUP BY t.cell, t.source_id, t.org, c.granularity;
     END LOOP;
 END $$;
 
@@ -144,20 +145,21 @@ SECURITY DEFINER SET search_path = pinpoint, public, pg_temp AS $$
 BEGIN
     PERFORM lock_counters(array_agg(source_id))
        FROM (SELECT DISTINCT source_id FROM after_rows) t;
-    INSERT INTO cell_stats AS n (cell, source_id, organization_id, images, panorama_faces,
-                                 panoramas, first_captured_at, last_captured_at, x_sum, y_sum,
-                                 z_sum)
-    SELECT cell_parent(i.cell_r7, r.resolution), i.source_id, i.organization_id, count(*),
-           count(i.cubemap_face), count(*) FILTER (WHERE i.cubemap_face = 'front'),
+    INSERT INTO cell_stats AS n (cell, source_id, organization_id, granularity, images,
+                                 panorama_faces, panoramas, first_captured_at, last_captured_at,
+                                 x_sum, y_sum, z_sum)
+    SELECT cell_parent(i.cell_r7, r.resolution), i.source_id, i.organization_id, i.granularity,
+           count(*), count(i.cubemap_face), count(*) FILTER (WHERE i.cubemap_face = 'front'),
            min(i.captured_at), max(i.captured_at), sum(i.x), sum(i.y), sum(i.z)
-      FROM (SELECT a.cell_r7, a.source_id, a.organization_id, a.cubemap_face, a.captured_at,
+      FROM (SELECT a.cell_r7, a.source_id, a.organization_id, a.granularity, a.cubemap_face,
+                   a.captured_at,
                    cosd(ST_Y(a.geom)) * cosd(ST_X(a.geom)) AS x,
                    cosd(ST_Y(a.geom)) * sind(ST_X(a.geom)) AS y, sind(ST_Y(a.geom)) AS z
               FROM after_rows a
              WHERE a.state IN ('pending', 'indexed')) i
       CROSS JOIN generate_series(3, 7) AS r(resolution)
-     GROUP BY 1, 2, 3
-    ON CONFLICT (cell, source_id) DO UPDATE
+     GROUP BY 1, 2, 3, 4
+    ON CONFLICT (cell, source_id, granularity) DO UPDATE
        SET images = n.images + excluded.images,
            panorama_faces = n.panorama_faces + excluded.panorama_faces,
            panoramas = n.panoramas + excluded.panoramas,
@@ -196,7 +198,7 @@ BEGIN
                     (a.cell_r7, a.source_id, a.organization_id))
                     AS u(cell_r7, source_id, organization_id)
               WHERE (b.state IN ('pending', 'indexed')) <> (a.state IN ('pending', 'indexed'))
-                 OR b.cell_r7 <> a.cell_r7 OR b.source_id <> a.source_id
+                 OR b.granularity <> a.granularity OR b.cell_r7 <> a.cell_r7 OR b.source_id <> a.source_id
                  OR NOT ST_Equals(b.geom, a.geom)
                  OR b.captured_at IS DISTINCT FROM a.captured_at) t
      HAVING count(*) > 0;

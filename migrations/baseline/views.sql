@@ -16,13 +16,17 @@ SELECT i.id, i.organization_id, i.source_id, s.name AS source, i.source_kind,
        coalesce(nullif(s.attribution, ''), i.creator) AS attribution,
        i.position_source, i.time_source, i.warnings, i.sha256, i.size_bytes, i.format, i.width_px,
        i.height_px, i.uri, i.cell_r5, i.cell_r7, i.cell_r9, i.attributes, i.field_layers,
-       i.manual_fields, i.state, i.error_message, i.version, i.created_at, i.updated_at
+       i.manual_fields, i.granularity, s.image_access, i.state, i.error_message, i.version, i.created_at, i.updated_at
   FROM pinpoint.images i
   LEFT JOIN pinpoint.sources s ON s.id = i.source_id
  WHERE i.state <> 'deleted';
 
+-- Images in protected areas are visible to callers that may see their granularity. Without the setting
+-- of the transaction that is nobody.
 CREATE VIEW tenant.visible_images AS
-SELECT * FROM pinpoint.visible_images WHERE organization_id = (SELECT tenant.organization());
+SELECT * FROM pinpoint.visible_images
+ WHERE organization_id = (SELECT tenant.organization())
+   AND granularity = ANY ((SELECT tenant.visible_granularities())::text[]);
 GRANT SELECT ON tenant.visible_images TO pinpoint_api;
 
 -- Schema `layers`: what GIS clients read, through a role that can read nothing else.
@@ -36,8 +40,9 @@ SELECT id, source_id, source, source_kind, external_id, file_name, cubemap_face,
        is_panorama, geog, geom, lat, lon, captured_at, heading_deg, field_of_view_deg, altitude_m,
        camera, creator, sequence, collection_id, license, attribution, position_source, time_source,
        encode(sha256, 'hex') AS sha256, size_bytes, format, width_px, height_px,
-       CASE WHEN uri NOT LIKE 'file:%' THEN uri END AS uri, cell_r5, cell_r7, cell_r9, attributes,
-       state, version, created_at, updated_at
+       CASE WHEN uri NOT LIKE 'file:%'
+             AND (image_access = 'full' OR (SELECT tenant.is_operator())) THEN uri END AS uri,
+       cell_r5, cell_r7, cell_r9, attributes, state, version, created_at, updated_at
   FROM tenant.visible_images
  WHERE state IN ('pending', 'indexed');
 GRANT SELECT ON layers.images TO pinpoint_reader;

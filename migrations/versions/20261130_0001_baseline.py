@@ -24,6 +24,7 @@ SQL_FILES = (
     "tenant_functions.sql",
     "access_functions.sql",
     "limits.sql",
+    "protected_areas.sql",
     "triggers.sql",
 )
 """Files that run before the views are created."""
@@ -45,7 +46,7 @@ END $$
 
 KEY_COLUMNS = (
     "id, organization_id, name, role, scopes, created_at, expires_at, last_used_at, rotated_at, "
-    "previous_secret_expires_at, revoked_at"
+    "previous_secret_expires_at, revoked_at, granularity, min_radius_m"
 )
 """Columns of API keys without the hashes of their secrets."""
 
@@ -74,6 +75,9 @@ VIEW_RIGHTS = {
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 
+GRANULAR_TABLES = ("images", "cell_stats", "kept_queries")
+"""Tables with a view that also hides rows in protected areas."""
+
 TABLES_WITHOUT_VIEW = (
     "organizations",
     "installation",
@@ -98,11 +102,18 @@ API_FUNCTIONS = (
     "misuse_hash_key()",
     "key_limits(uuid)",
     "set_key_limits(uuid, bigint, bigint, bigint, bigint)",
+    "apply_protected_areas(integer)",
+    "has_protected_areas()",
+    "find_protected_areas(double precision[], double precision[])",
 )
 """Functions of schema `tenant` that the API may call."""
 
 # The sub-select is evaluated once per statement, so the predicate remains an index condition.
 IS_OWN_ROW = "organization_id = (SELECT tenant.organization())"
+IS_VISIBLE_ROW = "granularity = ANY ((SELECT tenant.visible_granularities())::text[])"
+EXTRA_CONDITIONS = {
+    "kept_queries": " AND coalesce(radius_m, 0) >= (SELECT tenant.min_radius_m())",
+}
 
 
 def upgrade() -> None:
@@ -139,10 +150,17 @@ def _isolate_table(table: str, rights: str) -> None:
     op.execute(f"CREATE POLICY own_organization ON {table} USING ({IS_OWN_ROW})")
     # Not a security barrier: a barrier hides the spatial operators from the GiST index, because
     # they are not leakproof. The API runs no SQL of its callers.
+    name = f"pinpoint.organization_{table}" if table in GRANULAR_TABLES else f"tenant.{table}"
     op.execute(
-        f"CREATE VIEW tenant.{table} AS SELECT * FROM pinpoint.{table} WHERE {IS_OWN_ROW} "
+        f"CREATE VIEW {name} AS SELECT * FROM pinpoint.{table} WHERE {IS_OWN_ROW} "
         "WITH LOCAL CHECK OPTION"
     )
+    if table in GRANULAR_TABLES:
+        # Without a check: a row may move into a protected area, where its writer loses sight of it.
+        op.execute(
+            f"CREATE VIEW tenant.{table} AS SELECT * FROM {name} "
+            f"WHERE {IS_VISIBLE_ROW}{EXTRA_CONDITIONS.get(table, '')}"
+        )
     op.execute(f"GRANT {rights} ON tenant.{table} TO pinpoint_api")
 
 

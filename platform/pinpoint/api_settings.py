@@ -60,6 +60,15 @@ class ApiSettings(BaseSettings):
         float,
         Field(gt=0, le=300, description="Time limit of one request without its body, seconds."),
     ] = 10.0
+    restricted_interval_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=10,
+            description="Answers to keys that may not see protected areas take a multiple of this "
+            "time, seconds; 0 reveals how long a search took.",
+        ),
+    ] = 0.25
     audit_positions: Annotated[
         bool, Field(description="Store the located points of queries in the audit log.")
     ] = False

@@ -48,6 +48,7 @@ from pinpoint.store.db.database import (
 )
 from pinpoint.store.db.installation import Installation
 from pinpoint.store.db.key_limits import KeyLimitStore
+from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from pinpoint.store.deletion.organization_deletion import OrganizationDeletion
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.ingest.bucket_listings import CatalogBucketListings
@@ -221,6 +222,7 @@ class Services:
     gallery: GalleryDatabase
     jobs: JobDatabase
     api_keys: ApiKeyStore
+    protected_areas: ProtectedAreaStore
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
@@ -337,6 +339,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         gallery=GalleryDatabase(transactions),
         jobs=JobDatabase(transactions),
         api_keys=ApiKeyStore(transactions),
+        protected_areas=ProtectedAreaStore(transactions),
         index=index,
         encoders=encoders,
         blobs=blobs,

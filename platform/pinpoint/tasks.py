@@ -14,6 +14,7 @@ TaskName = Literal[
     "maintenance.reconcile",
     "maintenance.prune",
     "webhooks.deliver",
+    "maintenance.protect",
     "training.embedder",
     "jobs.locate",
     "jobs.finish",
@@ -42,6 +43,9 @@ PRUNE: Final[TaskName] = "maintenance.prune"
 
 DELIVER_WEBHOOKS: Final[TaskName] = "webhooks.deliver"
 """Send deliveries of webhooks: `[delivery id, ...]`; without ids all that are due."""
+
+PROTECT: Final[TaskName] = "maintenance.protect"
+"""Apply changed protected areas to gallery rows."""
 
 TRAIN_EMBEDDER: Final[TaskName] = "training.embedder"
 """Start or resume training runs: `[run id]`."""

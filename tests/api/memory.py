@@ -173,6 +173,9 @@ class Rows:
     def retry_batch(self, batch_id):
         return sum(i.status in ("failed", "canceled") for i in self.batch_items(batch_id))
 
+    def images(self, ids):
+        return {id_: self.all_images[id_] for id_ in ids if id_ in self.all_images}
+
     def image(self, image_id):
         return self._get(self.all_images, image_id, "image")
 
@@ -255,6 +258,14 @@ class Rows:
                 else CorrectionResult(status="rejected", error_code="not_found")
             )
         return results
+
+    def has_protected_areas(self):
+        return False
+
+    def set_image_access(self, source_id, image_access):
+        source = self.source(source_id)
+        self.all_sources[source.id] = dataclasses.replace(source, image_access=image_access)
+        return self.all_sources[source.id]
 
     def delete_image(self, image_id):
         self.image(image_id)

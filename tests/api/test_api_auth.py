@@ -41,10 +41,16 @@ NEEDS = [
     ("PATCH", f"/v1/images/{SOME}", "ingest", {"json": {"creator": "me"}}),
     ("DELETE", f"/v1/images/{SOME}", "ingest", {}),
     ("POST", "/v1/images/metadata", "ingest", {"json": {"rows": [{"id": SOME, "creator": "me"}]}}),
+    ("PATCH", "/v1/sources/walk", "admin", {"json": {"image_access": "none"}}),
     ("GET", "/v1/queries", "locate", {}),
     ("DELETE", f"/v1/queries/{SOME}", "locate", {}),
 ]
 GALLERY_NEEDS = [
+    ("GET", "/v1/protected-areas", "admin", {}),
+    ("POST", "/v1/protected-areas", "admin", {"json": {}}),
+    ("GET", f"/v1/protected-areas/{SOME}", "admin", {}),
+    ("PUT", f"/v1/protected-areas/{SOME}", "admin", {"json": {}}),
+    ("DELETE", f"/v1/protected-areas/{SOME}", "admin", {}),
     ("GET", f"/v1/images/{SOME}/file", "read", {}),
     ("POST", "/v1/neighbors", "read", {"json": {"points": [{"lat": 0, "lon": 0}]}}),
     ("GET", "/v1/coverage", "read", {}),

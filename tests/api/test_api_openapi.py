@@ -55,7 +55,7 @@ def test_wrong_method_returns_405_with_allowed_methods(api):
             "/v1/sources": "GET, HEAD, OPTIONS, POST",
             "/v1/batches": "GET, HEAD, OPTIONS, POST",
             f"/v1/images/{uuid4()}": "DELETE, GET, HEAD, OPTIONS, PATCH",
-            "/v1/sources/walk": "DELETE, GET, HEAD, OPTIONS",
+            "/v1/sources/walk": "DELETE, GET, HEAD, OPTIONS, PATCH",
             "/v1/locate": "OPTIONS, POST",
         }.items():
             refused = http.put(path)

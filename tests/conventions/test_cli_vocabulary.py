@@ -69,6 +69,7 @@ SHARED_MODULES = {
     "restore": "backup",
     "compare": "evaluate",
     "bench": "benchmarks",
+    "protected-areas": "protected_areas",
 }
 """Modules of the top-level commands whose module has another name."""
 WITHOUT_JSON = {"bench"}

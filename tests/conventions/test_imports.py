@@ -22,6 +22,7 @@ PUBLIC_SEARCH = {
     "pinpoint.search.consistency": "rejects the index of another bundle before a long run",
     "pinpoint.search.context": "the records that callers pass to the flows",
     "pinpoint.search.posterior": "evaluation fits the calibration of these functions",
+    "pinpoint.search.protected_answer": "the flow `locate` for callers that may not see everything",
     "pinpoint.search.stopwatch": "measures the stages of a caller, too",
     "pinpoint.search.verifier": "one for each process; the API orders its matches",
 }
@@ -33,6 +34,7 @@ SHARED_BY_STAGES = {
         "pinpoint.search.context",
         "pinpoint.search.stopwatch",
         "pinpoint.search.verifier",
+        "pinpoint.search.visible_hits",
     },
     "pinpoint.ingest": set(),
 }
@@ -42,6 +44,7 @@ PIPELINES = {
         "pinpoint.search.pipeline",
         "pinpoint.search.coordinate_pipeline",
         "pinpoint.search.candidates_and_evidence",
+        "pinpoint.search.protected_answer",
     },
     "pinpoint.ingest": {"pinpoint.ingest.pipeline"},
 }

@@ -14,10 +14,11 @@ import uvicorn
 from pinpoint import logs
 from pinpoint.api.app import create_app
 from pinpoint.geo import gazetteer
-from pinpoint.settings import LogSettings, ServiceSettings, Settings
+from pinpoint.settings import ApiSettings, LogSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
+from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.jobs.job_database import JobDatabase
 from pinpoint.webhook_services import open_webhooks
@@ -50,11 +51,17 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     operator_key.write_text(OPERATOR_KEY, encoding="ascii")
     operator_key.chmod(0o600)
     services = SimpleNamespace(
-        settings=harness.settings,
+        # Without waiting: these tests compare contents.
+        settings=Settings(
+            media=harness.settings.media,
+            encoder=harness.settings.encoder,
+            api=ApiSettings(restricted_interval_s=0),
+        ),
         database=harness.database,
         # As in the real API: only functions that the API role may call.
         api_keys=ApiKeyStore(harness.as_api),
         **limit_services(harness.as_api),
+        protected_areas=ProtectedAreaStore(harness.as_api),
         gallery=GalleryDatabase(harness.as_api),
         jobs=JobDatabase(harness.as_api),
         url_fetcher=None,

@@ -13,10 +13,14 @@ import httpx
 from sqlalchemy import text
 
 from api import example_answers
-from pinpoint.records import KeyGrant, NewItem
+from pinpoint.api.v1.schemas.protected_areas import ProtectedAreaIn
+from pinpoint.records import Caller, KeyGrant, NewItem
 from pinpoint.records.jobs import NewJob, NewJobItem
+from pinpoint.records.protected_areas import ProtectedArea
+from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from pinpoint.store.jobs.job_database import JobDatabase
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
+from tenant_isolation.route_table import AREA
 
 ROWS = (
     "sources",
@@ -38,6 +42,7 @@ ROWS = (
     "idempotency_keys",
     "jobs",
     "job_items",
+    "protected_areas",
 )
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -186,6 +191,16 @@ def _create_job(harness: ServiceHarness, tenant: Tenant) -> UUID:
     return job.id
 
 
+def protect(harness: ServiceHarness, organization_id: UUID, document: Any) -> ProtectedArea:
+    """Create a protected area from its GeoJSON Feature, and apply it."""
+    store = ProtectedAreaStore(harness.owner)
+    caller = Caller(organization_id=organization_id, organization="", scopes=frozenset())
+    area = ProtectedAreaIn.model_validate(document).to_record()
+    created = store.create(caller, area)
+    assert store.apply(60)
+    return store.area(organization_id, created.id)
+
+
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
     """A kept query, and an open batch with one failed file for uploads and retries."""
     with harness.database.write(tenant.id) as catalog:
@@ -200,6 +215,7 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
         catalog.add_listing(batch.id, f"s3://{tenant.name}-only/")
     webhook, _ = harness.webhooks.store.add_webhook(tenant.id, f"https://{tenant.name}-only/", [])
     harness.webhooks.store.send_test(tenant.id, webhook.id)
+    area = protect(harness, tenant.id, AREA)
     harness.queue.sent.clear()
     with harness.owner.begin() as unit:
         unit.connection.execute(
@@ -219,4 +235,5 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
         "query": str(kept_query.id),
         "webhook": str(webhook.id),
         "job": str(_create_job(harness, tenant)),
+        "area": str(area.id),
     }

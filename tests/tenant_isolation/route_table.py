@@ -8,6 +8,15 @@ from typing import Any
 from pinpoint.api.v1.cursors import encode_cursor
 
 CORRECTION = {"lat": 1.0, "lon": 2.0}
+AREA = {
+    "type": "Feature",
+    "geometry": {
+        "type": "Polygon",
+        "coordinates": [[[70.0, -60.0], [70.1, -60.0], [70.1, -59.9], [70.0, -60.0]]],
+    },
+    "properties": {"name": "remote", "granularity": "refuse", "purpose": "a test"},
+}
+"""A protected area without images."""
 
 # Route → requests with an id of another organization: kind of id, and the request.
 FOREIGN: dict[tuple[str, str], Any] = {
@@ -125,6 +134,12 @@ FOREIGN: dict[tuple[str, str], Any] = {
     ],
     ("DELETE", "/v1/keys/{key_id}"): [("key", lambda one, photo: {})],
     ("GET", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
+    ("PATCH", "/v1/sources/{source_id}"): [
+        ("source", lambda one, photo: {"json": {"image_access": "none"}}),
+    ],
+    ("GET", "/v1/protected-areas/{area_id}"): [("area", lambda one, photo: {})],
+    ("PUT", "/v1/protected-areas/{area_id}"): [("area", lambda one, photo: {"json": AREA})],
+    ("DELETE", "/v1/protected-areas/{area_id}"): [("area", lambda one, photo: {})],
     ("DELETE", "/v1/sources/{source_id}"): [("source", lambda one, photo: {})],
 }
 # Routes without an id parameter; their responses are checked below.
@@ -143,6 +158,8 @@ WITHOUT_ID = {
     ("POST", "/v1/webhooks"),
     ("GET", "/v1/jobs"),
     ("GET", "/v1/sources"),
+    ("GET", "/v1/protected-areas"),
+    ("POST", "/v1/protected-areas"),
     ("POST", "/v1/sources"),
     ("POST", "/v1/neighbors"),
     ("GET", "/"),

@@ -55,6 +55,7 @@ def iterate_responses(tenant_pair, requester, id_, sort):
                     "job_id",
                     "collection_id",
                     "item_id",
+                    "area_id",
                 )
                 for name in names:
                     url = url.replace(f"{{{name}}}", id_)
@@ -77,7 +78,7 @@ def test_metrics_with_organization_key_returns_403(tenant_pair, tenant_name):
 
 @BOTH
 @pytest.mark.parametrize(
-    "sort", ["source", "batch", "image", "collection", "query", "key", "webhook", "job"]
+    "sort", ["source", "batch", "image", "collection", "query", "key", "webhook", "job", "area"]
 )
 def test_route_with_id_of_other_organization_returns_the_404_of_an_unknown_id(
     tenant_pair, tenant_name, sort

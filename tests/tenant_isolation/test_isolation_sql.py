@@ -101,6 +101,8 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
     updated = {"sources", "images", "tombstones", "batches", "batch_items", "jobs", "job_items"}
     updated |= {"bucket_listings", "webhooks"}
     deleted = {(view, "DELETE") for view in ("kept_queries", "webhooks", "idempotency_keys")}
+    inserted |= {"protected_areas"}
+    updated |= {"protected_areas"}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
     assert granted == read | granted_writes | deleted
     # Of keys, the API reads no hash of a secret, and changes nothing but the time of revocation.
@@ -269,6 +271,8 @@ def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
     allowed |= {"list_organizations", "create_organization", "disable_organization", "rotate_key"}
     # The id of the whole installation, which is no secret between organizations.
     allowed |= {"installation"}
+    # They take the organization from the transaction; the first one changes derived values only.
+    allowed |= {"apply_protected_areas", "find_protected_areas", "has_protected_areas"}
     assert set(callable_functions) <= allowed
 
 

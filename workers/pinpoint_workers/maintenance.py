@@ -22,6 +22,8 @@ from pinpoint_workers.runtime import is_alive, open_services
 
 _log = logs.get_logger(__name__)
 
+_PROTECT_S: Final = 60.0
+"""Time of one task that applies protected areas."""
 _MAX_REEMBEDDED: Final = 512
 """Maximum number of images encoded again in one task."""
 
@@ -54,6 +56,7 @@ def recover_lost(_ids: list[UUID]) -> None:
         tombstones=report.tombstones,
         jobs=jobs,
     )
+    worker.protected_areas.apply(_PROTECT_S)
 
 
 @retryable_task
@@ -135,8 +138,16 @@ def prune(_ids: list[UUID]) -> None:
     )
 
 
+@retryable_task
+def protect(_ids: list[UUID]) -> None:
+    """Apply changed protected areas to gallery rows; more than a minute of work is sent again."""
+    applied = open_services().protected_areas.apply(_PROTECT_S)
+    _log.info("protected areas", applied=applied)
+
+
 TASKS: Final[dict[str, Callable[[list[str]], None]]] = {
     tasks.RECOVER: recover_lost,
     tasks.RECONCILE: reconcile_index,
     tasks.PRUNE: prune,
+    tasks.PROTECT: protect,
 }

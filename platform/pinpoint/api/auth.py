@@ -27,6 +27,7 @@ from pinpoint import logs
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import ForbiddenError, UnauthenticatedError
 from pinpoint.http_headers import API_KEY_HEADER, ORGANIZATION_HEADER
+from pinpoint.position_access import PositionAccess
 from pinpoint.records import (
     DEFAULT_ORGANIZATION,
     SCOPES,
@@ -171,6 +172,22 @@ def _admit_operator(request: Request, services: Services, refusal: str) -> Calle
 def can_see_paths(caller: Caller) -> bool:
     """Whether a caller may see paths of this machine: only its operator may, no API key."""
     return caller.key_id is None
+
+
+def is_operator_caller(caller: Caller) -> bool:
+    """Whether a caller is the operator of the stack, not an API key."""
+    return caller.key_id is None
+
+
+def make_position_access(caller: Caller) -> PositionAccess:
+    """What a caller may see of positions in protected areas; the operator sees all."""
+    if is_operator_caller(caller):
+        return PositionAccess(rows="operator", granularity="exact")
+    return PositionAccess(
+        rows="all" if caller.granularity == "exact" else "unprotected",
+        granularity=caller.granularity,
+        min_radius_m=caller.min_radius_m,
+    )
 
 
 def _is_operator(request: Request, services: Services, secret: str) -> bool:

@@ -9,6 +9,7 @@ middleware is pure ASGI, because FastAPI parses JSON before it calls any depende
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +20,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pinpoint import deadline, logs
+from pinpoint import deadline, logs, position_access
 from pinpoint.api import admission, auth, problems, rate_limits
+from pinpoint.api.auth import make_position_access
 from pinpoint.api.body_limits import LimitedBody
 from pinpoint.api.query_names import check_query_names
 from pinpoint.api.rules import RouteRule, find_rule
@@ -61,7 +63,7 @@ class Protection:
             return
         services: Services = scope["app"].state.services
         body = LimitedBody(receive, scope, services.settings)
-        sender = _Sender(send, body)
+        sender = _Sender(send, body, scope, services.settings.api.restricted_interval_s)
         rule = find_rule(self._rules, scope)
         try:
             if rule is None:
@@ -86,6 +88,7 @@ class Protection:
             request = Request(scope)
             caller = await self._admit_caller(rule, request, services, body.size)
             check_query_names(scope["query_string"], rule.query_names)
+            access = None if caller is None else make_position_access(caller)
             lane, key = self._get_lanes(settings)[rule.lane], _fairness_key(caller)
             usage = _LaneUsage(lane, key, limit)
             try:
@@ -109,8 +112,10 @@ class Protection:
             except BaseException:
                 usage.close(body.reserved)
                 raise
-            # The task owns the slot from here on and releases it when its thread ends.
-            task = asyncio.create_task(self._run(scope, body.receive, sender.send))
+            # The task owns the slot from here on and releases it when its thread ends. It inherits
+            # deadline and access with its context.
+            with position_access.apply_access(access):
+                task = asyncio.create_task(self._run(scope, body.receive, sender.send))
             task.add_done_callback(lambda _: usage.close(body.reserved))
             await self._await_answer(task, limit, scope, sender)
 
@@ -230,8 +235,10 @@ class _LaneUsage:
 class _Sender:
     """The sending side of one request."""
 
-    def __init__(self, send: Send, body: LimitedBody) -> None:
+    def __init__(self, send: Send, body: LimitedBody, scope: Scope, step_s: float) -> None:
         self._send, self._body = send, body
+        self._state, self._step_s = scope.setdefault("state", {}), step_s
+        self._began_at = time.monotonic()
         self.started = False
         self._answered_late = False
         self.on_start: Callable[[], None] | None = None
@@ -244,10 +251,18 @@ class _Sender:
             self.started = True
             if self.on_start is not None:
                 self.on_start()
+            if self._state.get("is_restricted"):
+                await self._hide_duration()
             if not self._body.complete:
                 # The rest of the body is not read, so the connection cannot be reused.
                 MutableHeaders(scope=message)["Connection"] = "close"
         await self._send(message)
+
+    async def _hide_duration(self) -> None:
+        """Wait for the next step of time: the duration of an answer must not reveal its place."""
+        if self._step_s > 0:
+            elapsed_s = time.monotonic() - self._began_at
+            await asyncio.sleep(self._step_s - elapsed_s % self._step_s)
 
     async def answer_late(self, scope: Scope) -> None:
         """Answer 503 while the application is still working."""

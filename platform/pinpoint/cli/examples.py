@@ -9,6 +9,7 @@ from typing import Final
 
 import typer
 
+_AREA: Final = "5d1f0a0e-7a52-4c62-9b0f-6f2d1c1f6a11"
 _BATCH: Final = "3f0c1d9e-6f2a-4d0b-9a51-0c2f6a1b7d10"
 _IMAGE: Final = "5850ee6b-adcc-5e20-a130-d8416d2332ff"
 _JOB: Final = "3f1f3d1e-5f0a-4a53-9a8a-6c7c7e1f0c55"
@@ -150,6 +151,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "orgs delete": ("pinpoint orgs delete acme",),
     "keys create": (
         "pinpoint keys create laptop --scope locate --scope read",
+        "pinpoint keys create press --scope locate --granularity country",
         "pinpoint --org acme keys create uploader --role contributor --expires 90d",
     ),
     "keys list": ("pinpoint keys list",),
@@ -159,12 +161,24 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         f"pinpoint keys set-limits {_KEY} --requests-per-minute 600 --photos-per-day 1000",
     ),
     "keys clear-limits": (f"pinpoint keys clear-limits {_KEY}",),
+    "protected-areas list": ("pinpoint protected-areas list",),
+    "protected-areas show": (f"pinpoint protected-areas show {_AREA} --json",),
+    "protected-areas add": (
+        "pinpoint protected-areas add nests nests.geojson --granularity radius "
+        "--min-radius-m 5000 --purpose 'breeding season'",
+    ),
+    "protected-areas replace": (
+        f"pinpoint protected-areas replace {_AREA} nests nests.geojson --granularity refuse "
+        "--purpose 'breeding season'",
+    ),
+    "protected-areas delete": (f"pinpoint protected-areas delete {_AREA}",),
     "keys revoke": (f"pinpoint keys revoke {_KEY}",),
     "sources add": (
         'pinpoint sources add trips --source-kind photo --license "CC BY 4.0" --attribution "me"',
     ),
     "sources list": ("pinpoint sources list",),
     "sources delete": ("pinpoint sources delete trips",),
+    "sources update": ("pinpoint sources update trips --image-access thumbnail",),
     "sources roots": ("pinpoint sources roots trips",),
     "sources move-root": ("pinpoint sources move-root trips main /mnt/photos/trips",),
     "sources missing": ("pinpoint sources missing trips",),

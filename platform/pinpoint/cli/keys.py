@@ -9,10 +9,12 @@ from uuid import UUID
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.option_values import check_choice
 from pinpoint.cli.session import JsonOption, OrganizationOption, Session
 from pinpoint.errors import BadRequestError
 from pinpoint.records import SCOPES, KeyGrant, Scope
 from pinpoint.records.access import KEY_ROLES, MAX_OVERLAP_S, KeyRole
+from pinpoint.records.protected_areas import GRANULARITIES, MAX_AREA_RADIUS_M, Granularity
 
 app = typer.Typer(
     help="Create, list, rotate and revoke the API keys of an organization.", no_args_is_help=True
@@ -23,12 +25,12 @@ KeyIdArgument = Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoi
 
 
 @app.command("create")
-def create_key(
+def create_key(  # noqa: PLR0913 - options of a command
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Name of the key, for lists and the audit log.")],
     role: Annotated[
         str | None,
-        typer.Option("--role", help=f"KeyRole that implies scopes: {', '.join(KEY_ROLES)}."),
+        typer.Option("--role", help=f"Role that implies scopes: {', '.join(KEY_ROLES)}."),
     ] = None,
     scopes: Annotated[
         list[str] | None,
@@ -45,6 +47,23 @@ def create_key(
             help="End of its validity: an ISO 8601 time, or a number of days such as 90d.",
         ),
     ] = None,
+    granularity: Annotated[
+        str,
+        typer.Option(
+            "--granularity",
+            help="Finest statement about a position in a protected area: `exact` (sees all), "
+            "`radius` (what each area permits), `city`, `country` or `refuse`.",
+        ),
+    ] = "radius",
+    min_radius_m: Annotated[
+        float,
+        typer.Option(
+            "--min-radius-m",
+            min=0,
+            max=MAX_AREA_RADIUS_M,
+            help="Minimum radius of each answer in meters.",
+        ),
+    ] = 0.0,
     org: OrganizationOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,6 +73,8 @@ def create_key(
         role=_parse_role(role),
         scopes=_parse_scopes(scopes) if scopes else () if role else DEFAULT_SCOPES,
         expires_at=None if expires is None else _parse_expiry(expires),
+        granularity=_parse_granularity(granularity),
+        min_radius_m=min_radius_m,
     )
     with session.services() as services:
         key, secret = services.api_keys.create_key(session.organization, name, grant)
@@ -85,6 +106,7 @@ def list_keys(
             key.id,
             key.role,
             key.scopes,
+            key.granularity,
             key.created_at,
             key.expires_at,
             key.last_used_at,
@@ -93,8 +115,12 @@ def list_keys(
         )
         for key in api_keys
     ]
-    columns = ("name", "id", "role", "scopes", "created (UTC)", "expires (UTC)")
-    more_columns = ("last used (UTC)", "rotated (UTC)", "revoked (UTC)")
+    columns = ("name", "id", "role", "scopes", "granularity", "created (UTC)", "expires (UTC)")
+    more_columns = (
+        "last used (UTC)",
+        "rotated (UTC)",
+        "revoked (UTC)",
+    )
     output.print_table(None, (*columns, *more_columns), rows)
 
 
@@ -148,6 +174,11 @@ def _parse_role(value: str | None) -> KeyRole | None:
         if role == value:
             return role
     raise BadRequestError(f"unknown role {value!r}; roles are {', '.join(KEY_ROLES)}")
+
+
+def _parse_granularity(text: str) -> Granularity:
+    check_choice("--granularity", text, GRANULARITIES)
+    return next(granularity for granularity in GRANULARITIES if granularity == text)
 
 
 def _parse_scopes(values: list[str]) -> tuple[Scope, ...]:

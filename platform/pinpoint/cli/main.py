@@ -42,6 +42,7 @@ from pinpoint.cli import (
     neighbors,
     orgs,
     output,
+    protected_areas,
     queries,
     search,
     similar,
@@ -71,6 +72,7 @@ keys.app.add_typer(key_limits.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(key.app)
 app.add_typer(audit.app, name="audit")
+app.add_typer(protected_areas.app, name="protected-areas")
 app.add_typer(sources.app, name="sources")
 app.add_typer(ingest.app)
 batches.app.add_typer(batch_waiting.app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, get_args
 
 import typer
 
@@ -11,11 +11,21 @@ from pinpoint.cli import ids, output
 from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
 from pinpoint.errors import BadRequestError
+from pinpoint.records.protected_areas import ImageAccess
 
 app = typer.Typer(
     help="Manage sources: collections of images of one source kind.", no_args_is_help=True
 )
 
+IMAGE_ACCESSES: Final = get_args(ImageAccess)
+ImageAccessOption = Annotated[
+    str,
+    typer.Option(
+        "--image-access",
+        help="What API keys may see of the images: `none`, `thumbnail` or `full`. Images are "
+        "served as ingested, faces and number plates included.",
+    ),
+]
 SourceArgument = Annotated[str, typer.Argument(help="Name or id of the source.")]
 
 
@@ -40,6 +50,7 @@ def add(  # noqa: PLR0913 - options of a command
             "--originals", help="What to keep of a file: a `reference`, a `copy` or a `rendition`."
         ),
     ] = "copy",
+    image_access: ImageAccessOption = "full",
     server: ServerOption = None,
     key: KeyOption = None,
     org: OrganizationOption = None,
@@ -49,9 +60,15 @@ def add(  # noqa: PLR0913 - options of a command
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     check_kinds("--source-kind", [source_kind])
     check_choice("--originals", originals, ORIGINALS_POLICIES)
+    check_choice("--image-access", image_access, IMAGE_ACCESSES)
     with session.client() as client:
         source = client.add_source(
-            name, source_kind, license=license, attribution=attribution, originals=originals
+            name,
+            source_kind,
+            license=license,
+            attribution=attribution,
+            originals=originals,
+            image_access=image_access,
         )
     if session.as_json:
         output.print_json(source)
@@ -78,6 +95,27 @@ def list_sources(
     output.print_table(
         None, columns, [[source[name.lstrip(">")] for name in columns] for source in sources]
     )
+
+
+@app.command("update")
+def update(
+    context: typer.Context,
+    name: SourceArgument,
+    image_access: ImageAccessOption,
+    server: ServerOption = None,
+    key: KeyOption = None,
+    org: OrganizationOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set what API keys may see of the images of a source."""
+    session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
+    check_choice("--image-access", image_access, IMAGE_ACCESSES)
+    with session.client() as client:
+        source = client.set_image_access(name, image_access)
+    if session.as_json:
+        output.print_json(source)
+    else:
+        output.print_line(f"source {source['name']}: image access {source['image_access']}")
 
 
 @app.command("roots")

@@ -15,6 +15,7 @@ from pinpoint.client import folders
 from pinpoint.client.audit_log import AuditLog
 from pinpoint.client.downloads import Downloads
 from pinpoint.client.jobs import Jobs
+from pinpoint.client.protected_areas import ProtectedAreas
 from pinpoint.client.queries import Id, PhotoQueries
 from pinpoint.client.remote_sources import RemoteSources
 from pinpoint.client.spatial_queries import SpatialQueries
@@ -22,7 +23,9 @@ from pinpoint.client.transport import HttpTransport, Json, to_form, to_path_segm
 from pinpoint.records import ReadOptions
 
 
-class Client(PhotoQueries, Jobs, Downloads, SpatialQueries, AuditLog, RemoteSources):
+class Client(
+    PhotoQueries, Jobs, Downloads, SpatialQueries, AuditLog, RemoteSources, ProtectedAreas
+):
     """Client of one API; use it as a context manager or call `close`."""
 
     @classmethod
@@ -101,6 +104,7 @@ class Client(PhotoQueries, Jobs, Downloads, SpatialQueries, AuditLog, RemoteSour
         license: str | None = None,
         attribution: str | None = None,
         originals: str = "copy",
+        image_access: str = "full",
     ) -> Json:
         """Add a source; raise `ConflictError` if the name is taken."""
         body = {
@@ -109,6 +113,7 @@ class Client(PhotoQueries, Jobs, Downloads, SpatialQueries, AuditLog, RemoteSour
             "license": license,
             "attribution": attribution,
             "originals": originals,
+            "image_access": image_access,
         }
         added: Json = self._transport.call("POST", "/v1/sources", body=body)
         return added

@@ -28,12 +28,14 @@ from pinpoint.records import (
     KeptQuery,
     NewItem,
     OriginalsPolicy,
+    Point,
     Source,
     SourceKind,
     SourceRoot,
     StoredAnswer,
 )
 from pinpoint.records.audit import AuditFilter, AuditRow
+from pinpoint.records.protected_areas import AreaHit, ImageAccess
 
 
 class CatalogReader(Protocol):
@@ -176,6 +178,18 @@ class CatalogReader(Protocol):
         """
         ...
 
+    def has_protected_areas(self) -> bool:
+        """Whether any protected area applies to the organization."""
+        ...
+
+    def protected_areas_at(self, points: Sequence[Point]) -> list[AreaHit | None]:
+        """For each point, the coarsest protected area that contains it; None outside of all."""
+        ...
+
+    def hidden_images(self, ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these images the caller may not see, or do not exist."""
+        ...
+
     def same_capture_ids(self, image_id: UUID, seconds: float) -> list[UUID]:
         """Ids of the image, of its panorama, and of its neighbors in time, in order."""
         ...
@@ -199,6 +213,10 @@ class CatalogWriter(CatalogReader, Protocol):
             ConflictError: The name is taken.
             BadRequestError: Kind or policy is unknown.
         """
+        ...
+
+    def set_image_access(self, source_id: UUID, image_access: ImageAccess) -> Source:
+        """Set what API keys may see of the images of a source."""
         ...
 
     def add_root(self, source_id: UUID, root: SourceRoot) -> Source:

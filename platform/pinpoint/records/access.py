@@ -9,6 +9,7 @@ from typing import Final, Literal, get_args
 from uuid import UUID
 
 from pinpoint.records.primitives import SCOPES, Scope
+from pinpoint.records.protected_areas import Granularity
 
 SCOPE_MEANINGS: Final[Mapping[Scope, str]] = {
     "locate": "Queries: locate, similar; kept queries.",
@@ -51,6 +52,10 @@ class KeyGrant:
     role: KeyRole | None = None
     expires_at: datetime | None = None
     """From this time on the key is rejected; None: it does not expire."""
+    granularity: Granularity = "radius"
+    """Finest statement about a position in a protected area; `exact` exempts the key."""
+    min_radius_m: float = 0.0
+    """Minimum radius of each answer, 0 for none."""
 
     @property
     def all_scopes(self) -> tuple[Scope, ...]:
@@ -77,11 +82,19 @@ class ApiKey:
     previous_secret_expires_at: datetime | None
     """From this time on the secret before the last rotation is rejected."""
     revoked_at: datetime | None
+    granularity: Granularity = "radius"
+    min_radius_m: float = 0.0
 
     @property
     def grant(self) -> KeyGrant:
         """What the key permits."""
-        return KeyGrant(scopes=self.scopes, role=self.role, expires_at=self.expires_at)
+        return KeyGrant(
+            scopes=self.scopes,
+            role=self.role,
+            expires_at=self.expires_at,
+            granularity=self.granularity,
+            min_radius_m=self.min_radius_m,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,3 +106,7 @@ class Caller:
     scopes: frozenset[Scope]
     key_id: UUID | None = None
     key_expires_at: datetime | None = None
+    granularity: Granularity = "refuse"
+    """Finest statement about a position in a protected area."""
+    min_radius_m: float = 0.0
+    """Minimum radius of each answer."""

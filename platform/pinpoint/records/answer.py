@@ -17,6 +17,7 @@ from pinpoint.records.claims import ComparedClaim
 from pinpoint.records.index import Hit
 from pinpoint.records.posterior import CalibratedResult, CredibleDisc
 from pinpoint.records.primitives import Point, SourceKind, Vector
+from pinpoint.records.protected_areas import Granularity
 from pinpoint.records.verification import ImageMatch, VerificationThreshold
 
 NEAR_DUPLICATE_COSINE: Final = 0.95
@@ -286,6 +287,10 @@ class Answer:
     """Threshold of `matches`; None if nothing was to be compared."""
     claims: tuple[ComparedClaim, ...] = ()
     """Claims of the photos, in their order; the rest of the answer does not depend on them."""
+    granularity: Granularity = "exact"
+    """Precision of the point: anything but `exact` replaces it by a disc, a city or a country."""
+    place: str | None = None
+    """Name of the city or country, if the granularity is one."""
 
     @property
     def outer_disc(self) -> CredibleDisc | None:

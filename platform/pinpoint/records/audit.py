@@ -30,6 +30,9 @@ AuditOperation = Literal[
     "create_key",
     "rotate_key",
     "revoke_key",
+    "create_protected_area",
+    "replace_protected_area",
+    "delete_protected_area",
     "create_organization",
     "disable_organization",
 ]

@@ -17,6 +17,7 @@ from pinpoint.records.primitives import (
     Point,
     SourceKind,
 )
+from pinpoint.records.protected_areas import ImageAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,8 @@ class Source:
     originals: OriginalsPolicy
     created_at: datetime
     images: int = 0
+    image_access: ImageAccess = "full"
+    """What API keys may see of its images."""
     roots: tuple[SourceRoot, ...] = ()
     """Folders that were ingested on the stack's machine, by name."""
 
@@ -88,6 +91,8 @@ class Image:
     """Field → origin of its value, for each field that has one."""
     warnings: tuple[str, ...] = ()
     """One sentence for each value that was chosen over another one or ignored."""
+    image_access: ImageAccess = "full"
+    """That of its source."""
 
     @property
     def file_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -47,6 +48,8 @@ class SearchContext:
     """Ranks the candidates, if the bundle has one; otherwise they vote."""
     trace: SearchTrace | None = None
     """Records why images were dropped, if given."""
+    find_hidden: Callable[[Sequence[UUID]], set[UUID]] | None = None
+    """Which images the caller may not see; None if it may see all (`search.visible_hits`)."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Measures the stages of this query."""
 

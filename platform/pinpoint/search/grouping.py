@@ -19,6 +19,7 @@ from pinpoint.records import (
     Vector,
 )
 from pinpoint.search.context import SearchContext
+from pinpoint.search.visible_hits import search_visible
 
 _MAX_ROUNDS: Final = 8
 """Maximum number of requests to fill the page with different groups."""
@@ -60,7 +61,7 @@ def group_hits(
             limit=num_hits,
             contract=snapshot.contract,
         )
-        (hits,) = context.index.search([query])
+        (hits,) = search_visible([query], context)
         for hit in hits:
             hits_by_group[hit.group][hit.id] = hit
         if len(hits_by_group) >= limit or len(hits) < num_hits:

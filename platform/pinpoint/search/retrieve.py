@@ -49,6 +49,7 @@ from pinpoint.search.candidate_slots import (
     divide_slots,
 )
 from pinpoint.search.context import SearchContext
+from pinpoint.search.visible_hits import search_visible
 from pinpoint.vector_math import cosine_similarity
 
 _MAX_HITS: Final = 4_096
@@ -100,7 +101,7 @@ def retrieve_candidates(
         for channel, channel_vector in vectors.items()
         for kind in kinds
     ]
-    answers, exclusions = _search_excluding(queries, exclusions, index)
+    answers, exclusions = _search_excluding(queries, exclusions, context)
     hits_by_channel: dict[str, list[Hit]] = {channel: [] for channel in vectors}
     for query, hits in zip(queries, answers, strict=True):
         hits_by_channel[query.channel] += hits
@@ -178,7 +179,7 @@ def _fetch_similarities(
 
 
 def _search_excluding(
-    queries: Sequence[IndexQuery], exclusions: Exclusions | None, index: VectorIndex
+    queries: Sequence[IndexQuery], exclusions: Exclusions | None, context: SearchContext
 ) -> tuple[list[list[Hit]], Exclusions | None]:
     """Hits without excluded images, and the exclusions with every near-duplicate in the hits.
 
@@ -186,11 +187,11 @@ def _search_excluding(
     returns none. The limit grows if a kind returns nothing else. Usually one request is enough.
     """
     if exclusions is None:
-        return _search_distinct(queries, index), None
+        return _search_distinct(queries, context), None
     factor = 1
     while True:
         larger_queries = [_with_larger_limit(query, factor, exclusions) for query in queries]
-        answers = _search_distinct(larger_queries, index)
+        answers = _search_distinct(larger_queries, context)
         near_duplicates = _find_near_duplicates(queries, answers, exclusions.near_duplicate_cosine)
         if not near_duplicates:
             cut_answers = [
@@ -225,7 +226,7 @@ def _find_near_duplicates(
     }
 
 
-def _search_distinct(queries: Sequence[IndexQuery], index: VectorIndex) -> list[list[Hit]]:
+def _search_distinct(queries: Sequence[IndexQuery], context: SearchContext) -> list[list[Hit]]:
     """Hits that contain images of identical bytes once, for any sources and kinds.
 
     In a full result a copy uses the slot of another image. The limit then grows until the
@@ -237,7 +238,7 @@ def _search_distinct(queries: Sequence[IndexQuery], index: VectorIndex) -> list[
             replace(query, limit=max(query.limit, min(query.limit * factor, _MAX_HITS)))
             for query in queries
         ]
-        answers = index.search(larger_queries)
+        answers = search_visible(larger_queries, context)
         dropped = _find_identical(larger_queries, answers)
         distinct = [
             [hit for hit in hits if hit.id not in dropped][: query.limit]

@@ -21,6 +21,7 @@ from pinpoint.api.panoramax.search_query import (
 )
 from pinpoint.api.panoramax.stac_collections import make_collection_page, make_stac_collection
 from pinpoint.api.panoramax.stac_items import STAC_VERSION, make_feature_collection, make_item
+from pinpoint.api.v1.image_access import check_image_access
 from pinpoint.api.v1.media_types import GEOJSON, JSON
 from pinpoint.errors import NotFoundError
 from pinpoint.records.feature_layers import IMAGE_LAYER
@@ -236,6 +237,7 @@ def get_collection_thumbnail(
     if not items:
         raise _no_collection(collection_id)
     with services.database.read(caller.organization_id) as catalog:
+        check_image_access(catalog.image(items[0].id), caller, "thumbnail")
         jpeg = catalog.thumbnail(items[0].id)
     return Response(jpeg, media_type=JPEG, headers={"Cache-Control": "private, max-age=300"})
 

@@ -51,15 +51,22 @@ def parse_polygons(text: str) -> tuple[Polygon, ...]:
             ) from error
         path = ".".join(str(part) for part in first["loc"] if not isinstance(part, str))
         raise ValueError(f"{path}: {first['msg'].removeprefix('Value error, ')}") from error
-    coordinates = _list_coordinates(area)
-    if sum(len(ring) for rings in coordinates for ring in rings) > MAX_AREA_POSITIONS:
+    polygons = to_polygons(area)
+    check_num_positions(polygons)
+    return polygons
+
+
+def check_num_positions(polygons: Sequence[Polygon]) -> None:
+    """Check the size of an area.
+
+    Raises:
+        ValueError: It has more than `MAX_AREA_POSITIONS` positions.
+    """
+    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
+    if sum(map(len, rings)) > MAX_AREA_POSITIONS:
         raise ValueError(
             f"an area has at most {MAX_AREA_POSITIONS:,} positions; simplify its outline"
         )
-    return tuple(
-        Polygon(exterior=exterior, holes=tuple(holes))
-        for exterior, *holes in ([_to_ring(ring) for ring in rings] for rings in coordinates)
-    )
 
 
 def _check_reference_system(document: Any) -> None:
@@ -128,14 +135,15 @@ class _MultiPolygonJson(BaseModel):
     coordinates: Annotated[list[_Rings], FailFast(), Field(min_length=1)]
 
 
-_Geometry = Annotated[_PolygonJson | _MultiPolygonJson, Discriminator("type")]
+AreaGeometry = Annotated[_PolygonJson | _MultiPolygonJson, Discriminator("type")]
+"""A Polygon or MultiPolygon; its rings are closed and do not cross the antimeridian."""
 
 
 class _AreaFeature(BaseModel):
     """A GeoJSON Feature with an area."""
 
     type: Literal["Feature"]
-    geometry: _Geometry
+    geometry: AreaGeometry
 
 
 class _AreaCollection(BaseModel):
@@ -147,6 +155,16 @@ class _AreaCollection(BaseModel):
 
 _Area = _PolygonJson | _MultiPolygonJson | _AreaFeature | _AreaCollection
 _AREA: Final[TypeAdapter[_Area]] = TypeAdapter(Annotated[_Area, Discriminator("type")])
+
+
+def to_polygons(area: _Area) -> tuple[Polygon, ...]:
+    """Convert a checked area to polygons."""
+    return tuple(
+        Polygon(exterior=exterior, holes=tuple(holes))
+        for exterior, *holes in (
+            [_to_ring(ring) for ring in rings] for rings in _list_coordinates(area)
+        )
+    )
 
 
 def _list_coordinates(area: _Area) -> Sequence[list[list[list[float]]]]:

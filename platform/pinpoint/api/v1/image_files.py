@@ -14,6 +14,7 @@ from pinpoint.api import problems
 from pinpoint.api.byte_ranges import make_range_response
 from pinpoint.api.conditional import is_not_modified
 from pinpoint.api.dependencies import AppServices, ReadCaller
+from pinpoint.api.v1.image_access import check_image_access
 from pinpoint.api.v1.images import ImageId
 from pinpoint.errors import NotFoundError
 from pinpoint.media.panoramas import FACES
@@ -85,6 +86,7 @@ def get_image_file(
     """
     with services.database.read(caller.organization_id) as catalog:
         image = catalog.image(image_id)
+    check_image_access(image, caller, "full")
     if panorama and image.cubemap_face is not None:
         with services.gallery.read(caller.organization_id) as gallery:
             num_faces = gallery.count_faces(image_id)

@@ -11,6 +11,7 @@ from pinpoint.api import conditional, problems
 from pinpoint.api.auth import can_see_paths
 from pinpoint.api.dependencies import AppServices, IngestCaller, ReadCaller
 from pinpoint.api.v1 import cursors, image_formats, media_types
+from pinpoint.api.v1.image_access import check_image_access
 from pinpoint.api.v1.image_filter_parameters import to_image_filter
 from pinpoint.api.v1.schemas.catalog import ImageUpdateIn
 from pinpoint.api.v1.schemas.images import (
@@ -183,6 +184,7 @@ def delete_image(image_id: ImageId, caller: IngestCaller, services: AppServices)
 def get_thumbnail(image_id: ImageId, caller: ReadCaller, services: AppServices) -> Response:
     """Return a small JPEG without metadata."""
     with services.database.read(caller.organization_id) as catalog:
+        check_image_access(catalog.image(image_id), caller, "thumbnail")
         data = catalog.thumbnail(image_id)
     return Response(
         data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"}

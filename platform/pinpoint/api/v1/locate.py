@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from pinpoint.api import forms, problems, rate_limits
+from pinpoint.api.auth import make_position_access
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import match_picture, misuse, query_parameters, query_requests
@@ -19,10 +21,16 @@ from pinpoint.api.v1.schemas.explanation import ExplanationOut
 from pinpoint.bootstrap import Services
 from pinpoint.errors import ForbiddenError, InvalidRequestError
 from pinpoint.media.decoding.creator_counter import CreatorCounter
-from pinpoint.ports import Decoder
-from pinpoint.records import Answer, Caller, SearchFilter
+from pinpoint.ports import Decoder, Encoder
+from pinpoint.records import Answer, Caller, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto
+from pinpoint.search.protected_answer import (
+    hide_images,
+    is_restricted,
+    locate_restricted,
+    protect_answer,
+)
 from pinpoint.search.search_trace import SearchTrace
 
 router = APIRouter(prefix="/v1", tags=["search"])
@@ -81,8 +89,16 @@ def locate(
     trace = SearchTrace() if is_explained else None
     rate_limits.take_photos(request, caller, services, len(photos))
     decoder = CreatorCounter(services.decoder)
+    restricted = is_restricted(
+        make_position_access(caller), caller.organization_id, services.database
+    )
+    request.state.is_restricted = restricted
     answer = locate_photos(photos, parameters, search_filter, caller, services, trace, decoder)
     misuse.check_misuse(answer, photos, decoder.creators, caller, services, request_meters)
+    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
+    if restricted:
+        # Times and dropped candidates would reveal images that the caller may not see.
+        answer, trace = replace(answer, timings_ms={}), None
     with services.database.write(caller.organization_id) as catalog:
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
@@ -96,7 +112,6 @@ def locate(
         catalog.log_access(*entries)
         # In the same transaction as the log: the labels of all images in the response.
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
-    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
     if media_type == PNG:
         png = match_picture.draw_best_match(answer, photos, caller, services)
         return Response(png, media_type=PNG)
@@ -127,13 +142,15 @@ def locate_photos(
     trace: SearchTrace | None = None,
     decoder: Decoder | None = None,
 ) -> Answer:
-    """Locate photos of one place in the search space of the parameters.
+    """Locate photos of one place in the search space of the parameters, as the caller may see it.
 
     Raises:
         BadPhotoError: The bytes are not an accepted image.
     """
+    access = make_position_access(caller)
+    restricted = is_restricted(access, caller.organization_id, services.database)
     if parameters.search_space == "coordinates":
-        return coordinate_pipeline.locate_by_coordinates(
+        answer = coordinate_pipeline.locate_by_coordinates(
             photos,
             search_filter,
             decoder=decoder or services.decoder,
@@ -141,21 +158,26 @@ def locate_photos(
             encoder=services.encoders.refresh(),
             settings=services.settings.search,
         )
-    return services.with_current_encoder(
-        lambda encoder: pipeline.locate(
-            photos,
-            search_filter,
-            query_requests.build_context(
-                services,
-                caller,
-                encoder,
-                decoder=decoder,
-                reranker=encoder.reranker,
-                verify_candidates=parameters.verify,
-                trace=trace,
-            ),
+        if not restricted:
+            return answer
+        with services.database.read(caller.organization_id) as catalog:
+            return protect_answer(answer, catalog, access)
+
+    def locate_with(encoder: Encoder) -> Answer:
+        context = query_requests.build_context(
+            services,
+            caller,
+            encoder,
+            decoder=decoder,
+            reranker=encoder.reranker,
+            verify_candidates=parameters.verify,
+            trace=None if restricted else trace,
         )
-    )
+        if restricted:
+            return locate_restricted(photos, search_filter, context, access)
+        return pipeline.locate(photos, search_filter, context)
+
+    return services.with_current_encoder(locate_with)
 
 
 @router.post(
@@ -203,15 +225,21 @@ def similar(
         include_self=parameters.include_self,
         exclude_group=parameters.exclude_group,
     )
-    result = services.with_current_encoder(
-        lambda encoder: pipeline.similar(
-            similar_request, search_filter, query_requests.build_context(services, caller, encoder)
+    restricted = query_requests.restrict_gallery_search(request, caller, services)
+
+    def search_with(encoder: Encoder) -> SimilarResult:
+        context = query_requests.build_context(services, caller, encoder)
+        return pipeline.similar(
+            similar_request, search_filter, hide_images(context) if restricted else context
         )
-    )
+
+    result = services.with_current_encoder(search_with)
     with services.database.write(caller.organization_id) as catalog:
         catalog.log_access(*list_similar_entries(result, photos, caller, parameters.image_id))
         labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("similar", result.timings_ms, point=False)
+    if restricted:
+        result = replace(result, timings_ms={})
     similar_out = SimilarOut.of(result, labels)
     if media_type == GEOJSON:
         return query_requests.make_layer_response(

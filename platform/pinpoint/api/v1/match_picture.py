@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pinpoint.api.v1.image_access import has_image_access
 from pinpoint.bootstrap import Services
 from pinpoint.errors import ForbiddenError, NotFoundError
 from pinpoint.media.match_picture import MatchCaption, draw_match_picture
@@ -39,17 +40,23 @@ def draw_best_match(
         services: Services of the API.
 
     Raises:
-        NotFoundError: No gallery image was compared, or its original is gone.
+        NotFoundError: No gallery image that the caller may see was compared, or its original is
+            gone.
     """
-    order = order_matches(answer.matches)
+    with services.database.read(caller.organization_id) as catalog:
+        images = catalog.images(list(answer.matches))
+    order = [
+        image_id
+        for image_id in order_matches(answer.matches)
+        if image_id in images and has_image_access(images[image_id], caller, "full")
+    ]
     compared = answer.matches[order[0]] if order else None
     if compared is None or compared.match is None:
         raise NotFoundError(
             "there is no match picture: no gallery image was compared with the photo",
             reason=NO_MATCH,
         )
-    with services.database.read(caller.organization_id) as catalog:
-        image = catalog.image(order[0])
+    image = images[order[0]]
     pixels = services.verifier.pixels.read(image.uri, [image]).get(image.id) if image.uri else None
     if pixels is None:
         raise NotFoundError(

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 
 from pinpoint.api import forms
+from pinpoint.api.auth import make_position_access
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices
 from pinpoint.api.v1 import query_parameters
 from pinpoint.api.v1.media_types import GEOJSON
 from pinpoint.bootstrap import Services
-from pinpoint.errors import InvalidRequestError
+from pinpoint.errors import ForbiddenError, InvalidRequestError
 from pinpoint.ports import Decoder, Encoder, Reranker
 from pinpoint.records import Caller, Crop, SearchFilter, SourceKind
 from pinpoint.search.context import QueryPhoto, SearchContext
+from pinpoint.search.protected_answer import is_restricted
 from pinpoint.search.search_trace import SearchTrace
+
+MINIMUM_RADIUS: Final = "minimum_radius"
+"""Reason of a query that a key with a minimum radius may not ask."""
 
 _PHOTO_RULE = BodyRule(
     lane="queries",
@@ -120,3 +125,20 @@ def build_context(
         reranker=reranker,
         trace=trace,
     )
+
+
+def restrict_gallery_search(request: Request, caller: Caller, services: Services) -> bool:
+    """Whether a search of gallery images must hide those in protected areas.
+
+    Raises:
+        ForbiddenError: The key has a minimum radius, which images with positions would undercut.
+    """
+    access = make_position_access(caller)
+    if access.min_radius_m > 0:
+        raise ForbiddenError(
+            "this key has a minimum radius, and gallery images would reveal an exact position",
+            reason=MINIMUM_RADIUS,
+        )
+    restricted = is_restricted(access, caller.organization_id, services.database)
+    request.state.is_restricted = restricted
+    return restricted

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from pinpoint.api import forms, problems
+from pinpoint.api import forms, problems, rate_limits
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import query_requests
@@ -15,7 +16,10 @@ from pinpoint.api.v1.query_audit import list_similar_entries
 from pinpoint.api.v1.schemas.answer import SearchOut
 from pinpoint.api.v1.schemas.answer_features import SimilarFeaturesOut
 from pinpoint.api.v1.search_parameters import SearchForm
+from pinpoint.ports import Encoder
+from pinpoint.records import SimilarResult
 from pinpoint.search import gallery_search
+from pinpoint.search.protected_answer import hide_images
 from pinpoint.search.query_vector import GalleryQuery
 
 router = APIRouter(prefix="/v1", tags=["search"])
@@ -62,18 +66,23 @@ def search(
         include_self=parameters.include_self,
         exclude_group=parameters.exclude_group,
     )
-    result = services.with_current_encoder(
-        lambda encoder: gallery_search.search_gallery(
-            search_request,
-            search_filter,
-            query_requests.build_context(services, caller, encoder),
+    restricted = query_requests.restrict_gallery_search(request, caller, services)
+    rate_limits.take_photos(request, caller, services, len(photos))
+
+    def search_with(encoder: Encoder) -> SimilarResult:
+        context = query_requests.build_context(services, caller, encoder)
+        return gallery_search.search_gallery(
+            search_request, search_filter, hide_images(context) if restricted else context
         )
-    )
+
+    result = services.with_current_encoder(search_with)
     with services.database.write(caller.organization_id) as catalog:
         image_id = parameters.image_id[0] if parameters.image_id else None
         catalog.log_access(*list_similar_entries(result, photos, caller, image_id, "search"))
         labels = catalog.image_labels([hit.id for group in result.groups for hit in group.hits])
     request_meters.observe_search("search", result.timings_ms, point=False)
+    if restricted:
+        result = replace(result, timings_ms={})
     search_out = SearchOut.of_search(result, labels, search_filter, parameters.point)
     if media_type == GEOJSON:
         base_url = query_requests.read_base_url(request)

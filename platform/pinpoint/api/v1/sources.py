@@ -9,7 +9,14 @@ from fastapi import APIRouter, Path, Request, Response
 from pinpoint.api import conditional, problems
 from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
 from pinpoint.api.idempotency import idempotent
-from pinpoint.api.v1.schemas.catalog import NAME_PATTERN, ErasedOut, SourceIn, SourceOut, SourcesOut
+from pinpoint.api.v1.schemas.catalog import (
+    NAME_PATTERN,
+    ErasedOut,
+    SourceIn,
+    SourceOut,
+    SourcesOut,
+    SourceUpdateIn,
+)
 from pinpoint.records import AuditEntry
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
@@ -59,6 +66,8 @@ def add_source(caller: IngestCaller, services: AppServices, body: SourceIn) -> S
         catalog.log_access(
             AuditEntry(operation="add_source", key_id=caller.key_id, target_id=source.id)
         )
+        if body.image_access != "full":
+            source = catalog.set_image_access(source.id, body.image_access)
     return SourceOut.of(source)
 
 
@@ -84,6 +93,21 @@ def get_source(
     with services.database.read(caller.organization_id) as catalog:
         source_out = SourceOut.of(catalog.source(source_id))
     return conditional.make_conditional_response(request, response, source_out) or source_out
+
+
+@router.patch(
+    "/{source_id}",
+    operation_id="update_source",
+    summary="Change a source",
+    responses=problems.problem_responses(400, 401, 403, 404, 422, 503),
+)
+def update_source(
+    source_id: NameOrId, caller: AdminCaller, services: AppServices, body: SourceUpdateIn
+) -> SourceOut:
+    """Set what API keys may see of the images of a source."""
+    with services.database.write(caller.organization_id) as catalog:
+        source = catalog.source(source_id)
+        return SourceOut.of(catalog.set_image_access(source.id, body.image_access))
 
 
 @router.delete(

@@ -30,6 +30,7 @@ from pinpoint.records import (
 from pinpoint.records.audit import AuditFilter, AuditRow
 from pinpoint.store.catalog import audit_log, image_listing, kept_queries, neighbors
 from pinpoint.store.catalog.gallery_samples import GallerySampleReader
+from pinpoint.store.catalog.protected_positions import ProtectedPositionReader
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.rows import is_any_of, to_batch, to_image, to_item, to_source
 from pinpoint.store.db.tables import (
@@ -56,7 +57,7 @@ def _as_id(text: str) -> UUID | None:
         return None
 
 
-class Reader(GallerySampleReader):
+class Reader(GallerySampleReader, ProtectedPositionReader):
     """Implements `ports.CatalogReader` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork) -> None:
@@ -202,7 +203,11 @@ class Reader(GallerySampleReader):
             )
         image_ids = (
             select(func.array_agg(item_images.c.image_id))
-            .where(item_images.c.item_id == batch_items.c.id)
+            .where(
+                item_images.c.item_id == batch_items.c.id,
+                # Not the ids of images that the caller may not see.
+                item_images.c.image_id.in_(select(images.c.id)),
+            )
             .scalar_subquery()
         )
         statement = (

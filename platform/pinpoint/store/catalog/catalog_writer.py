@@ -33,8 +33,8 @@ from pinpoint.records import (
 )
 from pinpoint.store.catalog import audit_log, corrections, item_rows, kept_queries, listing_rows
 from pinpoint.store.catalog.bulk_corrections import correct_images
-from pinpoint.store.catalog.catalog_reader import Reader
 from pinpoint.store.catalog.names import check_name
+from pinpoint.store.catalog.source_changes import SourceChanges
 from pinpoint.store.db.database import UnitOfWork
 from pinpoint.store.db.tables import (
     batch_items,
@@ -51,7 +51,7 @@ _REMOVAL_PAGE = 10_000
 """Number of files removed by one statement."""
 
 
-class Writer(Reader):
+class Writer(SourceChanges):
     """Implements `ports.CatalogWriter` on one unit of work."""
 
     def __init__(self, unit: UnitOfWork, chunk: int) -> None:

@@ -44,6 +44,7 @@ def keep_query(
             calibrated=answer.calibrated,
             abstention_reason=answer.calibrated_result.abstention_reason,
             bundle=answer.bundle,
+            is_coarse=answer.granularity != "exact",
         )
     )
     return _to_kept_query(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    CheckConstraint,
     Column,
     Double,
     Index,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -47,6 +49,13 @@ api_keys = Table(
     timestamp_column("rotated_at"),
     timestamp_column("revoked_at"),
     Index("ix_api_keys_organization_id_created_at", "organization_id", "created_at", "id"),
+    # Finest statement about a position in a protected area, and minimum radius of each answer.
+    Column("granularity", Text, nullable=False, server_default=text("'radius'")),
+    Column("min_radius_m", Double, nullable=False, server_default=text("0")),
+    CheckConstraint(
+        "granularity IN ('exact', 'radius', 'city', 'country', 'refuse')", name="granularity"
+    ),
+    CheckConstraint("min_radius_m >= 0", name="min_radius_m"),
 )
 
 audit_log = Table(

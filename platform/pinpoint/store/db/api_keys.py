@@ -33,6 +33,7 @@ from pinpoint.records import (
 )
 from pinpoint.records.access import KEY_ROLES, MAX_OVERLAP_S
 from pinpoint.records.audit import AuditOperation
+from pinpoint.records.protected_areas import coarser_granularity
 from pinpoint.store.catalog import audit_log
 from pinpoint.store.catalog.names import check_label
 from pinpoint.store.db.access_tables import api_keys
@@ -60,6 +61,8 @@ _KEY_COLUMNS: Final = (
     api_keys.c.rotated_at,
     api_keys.c.previous_secret_expires_at,
     api_keys.c.revoked_at,
+    api_keys.c.granularity,
+    api_keys.c.min_radius_m,
 )
 """The API's role has no right to read the other columns."""
 
@@ -88,6 +91,8 @@ class ApiKeyStore(OrganizationStore):
             scopes=frozenset(row.scopes),
             key_id=row.key_id,
             key_expires_at=row.expires_at,
+            granularity=row.granularity,
+            min_radius_m=row.min_radius_m,
         )
 
     def any_keys(self) -> bool:
@@ -102,7 +107,12 @@ class ApiKeyStore(OrganizationStore):
             NotFoundError: No such organization exists.
         """
         owner = self.organization(organization)
-        return Caller(organization_id=owner.id, organization=owner.name, scopes=frozenset(scopes))
+        return Caller(
+            organization_id=owner.id,
+            organization=owner.name,
+            scopes=frozenset(scopes),
+            granularity="exact",
+        )
 
     def create_key(
         self, organization: str, name: str, grant: KeyGrant, caller: Caller | None = None
@@ -136,6 +146,8 @@ class ApiKeyStore(OrganizationStore):
                     "role": grant.role,
                     "scopes": list(grant.all_scopes),
                     "expires_at": grant.expires_at,
+                    "granularity": grant.granularity,
+                    "min_radius_m": grant.min_radius_m,
                 },
             )
             _log_key_change(unit, "create_key", owner.id, key_id, caller)
@@ -263,6 +275,13 @@ def check_grant_of_caller(grant: KeyGrant, caller: Caller | None) -> None:
     if missing:
         raise ForbiddenError(
             f"a key cannot grant scopes that it lacks: {', '.join(missing)}",
+            reason=GRANT_EXCEEDS_KEY,
+        )
+    is_coarser = coarser_granularity(grant.granularity, caller.granularity) == grant.granularity
+    if not is_coarser or grant.min_radius_m < caller.min_radius_m:
+        raise ForbiddenError(
+            "a key cannot grant finer positions than its own: granularity "
+            f"{caller.granularity}, min_radius_m {caller.min_radius_m:g}",
             reason=GRANT_EXCEEDS_KEY,
         )
     if caller.key_expires_at is not None and (

@@ -2,7 +2,7 @@
 
 Two logins. The *owner* (migrations, workers, operators) uses the base tables. The *API* has no
 right on them: its search path contains views of one organization, selected by `pinpoint.org`, which
-is set per transaction.
+is set per transaction. `pinpoint.access` selects the rows in protected areas (`position_access`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from pinpoint import deadline, logs
+from pinpoint import deadline, logs, position_access
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import (
     BrokerUnavailableError,
@@ -241,6 +241,10 @@ def _set_session_values(
 ) -> None:
     """Set organization, role, schema and time limit of this transaction, in one round trip."""
     values = {} if organization_id is None else {"pinpoint.org": str(organization_id)}
+    access = position_access.current_access()
+    if access is not None:
+        values["pinpoint.access"] = access.rows
+        values["pinpoint.min_radius_m"] = str(access.min_radius_m)
     if role is not None:
         values["role"] = role
         # Filters of layers differ: a plan for all values of a parameter may be slow for each.

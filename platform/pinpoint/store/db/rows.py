@@ -161,6 +161,7 @@ def to_source(row: Row[Any], images: int = 0, roots: Sequence[SourceRoot] = ()) 
         originals=row.originals,
         created_at=row.created_at,
         images=images,
+        image_access=row.image_access,
         roots=tuple(roots),
     )
 
@@ -200,6 +201,7 @@ def to_image(row: Row[Any]) -> Image:
         time_source=row.time_source,
         field_sources=origins_of_row(row),
         warnings=tuple(row.warnings),
+        image_access=row.image_access,
     )
 
 

@@ -8,6 +8,7 @@ from pinpoint.store.db import (
     job_tables,
     limit_tables,
     listing_tables,
+    protected_area_tables,
     tables,
     webhook_tables,
 )
@@ -19,6 +20,7 @@ TABLE_MODULES = (
     idempotency_tables,
     job_tables,
     limit_tables,
+    protected_area_tables,
     tables,
     webhook_tables,
 )

@@ -58,11 +58,14 @@ sources = Table(
     Column("license", Text),
     Column("attribution", Text),
     Column("originals", Text, nullable=False),
+    # What API keys may see of its images.
+    Column("image_access", Text, nullable=False, server_default=text("'full'")),
     timestamp_column("created_at", stamped=True),
     timestamp_column("erased_at"),
     UniqueConstraint("organization_id", "name"),
     UniqueConstraint("organization_id", "id"),
     CheckConstraint("kind IN ('photo', 'street')", name="kind"),
+    CheckConstraint("image_access IN ('none', 'thumbnail', 'full')", name="image_access"),
     CheckConstraint("originals IN ('reference', 'copy', 'rendition')", name="originals"),
 )
 
@@ -134,6 +137,8 @@ images = Table(
     Column("ingest_seq", BigInteger, nullable=False, server_default=text("0")),
     # Transaction that last wrote the row (set by trigger): the watermark of index rebuilds.
     Column("modified_xid", BigInteger, nullable=False, server_default=text("0")),
+    # Granularity of its protected areas (set by trigger); `exact` outside of all areas.
+    Column("granularity", Text, nullable=False, server_default=text("'exact'")),
     timestamp_column("created_at", stamped=True),
     timestamp_column("updated_at", stamped=True),
     tenant_fk("sources", "source_id", cascade=False),
@@ -199,6 +204,8 @@ cell_stats = Table(
     Column("cell", BigInteger, nullable=False),
     Column("source_id", Uuid, nullable=False),
     organization_fk(),
+    # Images of each granularity have counters of their own.
+    Column("granularity", Text, nullable=False, server_default=text("'exact'")),
     Column("resolution", SmallInteger, Computed("((cell >> 52) & 15)::smallint", persisted=True)),
     Column("images", Integer, nullable=False),
     # Images that are cube-map faces, and those that are front faces.
@@ -220,7 +227,7 @@ cell_stats = Table(
             persisted=True,
         ),
     ),
-    PrimaryKeyConstraint("cell", "source_id"),
+    PrimaryKeyConstraint("cell", "source_id", "granularity"),
     tenant_fk("sources", "source_id"),
     Index("ix_cell_stats_source_id_cell", "source_id", "cell"),
     Index("ix_cell_stats_organization_id_resolution_cell", "organization_id", "resolution", "cell"),
@@ -327,6 +334,9 @@ kept_queries = Table(
     Column("calibrated", Boolean, nullable=False),
     Column("abstention_reason", Text),
     Column("bundle", Text, nullable=False),
+    # A coarse answer is visible to all callers; the others have the granularity of their point.
+    Column("is_coarse", Boolean, nullable=False, server_default=text("false")),
+    Column("granularity", Text, nullable=False, server_default=text("'exact'")),
     Index("ix_kept_queries_organization_id_created_at", "organization_id", "created_at"),
     Index("ix_kept_queries_expires_at", "expires_at"),
     Index("ix_kept_queries_geom", "geom", postgresql_using="gist"),

@@ -92,6 +92,8 @@ visible_images = Table(
     Column("field_layers", JSONB),
     Column("manual_fields", ARRAY(Text)),
     Column("error_message", Text),
+    # What API keys may see of the images of the source.
+    Column("image_access", Text),
 )
 
 layer_images = Table(

@@ -23,6 +23,7 @@ from pinpoint.store.db.access_tables import api_keys, audit_log, organizations
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.idempotency_tables import idempotency_keys
 from pinpoint.store.db.job_tables import jobs
+from pinpoint.store.db.protected_area_tables import protected_areas
 from pinpoint.store.db.tables import (
     batches,
     images,
@@ -66,7 +67,10 @@ class OrganizationDeletion:
         with self._transactions.begin() as unit:
             connection = unit.connection
             _erase_sources(connection, organization_id)
-            for table in (audit_log, kept_queries, webhooks, idempotency_keys, jobs):
+            for table in (
+                *(audit_log, kept_queries, webhooks, idempotency_keys, jobs),
+                protected_areas,
+            ):
                 connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
                 delete(api_keys).where(api_keys.c.organization_id == organization_id)
@@ -122,8 +126,8 @@ class OrganizationDeletion:
                 .where(table.c.organization_id == organizations.c.id)
                 .exists()
                 for table in (
-                    *(sources, images, tombstones, audit_log),
-                    *(kept_queries, idempotency_keys, jobs, api_keys, webhooks),
+                    *(sources, images, tombstones, audit_log, kept_queries, idempotency_keys),
+                    *(jobs, api_keys, webhooks, protected_areas),
                 )
             ]
             deleted = connection.execute(

@@ -108,7 +108,11 @@ def _select_columns(request: ExportRequest) -> dict[str, ColumnElement[Any]]:
     columns["sha256"] = func.encode(row.sha256, "hex")
     columns |= {name: row[name] for name in ("size_bytes", "format", "width_px", "height_px")}
     columns["uri"] = (
-        row.uri if request.has_paths else case((row.uri.not_like("file:%"), row.uri), else_=None)
+        row.uri
+        if request.has_paths
+        else case(
+            (and_(row.uri.not_like("file:%"), row.image_access == "full"), row.uri), else_=None
+        )
     )
     # As text: 64-bit integers lose digits in JSON and in many GIS.
     columns["cell_r9"] = func.to_hex(row.cell_r9)

@@ -36,6 +36,7 @@ from pinpoint.records import (
     SearchFilter,
     SimilarResult,
 )
+from pinpoint.records.protected_areas import Granularity
 from pinpoint.search.verifier import order_matches
 
 _NO_FILTER: Final = SearchFilter()
@@ -80,6 +81,15 @@ class AnswerOut(BaseModel):
         description="Best estimate; null if the search space has no candidate."
     )
     geometry: GeoPoint | None
+    granularity: Granularity = Field(
+        description="`exact`, or why the point is coarse: the place is in a protected area, or the "
+        "key has a minimum radius. The point is then the center of a `radius`, a `city` or a "
+        "`country`, and the answer has no candidates."
+    )
+    place: str | None = Field(
+        description="Name of the city or country of a coarse answer; otherwise null.",
+        examples=["Paris, Ile-de-France, FR"],
+    )
     abstention_reason: str | None = Field(
         description="Reason for abstaining; null for an answer. `no_candidates`: the search space "
         "has no candidate. `not_in_gallery`: the gallery probably has no image near the photo. "
@@ -133,7 +143,9 @@ class AnswerOut(BaseModel):
     kept_query: KeptQueryOut | None = Field(
         description="With keep=true: what is kept of this answer; null without a point."
     )
-    timings_ms: dict[str, float]
+    timings_ms: dict[str, float] = Field(
+        description="Milliseconds by stage; empty if a protected area could be inferred from them."
+    )
 
     @classmethod
     def of(
@@ -170,6 +182,8 @@ class AnswerOut(BaseModel):
         return cls(
             point=None if point is None else LatLon(lat=point.lat, lon=point.lon),
             geometry=None if point is None else GeoPoint.of(point),
+            granularity=answer.granularity,
+            place=answer.place,
             credible_discs=[
                 CredibleDiscOut(probability=disc.probability, radius_m=disc.radius_m)
                 for disc in answer.credible_discs

@@ -30,6 +30,7 @@ from pinpoint.api.v1.schemas.posterior import MultiPolygonOut, NameOut, Probabil
 from pinpoint.api.v1.schemas.verification import VerificationOut, VerificationThresholdOut
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import Point
+from pinpoint.records.protected_areas import Granularity
 
 
 class CopyProperties(BaseModel):
@@ -147,6 +148,8 @@ class AnswerFeaturesOut(BaseModel):
         description="Regions first, the largest one first; then evidence, candidates and the "
         "point, so that a GIS draws the most important feature last."
     )
+    granularity: Granularity
+    place: str | None
     abstention_reason: str | None
     calibrated: bool
     calibration_note: str

@@ -27,6 +27,7 @@ from pinpoint.records import (
     SourceKind,
     limits,
 )
+from pinpoint.records.protected_areas import ImageAccess
 
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -68,6 +69,12 @@ class _ResponseModel(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+_IMAGE_ACCESS_TEXT: Final = (
+    "What API keys may see of its images: nothing (`none`), the thumbnail, or the whole file "
+    "(`full`). Images are served as they were ingested, faces and number plates included."
+)
+
+
 class SourceIn(_RequestModel):
     """A new source."""
 
@@ -80,6 +87,13 @@ class SourceIn(_RequestModel):
         description="Stored form of each file: its bytes, a reduced image, or only its path.",
         examples=["copy"],
     )
+    image_access: ImageAccess = Field(default="full", description=_IMAGE_ACCESS_TEXT)
+
+
+class SourceUpdateIn(_RequestModel):
+    """A change of a source."""
+
+    image_access: ImageAccess = Field(description=_IMAGE_ACCESS_TEXT, examples=["thumbnail"])
 
 
 class SourceOut(_ResponseModel):
@@ -91,6 +105,7 @@ class SourceOut(_ResponseModel):
     license: str | None
     attribution: str | None
     originals: OriginalsPolicy
+    image_access: ImageAccess = Field(description=_IMAGE_ACCESS_TEXT)
     roots: list[str] = Field(
         description="Names of the folders that were ingested on the stack's machine; they are "
         "prefixes of their files' ids."

@@ -90,7 +90,7 @@ class ImageOut(BaseModel):
         values = {
             name: getattr(image, name) for name in _IMAGE_FIELDS if name not in _CONTAINER_FIELDS
         }
-        if not paths and str(image.uri).startswith("file:"):
+        if not paths and (image.image_access != "full" or str(image.uri).startswith("file:")):
             values["uri"] = None
         return cls(
             **values,
