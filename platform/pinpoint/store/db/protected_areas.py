@@ -104,7 +104,7 @@ class ProtectedAreaStore:
             NotFoundError: The organization has no such area.
         """
         with self._transactions.begin(caller.organization_id) as unit:
-            area = _read_area(unit, caller.organization_id, area_id)
+            _read_area(unit, caller.organization_id, area_id)
             unit.connection.execute(
                 update(protected_areas)
                 .where(protected_areas.c.id == area_id)
