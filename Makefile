@@ -15,16 +15,17 @@ demo:  ## start a separate stack, ingest a small gallery and locate unseen photo
 	@.venv/bin/pinpoint demo
 
 test: setup  ## all tests, about ten minutes on two cores; nothing is left running
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 3 --dist loadfile -m "not ci"
 
 test-fast: setup  ## tests without servers, about 90 s on two cores
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not stack and not slow"
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 3 --dist loadfile -m "not stack and not slow and not ci"
 
 coverage: setup  ## lines and branches that all tests run, as a table and in build/coverage
-	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --cov --cov-report term --cov-report html
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 3 --dist loadfile --cov --cov-report term --cov-report html
 
 trials: setup  ## play real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
+	@$(PYTHON) -m pytest tests -m ci
 
 soak: setup  ## play seeded faults until the first difference: make soak N=1000 SEED=1
 	@.venv/bin/pinpoint bench faults -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))

@@ -50,6 +50,7 @@ def planet(tmp_path_factory):
     return new_planet
 
 
+@pytest.mark.ci
 def test_calibration_of_a_bundle_is_used_end_to_end(
     evaluation_harness, planet, tmp_path, postgres, server_paths
 ):

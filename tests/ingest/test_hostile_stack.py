@@ -179,6 +179,7 @@ def real_photos() -> list[tuple[str, bytes]]:
     return [(path.name, path.read_bytes()) for path in paths]
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 def test_stack_odd_and_mutated_files_fail_alone(running_stack, api):
     before = lifecycle.stack_status(running_stack.settings)

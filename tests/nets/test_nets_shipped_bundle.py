@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from pinpoint.nets.bundle.bundles import SHIPPED_FOLDER, copy_bundle, find_bundle, read_bundle
@@ -115,6 +116,7 @@ def test_results_channel_table_matches_bench_embedder(tmp_path):
     assert f"preset `small`, seed 7, digest `{preset_digest(PRESETS['small'], 7)}`" in block
 
 
+@pytest.mark.ci
 def test_results_table_matches_bench_embedder(tmp_path):
     (block,) = re.findall(
         r"<!-- table: world-tiny -->\n(.*?)<!-- end of table -->", RESULTS, re.DOTALL

@@ -208,6 +208,7 @@ def test_locate_verified_answers_are_near(street, record_property):
     assert np.mean(answer_errors_m[verified] <= NEAR_M) >= 0.97, summary
 
 
+@pytest.mark.ci
 def test_locate_same_photo_under_load_gives_same_answer(street):
     def answer(photo):
         body = street.client.locate(photo)

@@ -239,6 +239,7 @@ def assert_erased_to_the_byte(run: CliRunner, paths: StackPaths) -> None:
     assert files(paths.blobs_dir) == {}
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 def test_backup_destroy_and_restore_return_the_same_answers(monkeypatch, tmp_path):
     with home_folder() as home:

@@ -9,16 +9,14 @@ import pytest
 from sqlalchemy import text
 
 from pinpoint.errors import (
-    BadBundleError,
     DatabaseUnavailableError,
     ModelMismatchError,
     PinpointError,
 )
 from pinpoint.ingest import pipeline
-from pinpoint.stack.backup.backup import write_backup
 from pinpoint_workers import maintenance
 from small_stack import PHOTOS, WORKER, SmallStack, two_bundles
-from stack_fixtures import jpeg, write_photos
+from stack_fixtures import write_photos
 
 
 @pytest.fixture
@@ -83,6 +81,7 @@ def run_query(stack, encoder, photo):
     return encoder.encode_query(read.faces[0].pixels)
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 def test_activate_and_revert_during_queries_and_ingest_lose_nothing(stack):
     photos = sorted(stack.folder.iterdir())[:6]
@@ -116,29 +115,6 @@ def test_activate_and_revert_during_queries_and_ingest_lose_nothing(stack):
         assert best > 0.995, f"{photo.name} is in the gallery, whatever the bundle"
     assert stack.held() == (stack.live(), old.digest)
     assert len(stack.live()) == PHOTOS + 3
-
-
-@pytest.mark.timeout(240)
-def test_activate_with_missing_files_requires_allow_missing(stack):
-    (stack.folder / "0003.jpg").unlink()
-    (stack.folder / "0004.jpg").write_bytes(jpeg(77, 3.0, 3.0))
-    before = stack.held()
-    message = stack.run("bundles", "activate", "tiny", code=73)
-    assert "2 of 24 images would be lost" in message
-    assert "1 missing_file" in message
-    assert "--allow-missing 2" in message
-    assert stack.held() == before
-    document = stack.run("bundles", "activate", "tiny", "--allow-missing", "2", "--json")
-    assert document["unreachable"] == {"missing_file": 1, "file_modified_since_indexing": 1}
-    assert len(stack.held()[0]) == PHOTOS - 2
-    message = stack.run("bundles", "delete-vectors", "tiny", "--json", code=73)
-    assert "the index holds the vectors of tiny" in message
-    stack.run("bundles", "activate", "descriptor", "--json")
-    assert stack.held() == before, "their old vectors are still there"
-    forgotten = stack.run("bundles", "delete-vectors", "tiny", "--json")
-    assert forgotten == {"bundle": "tiny-timm", "vectors": PHOTOS - 2}
-    assert stack.vectors(stack.tiny.contract.digest) == {}
-    assert len(stack.vectors(stack.descriptor.contract.digest)) == PHOTOS
 
 
 @pytest.mark.timeout(240)
@@ -192,28 +168,3 @@ def test_reconcile_skips_images_of_an_open_ingest(stack, monkeypatch):
     assert len(stack.vectors(digest)) == PHOTOS
     pipeline.ingest_items(ids, WORKER, stack.worker.ingest_components())
     assert len(stack.vectors(digest)) == PHOTOS + 3
-
-
-@pytest.mark.timeout(240)
-def test_list_locate_and_backup_use_the_bundle_of_the_index(stack, tmp_path):
-    def used():
-        document = stack.run("bundles", "list", "--json")
-        return [bundle["name"] for bundle in document["bundles"] if bundle["used"]]
-
-    assert used() == ["descriptor"]
-    stack.run("bundles", "activate", "tiny", "--json")
-    assert used() == ["tiny"]
-    folder = stack.paths.home / "bundles" / "tiny"
-    folder.rename(folder.with_name(".away"))
-    with pytest.raises(BadBundleError, match="no bundle here has the contract"):
-        stack.locate(stack.folder / "0000.jpg")
-    folder.with_name(".away").rename(folder)
-    assert stack.locate(stack.folder / "0000.jpg").bundle == "tiny-timm"
-    manifest = write_backup(stack.settings, tmp_path / "out.tar", lambda _: None)
-    assert (manifest.bundle, manifest.contract) == ("tiny", stack.tiny.contract.digest)
-    back = stack.command("bundles", "activate", "descriptor")
-    out, error = back.communicate(timeout=100)
-    assert back.returncode == 0, error
-    assert "bundle descriptor is active, index build" in out
-    assert "pinpoint config set bundle descriptor" in out
-    assert used() == ["descriptor"]

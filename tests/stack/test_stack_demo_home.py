@@ -86,6 +86,7 @@ def real_photos(folder):
     yield folder
 
 
+@pytest.mark.ci
 def test_stack_after_demo_has_no_demo_image_in_answers_lists_or_counts(
     demo, running_stack, tmp_path
 ):

@@ -232,7 +232,8 @@ def test_cache_examples_writes_balanced_rows(
     found = cache_examples(tmp_path / "even", queries, table, even)
     assert len(calls) == len(queries)
     for row, (before, (left, near)) in zip(found.rows, calls, strict=True):
-        assert len(left) < before
+        # The drawn photo may be evidence only; the sum of all rows is compared below.
+        assert len(left) <= before
         assert [each.id.bytes for each in left] == [
             each.ljust(16, b"\0") for each in row["id"][row["present"]].tolist()
         ]

@@ -39,6 +39,7 @@ def trained(home, planet, folder, name, count):
     return home / "bundles" / name
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(300)
 def test_train_embedder_in_two_processes_gives_same_weights(planet, tmp_path):
     timm_bundle(tmp_path / "bundles" / "tiny-timm")

@@ -109,6 +109,7 @@ def test_train_embedder_into_existing_bundle_is_refused(trained, home, planet):
     assert "exists already" in error
 
 
+@pytest.mark.ci
 def test_train_embedder_after_kill_resumes_to_same_weights(trained, home, planet):
     folder, _ = trained
     process = command(home, planet, folder, "killed")

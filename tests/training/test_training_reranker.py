@@ -38,6 +38,7 @@ from training.reranker_runs import TEXT, example_gallery, run_training
 RECIPE = Path(__file__).parents[2] / "docs" / "configs" / "world-tiny-reranked.toml"
 
 
+@pytest.mark.ci
 def test_train_reranker_after_two_interrupts_gives_same_weights(world, reranked, tmp_path):
     config, folder, made, progress = reranked
     assert next(event for event in progress if event[0] == "examples") == ("examples", 58, 58)

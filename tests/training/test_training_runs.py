@@ -142,6 +142,7 @@ def until(ripe, log):
         time.sleep(0.01)
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(240)
 def test_training_worker_after_kill_resumes_run(
     places, planet, database_url, redis_url, tmp_path, monkeypatch

@@ -142,6 +142,7 @@ def test_street_view_halves_are_far_apart(views):
     assert views.away_m[np.ix_(*views.halves)].min() > 4 * NEAR_M
 
 
+@pytest.mark.ci
 def test_train_embedder_on_street_views_is_no_worse_than_tower(views, tmp_path, record_property):
     bare, trained = views.both_ways(tmp_path, seed=0)
     seen = f"bare tower {bare.sum()}, trained heads {trained.sum()} of {len(bare)} queries"

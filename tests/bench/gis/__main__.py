@@ -12,7 +12,7 @@ import httpx
 import psycopg
 from rich.console import Console
 
-from bench.gis import export, features, report, spatial, tiles
+from bench.gis import export, features, index_costs, report, spatial, tiles
 from bench.gis.gallery import Rows, load_rows, make_rows
 from bench.gis.measuring import Figures, Gallery, open_bare, write_figures
 from bench.stack import Say, Stack, stack
@@ -21,7 +21,7 @@ from pinpoint.settings import LogSettings
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.database import Transactions, api_engine
 
-PARTS = ("features", "cql2", "tiles", "neighbors", "coverage", "export")
+PARTS = ("features", "cql2", "tiles", "neighbors", "coverage", "export", "index_costs")
 
 
 def main() -> None:
@@ -62,6 +62,7 @@ def _measure(
                 "export": lambda: export.measure(
                     gallery, running.pid("api"), int((~rows.is_other).sum())
                 ),
+                "index_costs": lambda: index_costs.measure(gallery),
             }
             for part in parts:
                 load = os.getloadavg()[0]

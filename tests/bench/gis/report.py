@@ -19,13 +19,14 @@ def show(figures: Figures, output: Path) -> None:
     highest = max((load for pair in loads.values() for load in pair), default=0.0)
     lines = [
         f"{figures['rows']:,} images, {figures['cores']} cores, highest load {highest:.1f}",
-        "",
-        _format_row(_HEADERS),
-        _format_row(["---"] * len(_HEADERS)),
-        *(_format_row(cells) for cells in _iterate_rows(figures)),
     ]
+    rows = [_format_row(cells) for cells in _iterate_rows(figures)]
+    if rows:
+        lines += ["", _format_row(_HEADERS), _format_row(["---"] * len(_HEADERS)), *rows]
     if "export" in figures:
         lines += ["", *_iterate_exports(figures["export"])]
+    if "index_costs" in figures:
+        lines += ["", *_iterate_index_costs(figures["index_costs"])]
     text = "\n".join(lines)
     (output / "figures.md").write_text(text + "\n", encoding="utf-8")
     Console(width=160).print(text, markup=False, highlight=False)
@@ -74,3 +75,15 @@ def _iterate_exports(exports: Figures) -> Iterator[str]:
                 measured["mib"],
             ]
         )
+
+
+def _iterate_index_costs(costs: Figures) -> Iterator[str]:
+    yield _format_row(["write of a row", "insert, CPU ms", "update, CPU ms"])
+    yield _format_row(["---"] * 3)
+    for name in ("all_indexes", "keys_only"):
+        measured = costs[name]
+        yield _format_row(
+            [name.replace("_", " "), measured["insert_cpu_ms"], measured["update_cpu_ms"]]
+        )
+    yield ""
+    yield f"{costs['indexes']} indexes of images: {costs['index_mib']:,} MiB"
