@@ -8,9 +8,13 @@ from sqlalchemy import text
 from ingest.file_servers import ACCESS_KEY, ADDRESS, BUCKET, REGION, SECRET_KEY, serve_files
 from pinpoint.errors import ConflictError, RemoteFileError, UnavailableError
 from pinpoint.ingest import register_urls
+from pinpoint.ingest.pipeline import reembed_images
 from pinpoint.ingest.register_urls import add_bucket_pages, make_url_item
 from pinpoint.media.files import sha256
+from pinpoint.outgoing.remote_files import RemoteFiles
+from pinpoint.outgoing_settings import RemoteSettings
 from pinpoint.records import MetadataOverride
+from pinpoint.store.ingest.reembed_queue import CatalogReembedQueue
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg
 
 
@@ -78,25 +82,44 @@ def image_uris(harness):
         return {row.external_id: row.uri for row in unit.connection.execute(text(statement))}
 
 
-@pytest.mark.parametrize("originals", ["copy", "reference", "rendition"])
-def test_url_ingest_keeps_what_the_policy_of_the_source_says(originals, harness, org, server):
-    photo = server.files["/a.jpg"] = jpeg(1, 48.85, 2.35)
-    url = server.url("/a.jpg")
-    batch_id = open_batch(harness, org, originals)
-    add_urls(harness, org, batch_id, url)
-    batch, (item,) = finish(harness, org, batch_id)
-    assert (batch.indexed, item.file, batch.is_processed) == (1, url, True)
-    ((external_id, uri),) = image_uris(harness).items()
-    assert external_id == url
-    if originals == "reference":
-        assert uri == url
-        assert harness.remote_files.fetch_bytes(uri) == photo
-    else:
-        assert uri.startswith("blob:")
-        is_copy = sha256(harness.blobs.get(uri)) == sha256(photo)
-        assert is_copy == (originals == "copy")
-    assert len([path for path in server.requests if path == "/a.jpg"]) <= 2
+def test_url_ingest_keeps_what_the_policy_of_the_source_says(harness, org, server):
+    photos = {}
+    for number, originals in enumerate(("copy", "reference", "rendition")):
+        url = server.url(f"/{originals}.jpg")
+        photos[url] = server.files[f"/{originals}.jpg"] = jpeg(number, 48.85, 2.35)
+        batch_id = open_batch(harness, org, originals)
+        add_urls(harness, org, batch_id, url)
+        batch, (item,) = finish(harness, org, batch_id)
+        assert (batch.indexed, item.file, batch.is_processed) == (1, url, True)
+        uri = image_uris(harness)[url]
+        if originals == "reference":
+            assert uri == url
+            assert harness.remote_files.fetch_bytes(uri) == photos[url]
+        else:
+            assert uri.startswith("blob:")
+            is_copy = sha256(harness.blobs.get(uri)) == sha256(photos[url])
+            assert is_copy == (originals == "copy")
+        assert list((harness.folder / "downloads").iterdir()) == []
+    # Each once, and once more by the call above.
+    assert len(server.requests) == len(photos) + 1
+
+
+def test_url_ingest_of_a_reference_is_encoded_again_from_its_url(harness, org, server):
+    server.files["/a.jpg"] = jpeg(1, 48.85, 2.35)
+    batch_id = open_batch(harness, org, "reference")
+    add_urls(harness, org, batch_id, server.url("/a.jpg"))
+    finish(harness, org, batch_id)
+    with harness.owner.begin() as unit:
+        unit.connection.execute(text("DELETE FROM embeddings"))
+        ids = list(unit.connection.execute(text("SELECT id FROM images")).scalars())
+    queue = CatalogReembedQueue(harness.owner)
+    assert reembed_images(ids, harness.components, queue).done == 1
     assert list((harness.folder / "downloads").iterdir()) == []
+    server.files.clear()
+    with harness.owner.begin() as unit:
+        unit.connection.execute(text("DELETE FROM embeddings"))
+    (rejection,) = reembed_images(ids, harness.components, queue).unreachable.values()
+    assert rejection.error_code == "url_not_found"
 
 
 def test_url_ingest_with_metadata_overrides_the_file(harness, org, server):
@@ -256,7 +279,7 @@ def test_bucket_listing_of_a_canceled_batch_adds_nothing(harness, org, server):
         *(f"s3://{BUCKET}@evil/flights/", f"s3://{BUCKET}/flights/\x00", "s3://../flights/"),
     ],
 )
-def test_bucket_that_is_not_allowed_is_refused(url, harness):
+def test_bucket_that_is_not_allowed_is_refused(url, server, tmp_path):
     with pytest.raises(RemoteFileError) as raised:
-        harness.remote_files.check_prefix(url)
+        RemoteFiles(RemoteSettings(), tmp_path, 1_000).check_prefix(url)
     assert raised.value.reason == "url_refused"
