@@ -164,7 +164,7 @@ def test_upload_over_a_limit_stores_no_item_and_no_blob(api):
         problem(http.post(path, files=[("other", ("a.jpg", b"x"))]), 422, "invalid_request")
         problem(http.post(path, data={"metadata_overrides": "{}"}), 422, "invalid_request")
         for name in ("../up.jpg", "a\u2028.jpg", "x" * 600):
-            problem(http.post(path, files=[("files", (name, b"x"))]), 400, "bad_request")
+            problem(http.post(path, files=[("files", (name, b"x"))]), 422, "invalid_request")
         for metadata_overrides in ("[", '{"b.jpg": {}}', '{"a.jpg": {"track": "/etc/passwd"}}'):
             answer = http.post(
                 path,
