@@ -93,8 +93,9 @@ class Rows:
             raise NotFoundError(f"no {what} {key}")
         return table[key]
 
-    def sources(self):
-        return sorted(self.all_sources.values(), key=lambda source: source.name)
+    def sources(self, *, limit=None, after=None):
+        ordered = sorted(self.all_sources.values(), key=lambda source: source.name)
+        return [source for source in ordered if after is None or source.name > after][:limit]
 
     def source(self, name_or_id):
         for stored in self.all_sources.values():

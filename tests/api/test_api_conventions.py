@@ -134,17 +134,19 @@ def test_lists_have_the_same_cursor_and_link(api):
     rows = api.rows()
     source = rows.add_source("walk", "photo")
     for n in range(3):
+        rows.add_source(f"walk-{n}", "photo")
         rows.open_batch(source.id)
         image = dataclasses.replace(memory.image(source), external_id=f"{n}.jpg")
         rows.all_images[image.id] = image
     with api.http() as http:
-        for path in ("/v1/batches", "/v1/images"):
+        for path in ("/v1/batches", "/v1/images", "/v1/sources"):
             page = http.get(path, params={"limit": 2})
             link = page.json()["next"]
             assert link.startswith(f"{path}?limit=2&cursor=")
             assert page.links["next"]["url"] == link
             last = http.get(link)
             assert (last.json()["next"], last.links) == (None, {})
+            assert len(last.json()[path.rpartition("/")[2]]) in (1, 2)
             problem(http.get(path, params={"cursor": "bm90IG9uZQ"}), 400, "bad_request")
         other_list = http.get("/v1/batches?limit=1").json()["next"].partition("?")[2]
         problem(http.get(f"/v1/images?{other_list}"), 400, "bad_request")

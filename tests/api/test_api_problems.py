@@ -101,7 +101,7 @@ def test_id_of_other_organization_returns_the_404_of_an_unknown_id(api):
             assert foreign["detail"].replace(str(foreign_id), "") == missing["detail"].replace(
                 str(unknown_id), ""
             )
-        assert http.get("/v1/sources").json() == {"sources": []}
+        assert http.get("/v1/sources").json() == {"sources": [], "next": None}
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,9 @@ def test_upload_over_a_limit_stores_no_item_and_no_blob(api):
         )
         problem(http.post(path, content=b"--b--junk", headers=headers), 422, "invalid_request")
         problem(http.post(path, files=[("other", ("a.jpg", b"x"))]), 422, "invalid_request")
-        problem(http.post(path, data={"metadata_overrides": "{}"}), 400, "bad_request")
+        problem(http.post(path, data={"metadata_overrides": "{}"}), 422, "invalid_request")
         for name in ("../up.jpg", "a\u2028.jpg", "x" * 600):
-            problem(http.post(path, files=[("files", (name, b"x"))]), 400, "bad_request")
+            problem(http.post(path, files=[("files", (name, b"x"))]), 422, "invalid_request")
         for metadata_overrides in ("[", '{"b.jpg": {}}', '{"a.jpg": {"track": "/etc/passwd"}}'):
             answer = http.post(
                 path,

@@ -10,6 +10,7 @@ from PIL import Image
 from shapely.geometry import shape
 from typer.testing import CliRunner
 
+from pinpoint.api.v1.cursors import encode_cursor
 from pinpoint.cli.main import app
 
 BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
@@ -109,7 +110,6 @@ def test_spatial_routes_invalid_parameters_return_422(tenant_pair):
     ]
     queries = [
         "/v1/coverage?resolution=8",
-        "/v1/coverage?cursor=80",
         "/v1/coverage?bbox=200,0,1,1",
         "/v1/gaps?missing_kind=drone",
         "/v1/gaps?source_kind=photo",
@@ -121,8 +121,8 @@ def test_spatial_routes_invalid_parameters_return_422(tenant_pair):
             assert http.post("/v1/neighbors", json=body).status_code == 422, str(body)[:100]
         for path in queries:
             assert http.get(path).status_code == 422, path
-        # Hex digits, but no cell.
-        assert http.get("/v1/coverage?cursor=8ffffffffffffff").status_code == 400
+        for cursor in ("80", "8ffffffffffffff", encode_cursor("cells", "8ffffffffffffff")):
+            assert http.get("/v1/coverage", params={"cursor": cursor}).status_code == 400
 
 
 def run_command(tenant, *arguments):

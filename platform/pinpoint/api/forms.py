@@ -27,7 +27,7 @@ MAX_UPLOAD_FIELDS_BYTES: Final = 4_000_000
 """Maximum bytes of the overrides and part headers of an upload form."""
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _SPOOL_BYTES: Final = 1_000_000
-_MAX_FIELDS: Final = 64
+_MAX_FIELDS: Final = 256
 
 Model = TypeVar("Model", bound=BaseModel)
 

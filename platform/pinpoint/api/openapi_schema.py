@@ -135,6 +135,9 @@ def _describe_operation(operation: dict[str, Any], rule: RouteRule | None) -> No
     if "requestBody" in operation:
         statuses += [400, 408, 413, 415, 422]
     responses = operation["responses"]
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]  # FastAPI's own, which no route sends
+        statuses.append(422)
     for status, declared in problems.problem_responses(*statuses).items():
         responses.setdefault(str(status), declared)
     for status, response in responses.items():

@@ -88,8 +88,13 @@ class Client(
 
     def sources(self) -> list[Json]:
         """List all sources by name."""
-        rows: list[Json] = self._transport.call("GET", "/v1/sources")["sources"]
-        return rows
+        sources: list[Json] = []
+        link: str | None = "/v1/sources"
+        while link is not None:
+            page: Json = self._transport.call("GET", link)
+            sources += page["sources"]
+            link = page["next"]
+        return sources
 
     def source(self, name_or_id: Id) -> Json:
         """Return one source."""

@@ -44,8 +44,13 @@ class CatalogReader(Protocol):
     Every method with an id raises `NotFoundError` if this organization has no row with that id.
     """
 
-    def sources(self) -> list[Source]:
-        """All sources by name, with their number of images."""
+    def sources(self, *, limit: int | None = None, after: str | None = None) -> list[Source]:
+        """Sources by name, with their number of images.
+
+        Args:
+            limit: Maximum number of sources; None for all.
+            after: Name after which the sources begin.
+        """
         ...
 
     def source(self, name_or_id: str | UUID) -> Source:

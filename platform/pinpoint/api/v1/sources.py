@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from pinpoint.api import conditional, problems
 from pinpoint.api.dependencies import AdminCaller, AppServices, IngestCaller, ReadCaller
 from pinpoint.api.idempotency import idempotent
+from pinpoint.api.v1 import cursors
 from pinpoint.api.v1.schemas.catalog import (
     NAME_PATTERN,
     ErasedOut,
@@ -20,6 +21,8 @@ from pinpoint.api.v1.schemas.catalog import (
 from pinpoint.records import AuditEntry
 
 router = APIRouter(prefix="/v1/sources", tags=["sources"])
+
+_LIST: Final = "sources"
 
 NameOrId = Annotated[
     str,
@@ -38,11 +41,30 @@ NameOrId = Annotated[
     summary="List sources",
     responses=problems.problem_responses(401, 403, 404, 503),
 )
-def list_sources(caller: ReadCaller, services: AppServices) -> SourcesOut:
-    """List all sources by name, with their number of images."""
+def list_sources(
+    request: Request,
+    response: Response,
+    caller: ReadCaller,
+    services: AppServices,
+    limit: Annotated[
+        int, Query(ge=1, le=1_000, description="Maximum number of sources per page.")
+    ] = 1_000,
+    cursor: cursors.Cursor = None,
+) -> SourcesOut:
+    """List sources by name, with their number of images, one page at a time."""
+    after = None
+    if cursor is not None:
+        (after,) = cursors.decode_cursor(cursor, _LIST, 1)
     with services.database.read(caller.organization_id) as catalog:
-        rows = catalog.sources()
-    return SourcesOut(sources=[SourceOut.of(source) for source in rows])
+        # One extra row shows whether there is another page.
+        page = catalog.sources(limit=limit + 1, after=after)
+    sources = page[:limit]
+    next_link = None
+    if len(page) > limit:
+        next_cursor = cursors.encode_cursor(_LIST, sources[-1].name)
+        next_link = cursors.build_next_link(request, next_cursor)
+    cursors.add_link_header(response, next_link)
+    return SourcesOut(sources=[SourceOut.of(source) for source in sources], next=next_link)
 
 
 @router.post(

@@ -71,8 +71,8 @@ class Reader(GallerySampleReader, ProtectedPositionReader):
     def _in_organization(self, table: Any) -> Any:
         return table.c.organization_id == self._organization_id
 
-    def sources(self) -> list[Source]:
-        """All sources by name, with their number of images."""
+    def sources(self, *, limit: int | None = None, after: str | None = None) -> list[Source]:
+        """Sources by name, with their number of images; `after` is the last name of a page."""
         counted = (
             select(cell_stats.c.source_id, func.sum(cell_stats.c.images).label("images"))
             .where(
@@ -82,13 +82,16 @@ class Reader(GallerySampleReader, ProtectedPositionReader):
             .group_by(cell_stats.c.source_id)
             .subquery()
         )
-        rows = self._connection.execute(
+        statement = (
             select(sources, func.coalesce(counted.c.images, 0).label("images"))
             .outerjoin(counted, counted.c.source_id == sources.c.id)
             .where(self._in_organization(sources), sources.c.erased_at.is_(None))
             .order_by(sources.c.name)
+            .limit(limit)
         )
-        source_rows = rows.all()
+        if after is not None:
+            statement = statement.where(sources.c.name > after)
+        source_rows = self._connection.execute(statement).all()
         roots = list_roots(self._connection, [row.id for row in source_rows])
         return [to_source(row, int(row.images), roots.get(row.id, [])) for row in source_rows]
 

@@ -121,9 +121,13 @@ class SourceOut(_ResponseModel):
 
 
 class SourcesOut(BaseModel):
-    """All sources by name."""
+    """A page of sources by name."""
 
     sources: list[SourceOut]
+    next: str | None = Field(
+        description="Path and query string of the next page; null on the last page.",
+        examples=["/v1/sources?limit=100&cursor=WyJzb3VyY2VzIiwid2FsayJd"],
+    )
 
 
 class ErasedOut(BaseModel):
