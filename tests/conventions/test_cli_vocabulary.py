@@ -201,7 +201,17 @@ def test_options_of_the_same_name_have_the_same_type():
             types[option.name].add((value_type(option), option.multiple))
     # `images list` repeats its filters; the kind of a new source and the values of `images update`
     # are single. Cursors are of the API, and `calibrate` needs the folder of a bundle.
-    different = {"bundle", "creator", "cursor", "sequence", "source_kind", "state"}
+    # `search` mixes several images, and has one point.
+    different = {
+        "bundle",
+        "creator",
+        "cursor",
+        "image",
+        "point",
+        "sequence",
+        "source_kind",
+        "state",
+    }
     assert {name for name, kinds in types.items() if len(kinds) > 1} <= different
 
 

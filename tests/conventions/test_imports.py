@@ -16,6 +16,9 @@ PACKAGES = ("platform/pinpoint", "workers/pinpoint_workers")
 PUBLIC_SEARCH = {
     "pinpoint.search.pipeline": "the flows `locate` and `similar`, and the names of their rankers",
     "pinpoint.search.coordinate_pipeline": "the flow without a gallery",
+    "pinpoint.search.gallery_search": "the flow `search`",
+    "pinpoint.search.query_vector": "the parts of a search; the API parses them",
+    "pinpoint.search.search_trace": "the trace of a query; the API explains an answer by it",
     "pinpoint.search.candidates_and_evidence": "the stage that serving, evaluation and training "
     "share",
     "pinpoint.search.candidate_slots": "the slot rule; training applies it to cached candidates",
@@ -32,6 +35,7 @@ SHARED_BY_STAGES = {
         "pinpoint.search.candidate_slots",
         "pinpoint.search.query_features",
         "pinpoint.search.context",
+        "pinpoint.search.search_trace",
         "pinpoint.search.stopwatch",
         "pinpoint.search.verifier",
         "pinpoint.search.visible_hits",
@@ -43,6 +47,8 @@ PIPELINES = {
     "pinpoint.search": {
         "pinpoint.search.pipeline",
         "pinpoint.search.coordinate_pipeline",
+        "pinpoint.search.gallery_search",
+        "pinpoint.search.query_vector",
         "pinpoint.search.candidates_and_evidence",
         "pinpoint.search.protected_answer",
     },

@@ -89,7 +89,7 @@ def list_country_polygons(codes: Sequence[str]) -> tuple[Polygon, ...]:
 
 
 def find_nearest_country(text: str) -> Country:
-    """The country that a wrong code most probably stands for.
+    """The country that a wrong code most probably means.
 
     Args:
         text: A reserved code (`UK`), an alpha-3 code (`FRA`), a name (`France`), or another text,
