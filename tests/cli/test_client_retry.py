@@ -12,7 +12,14 @@ import pytest
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
 from pinpoint.client import Client, folders, retry
-from pinpoint.errors import ForbiddenError, UnavailableError
+from pinpoint.client.transport import HttpTransport
+from pinpoint.errors import (
+    AbnormalUsageError,
+    ForbiddenError,
+    QuotaExceededError,
+    UnavailableError,
+)
+from pinpoint.limit_settings import LimitSettings
 from stack_fixtures import write_photos
 
 BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -214,3 +221,39 @@ def test_upload_to_stack_with_lost_responses_stores_each_file_once(
     counts = {state: batch[state] for state in ("items", "indexed", "duplicate", "failed")}
     assert counts == {"items": 6, "indexed": 6, "duplicate": 0, "failed": 0}
     assert batch["repeated"] == 3
+
+
+def test_call_beyond_a_quota_waits_for_a_minute_at_most(pauses):
+    calls = []
+
+    def refuse(error):
+        def send():
+            calls.append(True)
+            if len(calls) == 1:
+                raise error
+            return "said"
+
+        return send
+
+    soon = QuotaExceededError("later", policies=("requests",), retry_after_s=42.0)
+    assert retry.RetryPolicy().call(refuse(soon)) == "said"
+    assert pauses == [42.0]
+    for error in (
+        QuotaExceededError("tomorrow", policies=("photos",), retry_after_s=80_000.0),
+        AbnormalUsageError("ask the operator", policies=("cell",), retry_after_s=5.0),
+    ):
+        calls.clear()
+        with pytest.raises(type(error)):
+            retry.RetryPolicy().call(refuse(error))
+    assert pauses == [42.0]
+
+
+def test_client_converts_a_registered_problem_to_its_error_class(api):
+    key = api.parts.api_keys.key("acme", "read")
+    api.parts.key_limiter._settings = LimitSettings(requests_per_minute=1)
+    with Client(HttpTransport(api.url, key, None, embedded=False)) as client:
+        client.sources()
+        with pytest.raises(QuotaExceededError) as refused:
+            client.sources()
+    assert refused.value.policies == ("requests",)
+    assert 1 <= refused.value.retry_after_s <= 60
