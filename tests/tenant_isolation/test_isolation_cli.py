@@ -58,6 +58,13 @@ FOREIGN = {
     "sources list": None,
     "sources add": None,
     "sources delete": ("source", ["{id}", "--yes"]),
+    "sources update": ("source", ["{id}", "--image-access", "none"]),
+    "protected-areas list": None,
+    "protected-areas add": None,
+    "protected-areas show": ("area", ["{id}"]),
+    # With a file of polygons; see the test of the route.
+    "protected-areas replace": None,
+    "protected-areas delete": ("area", ["{id}"]),
     "similar": ("image", ["--image", "{id}"]),
     "search": ("image", ["--image", "{id}"]),
     "locate": ("source", ["{photo}", "--in-source", "{id}"]),
