@@ -219,6 +219,8 @@ class Services:
 
     settings: Settings
     database: CatalogDatabase
+    tenant_database: CatalogDatabase
+    """The same with the API's role, whose views hide protected rows, also in a worker."""
     gallery: GalleryDatabase
     jobs: JobDatabase
     api_keys: ApiKeyStore
@@ -305,6 +307,7 @@ class Services:
         self.file_decoder.close()
         self.tasks.close()
         self.database.close()
+        self.tenant_database.close()
 
 
 def build_services(settings: Settings, role: ProcessRole) -> Services:
@@ -333,9 +336,11 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
     matching = MatchingHandle(settings)
     counters = open_counters(settings, paths.broker_url)
     limit_store = KeyLimitStore(transactions)
+    database = CatalogDatabase(transactions, settings.worker.task_batch_size)
     return Services(
         settings=settings,
-        database=CatalogDatabase(transactions, settings.worker.task_batch_size),
+        database=database,
+        tenant_database=_open_tenant_database(settings, paths) if is_owner else database,
         gallery=GalleryDatabase(transactions),
         jobs=JobDatabase(transactions),
         api_keys=ApiKeyStore(transactions),
@@ -405,6 +410,13 @@ def open_point_source(contract: str | None = None) -> RebuildSource:
         Transactions(owner_engine(settings.services.database_url or paths.owner_url())),
         lambda: encoder.contract,
     )
+
+
+def _open_tenant_database(settings: Settings, paths: StackPaths) -> CatalogDatabase:
+    """Open the catalog with the API's role, over the owner's login."""
+    owner_url = settings.services.database_url or paths.owner_url()
+    transactions = Transactions(api_engine(owner_url, own_login=False))
+    return CatalogDatabase(transactions, settings.worker.task_batch_size)
 
 
 def _open_transactions(

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 from pinpoint.records.audit import AuditEntry
+from pinpoint.records.protected_areas import Granularity
 
 JobState = Literal[
     "validating",
@@ -140,6 +141,9 @@ class ClaimedJobItem:
     organization_id: UUID
     organization: str
     key_id: UUID | None
+    granularity: Granularity
+    """That of the key, as of now; `exact` for the operator."""
+    min_radius_m: float
     file: str
     """Name of the photo, for messages."""
     url: str | None

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pinpoint.api.auth import make_position_access
 from pinpoint.api.v1 import query_requests
 from pinpoint.api.v1.locate import locate_photos
 from pinpoint.api.v1.query_audit import list_locate_entries
@@ -19,9 +20,11 @@ from pinpoint.api.v1.query_parameters import LocateForm
 from pinpoint.api.v1.schemas.answer import AnswerOut, list_image_ids
 from pinpoint.bootstrap import Services
 from pinpoint.errors import InvalidRequestError
+from pinpoint.position_access import apply_access
 from pinpoint.records import Caller
 from pinpoint.records.jobs import ClaimedJobItem, LocatedPhoto
 from pinpoint.search.context import QueryPhoto
+from pinpoint.search.protected_answer import is_restricted
 
 _NOT_IN_JOBS = ("keep",)
 """Fields of `/v1/locate` that a job does not have: it keeps its results anyway."""
@@ -73,13 +76,24 @@ def locate_job_photo(services: Services, item: ClaimedJobItem, data: bytes) -> L
     Raises:
         PinpointError: As the route would answer.
     """
-    parameters = parse_job_parameters(item.parameters)
     caller = Caller(
         organization_id=item.organization_id,
         organization=item.organization,
         scopes=frozenset({"locate"}),
         key_id=item.key_id,
+        granularity=item.granularity,
+        min_radius_m=item.min_radius_m,
     )
+    # A worker is the owner; the answer is that of the API's role, which sees no protected rows.
+    services = replace(services, database=services.tenant_database)
+    with apply_access(make_position_access(caller)):
+        return _locate_photo(services, item, caller, data)
+
+
+def _locate_photo(
+    services: Services, item: ClaimedJobItem, caller: Caller, data: bytes
+) -> LocatedPhoto:
+    parameters = parse_job_parameters(item.parameters)
     photo = QueryPhoto(
         data=data,
         file=item.file,
@@ -88,6 +102,8 @@ def locate_job_photo(services: Services, item: ClaimedJobItem, data: bytes) -> L
     )
     search_filter = query_requests.build_filter(parameters, caller, services)
     answer = locate_photos([photo], parameters, search_filter, caller, services)
+    if is_restricted(make_position_access(caller), item.organization_id, services.database):
+        answer = replace(answer, timings_ms={})
     with services.database.read(item.organization_id) as catalog:
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
     answer_out = AnswerOut.of(

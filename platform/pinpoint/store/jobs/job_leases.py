@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select, text, up
 
 from pinpoint.fault_isolation import INTERNAL_ERROR
 from pinpoint.records.jobs import ClaimedJobItem
-from pinpoint.store.db.access_tables import organizations
+from pinpoint.store.db.access_tables import api_keys, organizations
 from pinpoint.store.db.job_tables import job_items, jobs
 from pinpoint.store.db.rows import is_any_of
 from pinpoint.store.ingest.leases import has_no_valid_lease
@@ -101,6 +101,8 @@ def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Claimed
             job_items.c.organization_id,
             organizations.c.name.label("organization"),
             jobs.c.key_id,
+            func.coalesce(api_keys.c.granularity, "exact").label("granularity"),
+            func.coalesce(api_keys.c.min_radius_m, 0.0).label("min_radius_m"),
             job_items.c.custom_id,
             job_items.c.file,
             job_items.c.url,
@@ -111,6 +113,7 @@ def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Claimed
         )
         .join(jobs, jobs.c.id == job_items.c.job_id)
         .join(organizations, organizations.c.id == jobs.c.organization_id)
+        .outerjoin(api_keys, api_keys.c.id == jobs.c.key_id)
         .where(is_any_of(job_items.c.id, ids), IS_OPEN)
         .order_by(job_items.c.position)
     )
@@ -121,6 +124,8 @@ def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Claimed
             organization_id=row.organization_id,
             organization=row.organization,
             key_id=row.key_id,
+            granularity=row.granularity,
+            min_radius_m=row.min_radius_m,
             file=row.file or row.custom_id or "photo",
             url=row.url,
             uri=row.uri,
