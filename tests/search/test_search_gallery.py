@@ -101,7 +101,9 @@ def test_mixture_ranks_as_a_loop(points, context, weights, parts):
         "image": mean_image / np.linalg.norm(mean_image),
         "point": encoder.encode_positions([(48.0, 2.0)])[0],
     }
-    fields = {name: value for part in parts for name, value in query[part].items()}
+    fields: dict[str, Any] = {
+        name: value for part in parts for name, value in query[part].items()
+    }
     result = search(context, weights=weights, **fields)
     total = np.zeros(DIM)
     for part in parts:
