@@ -47,7 +47,7 @@ def describe_schema(url):
         "SELECT tablename, policyname, qual FROM pg_policies ORDER BY 1, 2",
         "SELECT relname, relrowsecurity, relacl::text FROM pg_class c"
         " WHERE relnamespace IN (SELECT oid FROM pg_namespace"
-        " WHERE nspname IN ('pinpoint', 'tenant')) AND relkind IN ('r', 'v') ORDER BY 1, 2",
+        " WHERE nspname IN ('pinpoint', 'tenant')) AND relkind IN ('r', 'v') ORDER BY 1, 2, 3",
     )
     engine = owner_engine(url)
     try:
