@@ -31,7 +31,7 @@ def test_country_areas_are_valid_and_small_enough_for_a_query():
     for country in countries().values():
         assert shape_of(country).is_valid, country.code
         assert country.num_positions <= MAX_QUERY_AREA_POSITIONS / 2
-        assert 5 < country.reach_km < 80
+        assert 5 < country.reach_km < 200
 
 
 @pytest.mark.parametrize("code", ["FR", "NO", "FJ", "RU", "AQ", "ID"])
