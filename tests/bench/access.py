@@ -61,7 +61,7 @@ def measure(ready: Prepared, num_queries: int) -> dict[str, object]:
         marks.append(perf_counter())
         # As `api.rate_limits`: the request, its body, and its photos.
         limiter.take(caller.key_id, "requests")
-        limiter.read_usage(caller.key_id, "photos")
+        limiter.require_remaining(caller.key_id, "photos")
         limiter.take(caller.key_id, "bytes", _PHOTO_BYTES)
         limiter.take(caller.key_id, "photos")
         marks.append(perf_counter())
