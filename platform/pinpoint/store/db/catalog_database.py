@@ -40,7 +40,8 @@ class CatalogDatabase:
     def write_once(self, organization_id: UUID) -> Iterator[IdempotentRequests]:
         """One transaction for everything that this thread reads and writes in the block.
 
-        Every store on the same transactions takes part in it. The answer of the request is stored in it, so it exists exactly if the changes do.
+        Every store on the same transactions takes part in it. The answer of the request is stored
+        in it, so it exists exactly if the changes do.
         """
         with self._transactions.begin_shared(organization_id) as unit:
             yield IdempotentRequests(unit.connection, organization_id)
