@@ -87,7 +87,7 @@ def scores_of(result):
 )
 def test_mixture_ranks_as_a_loop(points, context, weights, parts):
     images = [points[0], points[40]]
-    query = {
+    query: dict[str, dict[str, Any]] = {
         "text": {"texts": ["a red door", "snow"]},
         "photo": {"photos": [PHOTO]},
         "image": {"image_ids": [image.id for image in images]},
