@@ -23,7 +23,7 @@ from pinpoint.evaluation.run.evaluate import (
 )
 from pinpoint.media.files import read_bytes
 from pinpoint.records import SearchFilter
-from pinpoint.search.candidates_and_evidence import encode_photo
+from pinpoint.search.candidates_and_evidence import encode_photos
 from pinpoint.search.context import QueryPhoto
 from pinpoint.search.pipeline import locate_encoded
 from pinpoint.synthetic.capture_patterns import Shot, generate_shots
@@ -156,5 +156,5 @@ def _search_all(labeled: LabeledQueries, plan: RunConfig, parts: EvaluationCompo
             kind=query.query_kind,
         )
         context = build_context(plan, replace(parts, reranker=None))
-        vector = encode_photo(photo, parts.decoder, parts.encoder, context.stopwatch)
-        locate_encoded(vector, SearchFilter(), context)
+        encoded = encode_photos([photo], parts.decoder, parts.encoder, context.stopwatch)
+        locate_encoded(encoded.vector, SearchFilter(), context)

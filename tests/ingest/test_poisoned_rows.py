@@ -348,7 +348,7 @@ def test_names_over_limit_raise_with_length(harness):
         pytest.raises(BadRequestError, match="at most 100"),
     ):
         catalog.add_source(CJK, "photo")
-    with pytest.raises(BadRequestError, match="at most 100"):
+    with pytest.raises(BadRequestError, match="at most 2048"):
         harness.api_keys.create_organization(CJK)
 
 

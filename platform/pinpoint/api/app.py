@@ -46,10 +46,6 @@ from pinpoint.api.v1 import (
     spatial,
     webhooks,
 )
-from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
-from pinpoint.api.v1.schemas.batch_urls import UrlsIn
-from pinpoint.api.v1.schemas.images import ImageFeatures
-from pinpoint.api.v1.schemas.spatial import CellFeatures
 from pinpoint.errors import PinpointError
 from pinpoint.geo import gazetteer
 from pinpoint.media.exports.temporary_files import remove_abandoned_folders
@@ -87,16 +83,6 @@ ROUTE_MODULES: Final = (
     webhooks,
     docs_page,
 )
-RESPONSE_MODELS: Final = (
-    problems.Problem,
-    AnswerFeaturesOut,
-    CellFeatures,
-    ImageFeatures,
-    SimilarFeaturesOut,
-    UrlsIn,
-)
-"""Models that FastAPI does not list: of responses with another media type than `application/json`,
-and of bodies that a route reads itself."""
 _SPARE_THREADS: Final = 24
 
 DESCRIPTION: Final = (

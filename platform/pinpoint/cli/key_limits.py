@@ -8,12 +8,12 @@ from uuid import UUID
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.keys import KeyIdArgument
 from pinpoint.cli.session import JsonOption, Session
 from pinpoint.records.key_limits import KeyLimits
 
 app = typer.Typer()
 
-KeyIdArgument = Annotated[UUID, typer.Argument(help="Id of the key, from `pinpoint keys list`.")]
 LimitOption = Annotated[int | None, typer.Option(min=0, help="0: no limit.")]
 
 

@@ -148,19 +148,6 @@ def encode_photos(
     )
 
 
-def encode_photo(
-    photo: QueryPhoto, decoder: Decoder, encoder: Encoder, stopwatch: Stopwatch
-) -> Vector:
-    """Decode and encode a query photo to a vector `[D]` of the channel `image`.
-
-    Raises:
-        BadPhotoError: As `decode_photo`.
-        TooLargeError: As `decode_photo`.
-        InvalidRequestError: As `decode_photo`.
-    """
-    return encode_photos([photo], decoder, encoder, stopwatch).vector
-
-
 def resolve_query_exclusions(exclusions: Exclusions, context: SearchContext) -> Exclusions:
     """The exclusions with hashes, creators and sequences replaced by the ids of their images.
 

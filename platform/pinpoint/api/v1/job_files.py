@@ -17,7 +17,6 @@ from pinpoint.media.exports.geoparquet import stream_geoparquet
 from pinpoint.records import Caller, ExportRows
 from pinpoint.records.jobs import JobItemState, JobResult
 
-NDJSON: Final = "application/x-ndjson"
 PARQUET: Final = EXPORT_FORMATS["parquet"].media_type
 _FIELDS: Final = ("position", "line_number", "custom_id", "file", "url")
 _SCHEMA: Final = pa.schema(

@@ -18,7 +18,7 @@ from pinpoint.api.v1 import cursors, job_files
 from pinpoint.api.v1.batches import to_external_id
 from pinpoint.api.v1.job_answers import parse_job_parameters
 from pinpoint.api.v1.job_lines import read_lines
-from pinpoint.api.v1.media_types import choose_media_type
+from pinpoint.api.v1.media_types import NDJSON, choose_media_type
 from pinpoint.api.v1.query_parameters import to_search_filter
 from pinpoint.api.v1.schemas.jobs import (
     JobForm,
@@ -249,7 +249,7 @@ def list_job_items(
             "description": "One JSON object for each completed item, in order; `answer` is the "
             "answer of `/v1/locate`. With `Accept: application/vnd.apache.parquet` a GeoParquet "
             "file of the items with a position.",
-            "content": {job_files.NDJSON: _FILE_SCHEMA, job_files.PARQUET: _FILE_SCHEMA},
+            "content": {NDJSON: _FILE_SCHEMA, job_files.PARQUET: _FILE_SCHEMA},
         },
         **problems.problem_responses(401, 403, 404, 406, 422, 503),
     },
@@ -262,7 +262,7 @@ def get_job_results(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> Response:
     """Return the results that exist now; they are kept when the job is canceled or expires."""
-    media_type = choose_media_type(accept, (job_files.NDJSON, job_files.PARQUET))
+    media_type = choose_media_type(accept, (NDJSON, job_files.PARQUET))
     return job_files.respond_with_results(
         job_id, ["completed"], media_type, caller, services, request.app.state.export_slots
     )
@@ -276,7 +276,7 @@ def get_job_results(
     responses={
         200: {
             "description": "One JSON object for each failed or canceled item, in order.",
-            "content": {job_files.NDJSON: _FILE_SCHEMA},
+            "content": {NDJSON: _FILE_SCHEMA},
         },
         **problems.problem_responses(401, 403, 404, 422, 503),
     },
@@ -288,7 +288,7 @@ def get_job_errors(
     return job_files.respond_with_results(
         job_id,
         ["failed", "canceled"],
-        job_files.NDJSON,
+        NDJSON,
         caller,
         services,
         request.app.state.export_slots,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends
 
 from pinpoint.api import problems
 from pinpoint.api.auth import require_operator
 from pinpoint.api.dependencies import AppServices, ReadCaller
+from pinpoint.api.v1.keys import KeyId
 from pinpoint.api.v1.schemas.limits import (
     KeyLimitsIn,
     KeyLimitsOut,
@@ -22,9 +22,6 @@ from pinpoint.store.limits.limiter import KeyLimiter
 
 router = APIRouter(prefix="/v1", tags=["access"])
 
-KeyId = Annotated[
-    UUID, Path(description="Id of the key.", examples=["7c9e6679-7425-40de-944b-e07fc1f90ae7"])
-]
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 422, 503)
 
 

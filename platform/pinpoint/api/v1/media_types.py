@@ -45,7 +45,7 @@ def choose_media_type(accept: str, offered: Sequence[str]) -> str:
 
 
 def refer_to_schema(model: type[BaseModel]) -> dict[str, str]:
-    """Return the OpenAPI reference to a model in `app.RESPONSE_MODELS`."""
+    """Return the OpenAPI reference to a model in `openapi_schema.RESPONSE_MODELS`."""
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
