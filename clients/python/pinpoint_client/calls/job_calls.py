@@ -1,0 +1,235 @@
+"""Calls and flows of locate jobs: many photos, located in the background."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from pinpoint_client.answers import Answer
+from pinpoint_client.answers.answer_model import AnswerModel
+from pinpoint_client.calls.call import (
+    ByteProgress,
+    Call,
+    FilePart,
+    Flow,
+    Page,
+    Pause,
+    list_call,
+    read_model,
+    read_nothing,
+)
+from pinpoint_client.calls.photos import Photo, read_file
+from pinpoint_client.errors import UnavailableError
+from pinpoint_client.parameters import Id, to_form, to_json, to_path_segment
+from pinpoint_client.retry import UPLOAD_PAUSES_S, send_repeatedly
+
+ENDED_STATES: Final = frozenset({"completed", "failed", "expired", "canceled"})
+"""States in which a job no longer changes."""
+_MIN_POLL_S: Final = 0.2
+_MAX_POLL_S: Final = 5.0
+
+
+class JobCounts(AnswerModel):
+    """Number of items by state."""
+
+    total: int
+    completed: int
+    failed: int
+    canceled: int
+    open: int
+
+
+class Job(AnswerModel):
+    """A locate job."""
+
+    id: UUID
+    state: str
+    """`validating`, `in_progress`, `finalizing`, `completed`, `failed`, `expired`, `canceling` or
+    `canceled`."""
+    counts: JobCounts
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job no longer changes."""
+        return self.state in ENDED_STATES
+
+
+class JobItem(AnswerModel):
+    """One item of a job."""
+
+    id: UUID
+    position: int
+    custom_id: str | None = None
+    state: str
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class JobResult(AnswerModel):
+    """One line of the result file or the error file."""
+
+    custom_id: str | None = None
+    answer: Answer | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class _JobUploads(AnswerModel):
+    """A job after an upload."""
+
+    job: Job
+
+
+def create(
+    files: Mapping[str, Photo] | None = None,
+    *,
+    lines: Path | list[Mapping[str, Any]] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    start: bool = True,
+    idempotency_key: str | None = None,
+    on_upload: ByteProgress | None = None,
+) -> Call[Job]:
+    """Create a job that locates many photos.
+
+    Args:
+        files: Name → path or bytes of a photo.
+        lines: JSONL file, or its lines, each with `custom_id`, `url` or `upload` (the name of a
+            file), and `parameters`.
+        parameters: Parameters of `locate` for all items.
+        start: Whether the job is complete; with False, upload more files, then start it.
+        idempotency_key: With a key, the call is repeated after a lost answer.
+        on_upload: Called with the bytes sent so far.
+    """
+    parts = _file_parts(files or {})
+    if lines is not None:
+        parts.insert(0, ("lines", ("lines.jsonl", _read_lines(lines))))
+    form = {"start": "true" if start else "false"}
+    if parameters:
+        form["parameters"] = json.dumps(_to_parameters(parameters))
+    return Call(
+        method="POST",
+        path="/v1/jobs/locate",
+        read=lambda response: read_model(_JobUploads)(response).job,
+        form=form,
+        files=parts or None,
+        idempotency_key=idempotency_key,
+        is_repeatable=idempotency_key is not None,
+        on_upload=on_upload,
+    )
+
+
+def upload(
+    job_id: Id, files: Mapping[str, Photo], *, on_upload: ByteProgress | None = None
+) -> Call[Job]:
+    """Add photos to a job that has not started; a repeated name changes nothing."""
+    return Call(
+        method="POST",
+        path=f"/v1/jobs/{to_path_segment(job_id)}/files",
+        read=lambda response: read_model(_JobUploads)(response).job,
+        files=_file_parts(files),
+        is_repeatable=True,
+        on_upload=on_upload,
+    )
+
+
+def start(job_id: Id) -> Call[Job]:
+    """Start a job: it accepts no more files."""
+    return Call(method="POST", path=_job_path(job_id, "/start"), read=read_model(Job))
+
+
+def get(job_id: Id) -> Call[Job]:
+    """Return the state and the counts of a job."""
+    return Call(method="GET", path=_job_path(job_id), read=read_model(Job), is_repeatable=True)
+
+
+def list_jobs(*, limit: int = 50) -> Call[Page[Job]]:
+    """List jobs, newest first; `limit` is the number of jobs of a page."""
+    return list_call("/v1/jobs", Job, "jobs", {"limit": limit})
+
+
+def list_items(job_id: Id, *, state: str | None = None, limit: int = 200) -> Call[Page[JobItem]]:
+    """List the items of a job in order."""
+    query = {"state": state, "limit": limit}
+    return list_call(_job_path(job_id, "/items"), JobItem, "items", query, cursor="after")
+
+
+def cancel(job_id: Id) -> Call[Job]:
+    """Cancel the items that no worker has started; results so far are kept."""
+    return Call(method="POST", path=_job_path(job_id, "/cancel"), read=read_model(Job))
+
+
+def delete(job_id: Id) -> Call[None]:
+    """Delete a job with its results."""
+    return Call(method="DELETE", path=_job_path(job_id), read=read_nothing)
+
+
+def wait(
+    job_id: Id,
+    *,
+    timeout_s: float | None = None,
+    on_progress: Callable[[Job], None] | None = None,
+) -> Flow[Job]:
+    """Wait until a job has ended.
+
+    Args:
+        job_id: The job.
+        timeout_s: Maximum wait; None for no limit.
+        on_progress: Called with each state of the job.
+
+    Raises:
+        UnavailableError: The job has not ended in time (`timeout`).
+    """
+    end_s = None if timeout_s is None else time.monotonic() + timeout_s
+    pause_s = _MIN_POLL_S
+    while True:
+        job = yield from send_repeatedly(get(job_id), UPLOAD_PAUSES_S)
+        if on_progress is not None:
+            on_progress(job)
+        if job.has_ended:
+            return job
+        if end_s is not None and time.monotonic() + pause_s > end_s:
+            raise UnavailableError(
+                f"job {job_id} has not ended after {timeout_s:g} s; it continues", reason="timeout"
+            )
+        yield Pause(pause_s)
+        pause_s = min(pause_s * 1.5, _MAX_POLL_S)
+
+
+def results_path(job_id: Id) -> str:
+    """Path of the result file of a job."""
+    return _job_path(job_id, "/results")
+
+
+def errors_path(job_id: Id) -> str:
+    """Path of the error file of a job."""
+    return _job_path(job_id, "/errors")
+
+
+def _job_path(job_id: Id, rest: str = "") -> str:
+    return f"/v1/jobs/{to_path_segment(job_id)}{rest}"
+
+
+def _file_parts(files: Mapping[str, Photo]) -> list[FilePart]:
+    return [
+        ("files", (name, photo if isinstance(photo, bytes) else read_file(Path(photo))))
+        for name, photo in files.items()
+    ]
+
+
+def _read_lines(lines: Path | list[Mapping[str, Any]]) -> bytes:
+    if isinstance(lines, Path):
+        return read_file(lines)
+    return "".join(json.dumps(to_json(line)) + "\n" for line in lines).encode()
+
+
+def _to_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON; areas, crops and times in the form of `locate`."""
+    texts = to_form({name: parameters[name] for name in _TEXT_PARAMETERS if name in parameters})
+    return {**to_json(dict(parameters)), **texts}
+
+
+_TEXT_PARAMETERS: Final = ("bbox", "datetime", "crop")
