@@ -109,7 +109,7 @@ def _find_error_class(problem_type: str, status: int) -> type[errors.PinpointErr
     if problem_type in _BAD_REQUEST_TYPES:
         return errors.BadRequestError
     for error_class in _iterate_error_classes(errors.PinpointError):
-        if error_class.reason == problem_type and error_class is not errors.UnavailableError:
+        if error_class.reason == problem_type:
             return error_class
     if status == 429:
         return errors.RateLimitedError

@@ -36,7 +36,7 @@ def complete_server(server: str) -> str:
     Raises:
         BadRequestError: It is not the address of a server.
     """
-    text = server.strip().rstrip("/")
+    text = server.strip()
     if "://" not in text:
         has_port = re.search(r":[0-9]+(/|$)", text) and not text.endswith(":443")
         is_plain = has_port or text.partition("/")[0] in ("localhost", "127.0.0.1", "[::1]")
@@ -48,7 +48,7 @@ def complete_server(server: str) -> str:
         is_valid = False
     if not is_valid:
         raise invalid_server_error(server)
-    return text
+    return text.rstrip("/")
 
 
 class _Connection:
