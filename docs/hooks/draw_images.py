@@ -42,10 +42,11 @@ def draw_answer(home: Path, target: Path) -> None:
     for axis in axes.flat:
         axis.axis("off")
     point = answer.point
+    position = "none" if point is None else f"{point.lat:.3f}, {point.lon:.3f}"
     _show(
         axes[0][0],
         Image.open(query),
-        f"query photo\nanswer {point.lat:.3f}, {point.lon:.3f}" if point else "no answer",
+        f"query photo\nanswer {position}",
     )
     for row, kind in enumerate(answer.citations):
         of_kind = [

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bench import (
     aggregation,
+    client_import,
     decode,
     end_to_end,
     geoclip,
@@ -79,6 +80,7 @@ def _measure_networks(arguments: argparse.Namespace, say: Say) -> dict[str, obje
         "aggregation": lambda: aggregation.measure(say),
         "verification": lambda: verification.measure(arguments.repetitions, say),
         "training": lambda: _measure_training(arguments.repetitions, say),
+        "client": lambda: client_import.measure(arguments.repetitions, say),
     }
     figures = {name: measure() for name, measure in parts.items() if arguments.only in (None, name)}
     if arguments.only in (None, "index"):
@@ -113,7 +115,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--only",
         choices=(
             *("locate", "judged", "decode", "index", "ingest"),
-            *("planet", "geoclip", "rerank", "aggregation", "verification", "training"),
+            *("planet", "geoclip", "rerank", "aggregation", "verification", "training", "client"),
         ),
     )
     parser.add_argument(

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench import (
     aggregation,
+    client_import,
     decode,
     geoclip,
     ingest,
@@ -50,6 +51,13 @@ def show(figures: Figures) -> None:
         _show_reranked(out, figures["judged"])
     if "aggregation" in figures:
         _show_aggregation(out, figures["aggregation"])
+    if "client" in figures:
+        measured = figures["client"]
+        out.print(
+            f"import of the client: {measured['import_ms']:,.0f} ms above an empty program (target"
+            f" ≤ {client_import.TARGET_MS}), httpx and pydantic alone"
+            f" {measured['dependencies_ms']:,.0f} ms"
+        )
     if "painting" in figures:
         _show_planet(out, figures["painting"], figures["overhead"])
     if "geoclip" in figures:

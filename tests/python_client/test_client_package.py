@@ -59,9 +59,9 @@ def test_client_answers_equal_the_openapi_document():
 
 def test_client_answer_keeps_unknown_fields_and_unknown_states():
     batch = Batch.model_validate({**BATCH, "state": "archived", "priority": {"level": 3}})
-    assert (batch.state, batch.priority) == ("archived", {"level": 3})
+    assert (batch.state, batch.model_extra["priority"]) == ("archived", {"level": 3})
     with pytest.raises(ValueError, match="frozen"):
-        batch.state = "open"
+        setattr(batch, "state", "open")  # noqa: B010 - mypy knows that it is read-only
 
 
 def test_async_client_has_the_methods_of_the_client():
@@ -103,20 +103,20 @@ def test_client_problem_type_has_the_class_of_the_server(title):
 
 
 @pytest.mark.parametrize(
-    ("status", "name", "kind", "server_kind"),
+    ("status", "name", "kind"),
     [
-        (429, "quota-exceeded", errors.QuotaExceededError, server_errors.UnavailableError),
-        (503, "temporary-reduced-capacity", errors.ReducedCapacityError, server_errors.UnavailableError),
-        (429, "abnormal-usage-detected", errors.AbnormalUsageError, server_errors.UnavailableError),
+        (429, "quota-exceeded", errors.QuotaExceededError),
+        (503, "temporary-reduced-capacity", errors.ReducedCapacityError),
+        (429, "abnormal-usage-detected", errors.AbnormalUsageError),
     ],
-)  # fmt: skip
-def test_client_limit_problem_has_a_class_and_the_requested_pause(status, name, kind, server_kind):
+)
+def test_client_limit_problem_has_a_class_and_the_requested_pause(status, name, kind):
     prefix = "https://iana.org/assignments/http-problem-types#"
     response = _problem(status, prefix + name, **{"Retry-After": "7"})
     error = client_problems.error_from_response(response)
     assert (type(error), error.retry_after_s, error.status) == (kind, 7.0, status)
     assert is_transient(error) == (kind is not errors.AbnormalUsageError)
-    with pytest.raises(server_kind) as raised, convert_errors():
+    with pytest.raises(server_errors.UnavailableError) as raised, convert_errors():
         raise error
     assert raised.value.retry_after_s == 7.0
 
