@@ -44,6 +44,7 @@ def show(figures: Figures) -> None:
     # Wide enough for every table, also where the output is a file.
     out = Console(width=140)
     out.print(f"{figures['cores']} cores\n")
+    _show_client_import(out, figures)
     sizes = list(figures.get("sizes", {}).values())
     if sizes:
         _show_galleries(out, sizes)
@@ -51,13 +52,6 @@ def show(figures: Figures) -> None:
         _show_reranked(out, figures["judged"])
     if "aggregation" in figures:
         _show_aggregation(out, figures["aggregation"])
-    if "client" in figures:
-        measured = figures["client"]
-        out.print(
-            f"import of the client: {measured['import_ms']:,.0f} ms above an empty program (target"
-            f" ≤ {client_import.TARGET_MS}), httpx and pydantic alone"
-            f" {measured['dependencies_ms']:,.0f} ms"
-        )
     if "painting" in figures:
         _show_planet(out, figures["painting"], figures["overhead"])
     if "geoclip" in figures:
@@ -75,6 +69,16 @@ def show(figures: Figures) -> None:
         _show_decode(out, figures["decode"])
     if "ingest" in figures:
         _show_ingest(out, figures["ingest"], figures["workers"])
+
+
+def _show_client_import(out: Console, figures: Figures) -> None:
+    if "client" in figures:
+        measured = figures["client"]
+        out.print(
+            f"import of the client: {measured['import_ms']:,.0f} ms above an empty program (target"
+            f" ≤ {client_import.TARGET_MS}), httpx and pydantic alone"
+            f" {measured['dependencies_ms']:,.0f} ms"
+        )
 
 
 def _show_galleries(out: Console, sizes: list[Figures]) -> None:
