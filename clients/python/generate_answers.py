@@ -8,6 +8,7 @@ An enumeration becomes text and unknown fields are kept: an answer of a newer se
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -38,6 +39,27 @@ MODULES: Final = {
 }
 """Module → media type, and beginnings of the paths of its routes; a model is in the first module
 that needs it."""
+PACKAGE: Final = '''"""Typed answers, generated from the OpenAPI document by `generate_answers.py`.
+
+A model is imported when it is first used: `import pinpoint_client` stays fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+{imports}
+
+_MODULES: Final = {modules}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
+    return getattr(import_module(f"{{__name__}}.{{_MODULES[name]}}"), name)
+'''
 TYPES: Final = {"integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 FORMATS: Final = {"date-time": "datetime", "date": "date", "uuid": "UUID"}
 
@@ -126,12 +148,12 @@ def _write_module(module: str, names: list[str], schemas: Schema, placed: Mappin
 
 
 def _write_package(placed: Mapping[str, str]) -> str:
+    modules = {_class_name(name): module for name, module in sorted(placed.items())}
     imports = [
-        f"from pinpoint_client.answers.{module} import {_class_name(name)} as {_class_name(name)}"
-        for name, module in sorted(placed.items())
+        f"    from pinpoint_client.answers.{module} import {name} as {name}"
+        for name, module in modules.items()
     ]
-    head = '"""Typed answers, generated from the OpenAPI document by `generate_answers.py`."""'
-    return "\n".join([head, "", "from __future__ import annotations", "", *imports, ""])
+    return PACKAGE.format(imports="\n".join(imports), modules=json.dumps(modules))
 
 
 def _write_class(name: str, schema: Schema) -> str:

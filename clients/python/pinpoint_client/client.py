@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from pinpoint_client import uploads
 from pinpoint_client.calls import (
@@ -22,6 +22,9 @@ from pinpoint_client.downloads import EXPORT_TIMEOUT_S, ExportedFile, FileDownlo
 from pinpoint_client.parameters import Id, to_form
 from pinpoint_client.retry import CALL_PAUSES_S, run_flow, send_repeatedly
 from pinpoint_client.transport import HttpTransport
+
+if TYPE_CHECKING:
+    from pinpoint_client.job_answers import JobResult
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -109,19 +112,19 @@ class Jobs(Caller):
     cancel = call_method(job_calls.cancel)
     delete = call_method(job_calls.delete)
 
-    def results(self, job_id: Id) -> Iterator[job_calls.JobResult]:
+    def results(self, job_id: Id) -> Iterator[JobResult]:
         """Iterate over the results that exist now, in order."""
         return self._read_lines(job_calls.results_path(job_id))
 
-    def errors(self, job_id: Id) -> Iterator[job_calls.JobResult]:
+    def errors(self, job_id: Id) -> Iterator[JobResult]:
         """Iterate over the failed and canceled items that exist now, in order."""
         return self._read_lines(job_calls.errors_path(job_id))
 
-    def _read_lines(self, path: str) -> Iterator[job_calls.JobResult]:
+    def _read_lines(self, path: str) -> Iterator[JobResult]:
         with self._transport.stream(path, query={}, timeout_s=EXPORT_TIMEOUT_S) as response:
             for line in response.iter_lines():
                 if line:
-                    yield job_calls.JobResult.model_validate_json(line)
+                    yield job_calls.read_result(line)
 
 
 class Client(Caller):

@@ -12,14 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pinpoint_client.answers import Batch
+from pinpoint_client import answers
 from pinpoint_client.calls import batch_calls
 from pinpoint_client.calls.call import ByteProgress, Flow, Json, Pause
 from pinpoint_client.errors import BadRequestError, ForbiddenError, TooLargeError
 from pinpoint_client.parameters import Id
 from pinpoint_client.retry import RetryPolicy, send_call
+
+if TYPE_CHECKING:
+    from pinpoint_client.ingest_answers import IngestedBatch
 
 MAX_FILES_PER_REQUEST: Final = 64
 MAX_BYTES_PER_REQUEST: Final = 64_000_000
@@ -52,15 +55,6 @@ class RejectedUpload:
     error_stage: str
     error_code: str
     error_message: str
-
-
-class IngestedBatch(Batch):
-    """A batch after an upload."""
-
-    not_sent: list[RejectedUpload]
-    """Files that were not sent, with their errors."""
-    repeated: int
-    """Number of requests that were repeated because the server was unavailable."""
 
 
 def list_images(folder: Path) -> list[Upload]:
@@ -135,7 +129,7 @@ def ingest_files(
     *,
     source: Id,
     wait: bool = False,
-    on_progress: Callable[[Batch], None] | None = None,
+    on_progress: Callable[[answers.Batch], None] | None = None,
     on_upload: ByteProgress | None = None,
 ) -> Flow[IngestedBatch]:
     """Upload files as one batch.
@@ -154,6 +148,9 @@ def ingest_files(
     batch = yield from upload_files(
         uploads, source, wait=wait, on_progress=_validated(on_progress), on_upload=on_upload
     )
+    # Imported here so that `import pinpoint_client` stays fast.
+    from pinpoint_client.ingest_answers import IngestedBatch
+
     return IngestedBatch.model_validate(batch)
 
 
@@ -162,7 +159,7 @@ def ingest_folder(
     *,
     source: Id,
     wait: bool = False,
-    on_progress: Callable[[Batch], None] | None = None,
+    on_progress: Callable[[answers.Batch], None] | None = None,
     on_upload: ByteProgress | None = None,
 ) -> Flow[IngestedBatch]:
     """Upload the images below a folder as one batch; a file's path below it is its name.
@@ -190,8 +187,8 @@ def ingest_folder(
 
 
 def wait_for_batch(
-    batch_id: Id, *, on_progress: Callable[[Batch], None] | None = None
-) -> Flow[Batch]:
+    batch_id: Id, *, on_progress: Callable[[answers.Batch], None] | None = None
+) -> Flow[answers.Batch]:
     """Wait until each file of a batch has a final status.
 
     Args:
@@ -200,13 +197,13 @@ def wait_for_batch(
     """
     batch = yield batch_calls.batch(batch_id).as_json()
     batch = yield from wait_until_processed(batch, _validated(on_progress), RetryPolicy())
-    return Batch.model_validate(batch)
+    return answers.Batch.model_validate(batch)
 
 
-def _validated(on_progress: Callable[[Batch], None] | None) -> BatchCallback:
+def _validated(on_progress: Callable[[answers.Batch], None] | None) -> BatchCallback:
     if on_progress is None:
         return None
-    return lambda batch: on_progress(Batch.model_validate(batch))
+    return lambda batch: on_progress(answers.Batch.model_validate(batch))
 
 
 def wait_until_processed(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pinpoint_client.answers import Batch, Canceled, Item, Uploaded
+from pinpoint_client import answers
 from pinpoint_client.calls.call import (
     ByteProgress,
     Call,
@@ -19,7 +19,7 @@ from pinpoint_client.calls.call import (
 from pinpoint_client.parameters import Id, to_path_segment, to_text
 
 
-def open_batch(source: Id, *, idempotency_key: str | None = None) -> Call[Batch]:
+def open_batch(source: Id, *, idempotency_key: str | None = None) -> Call[answers.Batch]:
     """Open a batch for a source.
 
     Args:
@@ -29,7 +29,7 @@ def open_batch(source: Id, *, idempotency_key: str | None = None) -> Call[Batch]
     return Call(
         method="POST",
         path="/v1/batches",
-        read=read_model(Batch),
+        read=read_model(lambda: answers.Batch),
         body={"source": str(source)},
         idempotency_key=idempotency_key,
         is_repeatable=idempotency_key is not None,
@@ -42,7 +42,7 @@ def upload(
     metadata_overrides: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     on_upload: ByteProgress | None = None,
-) -> Call[Uploaded]:
+) -> Call[answers.Uploaded]:
     """Add files to an open batch in one request, without retries.
 
     Args:
@@ -54,7 +54,7 @@ def upload(
     return Call(
         method="POST",
         path=f"/v1/batches/{to_path_segment(batch_id)}/images",
-        read=read_model(Uploaded),
+        read=read_model(lambda: answers.Uploaded),
         form={"metadata_overrides": json.dumps(metadata_overrides, default=to_text)}
         if metadata_overrides
         else None,
@@ -66,21 +66,23 @@ def upload(
     )
 
 
-def close_batch(batch_id: Id) -> Call[Batch]:
+def close_batch(batch_id: Id) -> Call[answers.Batch]:
     """Close a batch: it accepts no more files. Repeating it changes nothing."""
     path = f"/v1/batches/{to_path_segment(batch_id)}/close"
-    return Call(method="POST", path=path, read=read_model(Batch), is_repeatable=True)
+    return Call(
+        method="POST", path=path, read=read_model(lambda: answers.Batch), is_repeatable=True
+    )
 
 
-def batch(batch_id: Id) -> Call[Batch]:
+def batch(batch_id: Id) -> Call[answers.Batch]:
     """Return the status of a batch."""
     path = f"/v1/batches/{to_path_segment(batch_id)}"
-    return Call(method="GET", path=path, read=read_model(Batch), is_repeatable=True)
+    return Call(method="GET", path=path, read=read_model(lambda: answers.Batch), is_repeatable=True)
 
 
 def batches(
     limit: int = 50, before: Id | None = None, *, id_prefix: str | None = None
-) -> Call[Page[Batch]]:
+) -> Call[Page[answers.Batch]]:
     """List batches, newest first.
 
     Args:
@@ -93,12 +95,12 @@ def batches(
         "before": None if before is None else str(before),
         "id_prefix": id_prefix,
     }
-    return list_call("/v1/batches", Batch, "batches", query, cursor="before")
+    return list_call("/v1/batches", lambda: answers.Batch, "batches", query, cursor="before")
 
 
 def items(
     batch_id: Id, *, status: str | None = None, after: int = 0, limit: int = 200
-) -> Call[Page[Item]]:
+) -> Call[Page[answers.Item]]:
     """List the files of a batch.
 
     Args:
@@ -109,7 +111,7 @@ def items(
     """
     query = {"status": status, "after": after, "limit": limit}
     path = f"/v1/batches/{to_path_segment(batch_id)}/items"
-    return list_call(path, Item, "items", query, cursor="after")
+    return list_call(path, lambda: answers.Item, "items", query, cursor="after")
 
 
 def retry(batch_id: Id) -> Call[int]:
@@ -118,7 +120,7 @@ def retry(batch_id: Id) -> Call[int]:
     return Call(method="POST", path=path, read=read_field("retried"))
 
 
-def cancel(batch_id: Id) -> Call[Canceled]:
+def cancel(batch_id: Id) -> Call[answers.Canceled]:
     """Close a batch and cancel files that no worker has started."""
     path = f"/v1/batches/{to_path_segment(batch_id)}/cancel"
-    return Call(method="POST", path=path, read=read_model(Canceled))
+    return Call(method="POST", path=path, read=read_model(lambda: answers.Canceled))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
-from pydantic import BaseModel, ValidationError
 
 from pinpoint_client.errors import UnavailableError
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 T = TypeVar("T")
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="BaseModel")
 Json = dict[str, Any]
 
 ByteProgress = Callable[[int, int | None], None]
@@ -114,17 +116,23 @@ def read_bytes(response: httpx.Response) -> bytes:
     return response.content
 
 
-def read_model(model: type[Model]) -> Callable[[httpx.Response], Model]:
+def read_model(load: Callable[[], type[Model]]) -> Callable[[httpx.Response], Model]:
     """Make a function that converts a JSON answer to a model.
+
+    Args:
+        load: Returns the model; called at the first answer, which imports it.
 
     Raises:
         UnavailableError: The answer lacks fields of the model (in the function).
     """
 
     def read(response: httpx.Response) -> Model:
+        # Imported here so that `import pinpoint_client` stays fast.
+        from pydantic import ValidationError
+
         document = read_json(response)
         try:
-            return model.model_validate(document)
+            return load().model_validate(document)
         except ValidationError as error:
             raise UnavailableError(
                 f"the answer of {response.request.url.path} does not match this client: "
@@ -135,11 +143,13 @@ def read_model(model: type[Model]) -> Callable[[httpx.Response], Model]:
     return read
 
 
-def read_entries(model: type[Model], name: str) -> Callable[[httpx.Response], list[Model]]:
+def read_entries(
+    load: Callable[[], type[Model]], name: str
+) -> Callable[[httpx.Response], list[Model]]:
     """Make a function that reads the list `name` of a JSON answer."""
 
     def read(response: httpx.Response) -> list[Model]:
-        return [model.model_validate(entry) for entry in read_json(response)[name]]
+        return [load().model_validate(entry) for entry in read_json(response)[name]]
 
     return read
 
@@ -150,13 +160,18 @@ def read_field(name: str) -> Callable[[httpx.Response], int]:
 
 
 def list_call(
-    path: str, model: type[Model], name: str, query: Mapping[str, Any], *, cursor: str = "cursor"
+    path: str,
+    load: Callable[[], type[Model]],
+    name: str,
+    query: Mapping[str, Any],
+    *,
+    cursor: str = "cursor",
 ) -> Call[Page[Model]]:
     """Make the call of a page of a list.
 
     Args:
         path: Path of the route.
-        model: Model of an entry.
+        load: Returns the model of an entry.
         name: Field of the answer with the entries.
         query: Query parameters.
         cursor: Parameter that takes `next` of an answer if it is no link.
@@ -164,7 +179,7 @@ def list_call(
 
     def read(response: httpx.Response) -> Page[Model]:
         document = read_json(response)
-        entries = [model.model_validate(entry) for entry in document[name]]
+        entries = [load().model_validate(entry) for entry in document[name]]
         following = document.get("next")
         if following is None:
             return Page(entries)
@@ -172,6 +187,6 @@ def list_call(
         next_query: Mapping[str, Any] = (
             parse_qs(urlsplit(text).query) if "?" in text else {**query, cursor: text}
         )
-        return Page(entries, list_call(path, model, name, next_query, cursor=cursor))
+        return Page(entries, list_call(path, load, name, next_query, cursor=cursor))
 
     return Call(method="GET", path=path, read=read, query=query, is_repeatable=True)

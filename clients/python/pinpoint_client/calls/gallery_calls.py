@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pinpoint_client.answers import Image, ImageMetadata, Ready, Source
+from pinpoint_client import answers
 from pinpoint_client.calls.call import (
     Call,
     Page,
@@ -21,16 +21,18 @@ from pinpoint_client.parameters import Id, to_form, to_json, to_path_segment
 # --- sources ---------------------------------------------------------------------------------
 
 
-def sources() -> Call[list[Source]]:
+def sources() -> Call[list[answers.Source]]:
     """List all sources by name."""
-    read = read_entries(Source, "sources")
+    read = read_entries(lambda: answers.Source, "sources")
     return Call(method="GET", path="/v1/sources", read=read, is_repeatable=True)
 
 
-def source(name_or_id: Id) -> Call[Source]:
+def source(name_or_id: Id) -> Call[answers.Source]:
     """Return one source."""
     path = f"/v1/sources/{to_path_segment(name_or_id)}"
-    return Call(method="GET", path=path, read=read_model(Source), is_repeatable=True)
+    return Call(
+        method="GET", path=path, read=read_model(lambda: answers.Source), is_repeatable=True
+    )
 
 
 def add_source(
@@ -41,7 +43,7 @@ def add_source(
     attribution: str | None = None,
     originals: str = "copy",
     idempotency_key: str | None = None,
-) -> Call[Source]:
+) -> Call[answers.Source]:
     """Add a source.
 
     Args:
@@ -65,7 +67,7 @@ def add_source(
     return Call(
         method="POST",
         path="/v1/sources",
-        read=read_model(Source),
+        read=read_model(lambda: answers.Source),
         body=body,
         idempotency_key=idempotency_key,
         is_repeatable=idempotency_key is not None,
@@ -81,7 +83,7 @@ def erase_source(name_or_id: Id) -> Call[int]:
 # --- images ----------------------------------------------------------------------------------
 
 
-def images(**filters: Any) -> Call[Page[Image]]:
+def images(**filters: Any) -> Call[Page[answers.Image]]:
     """List images by file name and id.
 
     Args:
@@ -90,16 +92,16 @@ def images(**filters: Any) -> Call[Page[Image]]:
             one character), `id_prefix`; `lat`, `lon`, `radius_m`, `bbox`, `polygon` and `datetime`
             as in `locate`; `limit` (images of a page), `cursor`.
     """
-    return list_call("/v1/images", Image, "images", to_form(filters))
+    return list_call("/v1/images", lambda: answers.Image, "images", to_form(filters))
 
 
-def image(image_id: Id) -> Call[Image]:
+def image(image_id: Id) -> Call[answers.Image]:
     """Return one image."""
     path = f"/v1/images/{to_path_segment(image_id)}"
-    return Call(method="GET", path=path, read=read_model(Image), is_repeatable=True)
+    return Call(method="GET", path=path, read=read_model(lambda: answers.Image), is_repeatable=True)
 
 
-def update(image_id: Id, **fields: Any) -> Call[Image]:
+def update(image_id: Id, **fields: Any) -> Call[answers.Image]:
     """Update an image manually.
 
     Args:
@@ -109,14 +111,19 @@ def update(image_id: Id, **fields: Any) -> Call[Image]:
             removed.
     """
     path = f"/v1/images/{to_path_segment(image_id)}"
-    return Call(method="PATCH", path=path, read=read_model(Image), body=to_json(fields))
+    return Call(
+        method="PATCH", path=path, read=read_model(lambda: answers.Image), body=to_json(fields)
+    )
 
 
-def update_images(rows: Sequence[Mapping[str, Any]]) -> Call[ImageMetadata]:
+def update_images(rows: Sequence[Mapping[str, Any]]) -> Call[answers.ImageMetadata]:
     """Update many images manually; see `POST /v1/images/metadata`."""
     body = {"rows": to_json(list(rows))}
     return Call(
-        method="POST", path="/v1/images/metadata", read=read_model(ImageMetadata), body=body
+        method="POST",
+        path="/v1/images/metadata",
+        read=read_model(lambda: answers.ImageMetadata),
+        body=body,
     )
 
 
@@ -157,10 +164,10 @@ def image_file(image_id: Id, *, width: int | None = None, panorama: bool = False
 # --- health ----------------------------------------------------------------------------------
 
 
-def ready() -> Call[Ready]:
+def ready() -> Call[answers.Ready]:
     """Return the state of each component.
 
     Raises:
         UnavailableError: A component does not answer.
     """
-    return Call(method="GET", path="/health/ready", read=read_model(Ready))
+    return Call(method="GET", path="/health/ready", read=read_model(lambda: answers.Ready))

@@ -6,11 +6,8 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final
 
-from pinpoint_client.answers import Answer
-from pinpoint_client.answers.answer_model import AnswerModel
 from pinpoint_client.calls.call import (
     ByteProgress,
     Call,
@@ -27,61 +24,11 @@ from pinpoint_client.errors import UnavailableError
 from pinpoint_client.parameters import Id, to_form, to_json, to_path_segment
 from pinpoint_client.retry import UPLOAD_PAUSES_S, send_repeatedly
 
-ENDED_STATES: Final = frozenset({"completed", "failed", "expired", "canceled"})
-"""States in which a job no longer changes."""
+if TYPE_CHECKING:
+    from pinpoint_client.job_answers import Job, JobItem, JobResult, JobUploads
+
 _MIN_POLL_S: Final = 0.2
 _MAX_POLL_S: Final = 5.0
-
-
-class JobCounts(AnswerModel):
-    """Number of items by state."""
-
-    total: int
-    completed: int
-    failed: int
-    canceled: int
-    open: int
-
-
-class Job(AnswerModel):
-    """A locate job."""
-
-    id: UUID
-    state: str
-    """`validating`, `in_progress`, `finalizing`, `completed`, `failed`, `expired`, `canceling` or
-    `canceled`."""
-    counts: JobCounts
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the job no longer changes."""
-        return self.state in ENDED_STATES
-
-
-class JobItem(AnswerModel):
-    """One item of a job."""
-
-    id: UUID
-    position: int
-    custom_id: str | None = None
-    state: str
-    error_code: str | None = None
-    error_message: str | None = None
-
-
-class JobResult(AnswerModel):
-    """One line of the result file or the error file."""
-
-    custom_id: str | None = None
-    answer: Answer | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-
-
-class _JobUploads(AnswerModel):
-    """A job after an upload."""
-
-    job: Job
 
 
 def create(
@@ -113,7 +60,7 @@ def create(
     return Call(
         method="POST",
         path="/v1/jobs/locate",
-        read=lambda response: read_model(_JobUploads)(response).job,
+        read=lambda response: read_model(_load_uploads)(response).job,
         form=form,
         files=parts or None,
         idempotency_key=idempotency_key,
@@ -129,7 +76,7 @@ def upload(
     return Call(
         method="POST",
         path=f"/v1/jobs/{to_path_segment(job_id)}/files",
-        read=lambda response: read_model(_JobUploads)(response).job,
+        read=lambda response: read_model(_load_uploads)(response).job,
         files=_file_parts(files),
         is_repeatable=True,
         on_upload=on_upload,
@@ -138,28 +85,30 @@ def upload(
 
 def start(job_id: Id) -> Call[Job]:
     """Start a job: it accepts no more files."""
-    return Call(method="POST", path=_job_path(job_id, "/start"), read=read_model(Job))
+    return Call(method="POST", path=_job_path(job_id, "/start"), read=read_model(_load_job))
 
 
 def get(job_id: Id) -> Call[Job]:
     """Return the state and the counts of a job."""
-    return Call(method="GET", path=_job_path(job_id), read=read_model(Job), is_repeatable=True)
+    return Call(
+        method="GET", path=_job_path(job_id), read=read_model(_load_job), is_repeatable=True
+    )
 
 
 def list_jobs(*, limit: int = 50) -> Call[Page[Job]]:
     """List jobs, newest first; `limit` is the number of jobs of a page."""
-    return list_call("/v1/jobs", Job, "jobs", {"limit": limit})
+    return list_call("/v1/jobs", _load_job, "jobs", {"limit": limit})
 
 
 def list_items(job_id: Id, *, state: str | None = None, limit: int = 200) -> Call[Page[JobItem]]:
     """List the items of a job in order."""
     query = {"state": state, "limit": limit}
-    return list_call(_job_path(job_id, "/items"), JobItem, "items", query, cursor="after")
+    return list_call(_job_path(job_id, "/items"), _load_item, "items", query, cursor="after")
 
 
 def cancel(job_id: Id) -> Call[Job]:
     """Cancel the items that no worker has started; results so far are kept."""
-    return Call(method="POST", path=_job_path(job_id, "/cancel"), read=read_model(Job))
+    return Call(method="POST", path=_job_path(job_id, "/cancel"), read=read_model(_load_job))
 
 
 def delete(job_id: Id) -> Call[None]:
@@ -207,6 +156,32 @@ def results_path(job_id: Id) -> str:
 def errors_path(job_id: Id) -> str:
     """Path of the error file of a job."""
     return _job_path(job_id, "/errors")
+
+
+def read_result(line: str) -> JobResult:
+    """Read one line of the result file or the error file."""
+    from pinpoint_client.job_answers import JobResult
+
+    return JobResult.model_validate_json(line)
+
+
+# Imported when they are used, so that `import pinpoint_client` stays fast.
+def _load_job() -> type[Job]:
+    from pinpoint_client.job_answers import Job
+
+    return Job
+
+
+def _load_uploads() -> type[JobUploads]:
+    from pinpoint_client.job_answers import JobUploads
+
+    return JobUploads
+
+
+def _load_item() -> type[JobItem]:
+    from pinpoint_client.job_answers import JobItem
+
+    return JobItem
 
 
 def _job_path(job_id: Id, rest: str = "") -> str:

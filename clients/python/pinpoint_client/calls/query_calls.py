@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pinpoint_client.answers import Answer, AnswerFeatures, KeptQuery, Similar, SimilarFeatures
+from pinpoint_client import answers
 from pinpoint_client.calls.call import (
     GEOJSON,
     ByteProgress,
@@ -22,7 +22,7 @@ from pinpoint_client.parameters import Id, to_form, to_path_segment
 
 def locate(
     photo: Photo | Sequence[Photo], *, on_upload: ByteProgress | None = None, **parameters: Any
-) -> Call[Answer]:
+) -> Call[answers.Answer]:
     """Estimate the position of a photo, with evidence.
 
     Args:
@@ -45,7 +45,7 @@ def locate(
     return Call(
         method="POST",
         path="/v1/locate",
-        read=read_model(Answer),
+        read=read_model(lambda: answers.Answer),
         form=to_form(parameters),
         files=read_photos(photo),
         # A kept answer is stored at each attempt.
@@ -54,7 +54,9 @@ def locate(
     )
 
 
-def locate_features(photo: Photo | Sequence[Photo], **parameters: Any) -> Call[AnswerFeatures]:
+def locate_features(
+    photo: Photo | Sequence[Photo], **parameters: Any
+) -> Call[answers.AnswerFeatures]:
     """Estimate the position of a photo as a GeoJSON FeatureCollection.
 
     Args:
@@ -64,7 +66,7 @@ def locate_features(photo: Photo | Sequence[Photo], **parameters: Any) -> Call[A
     return Call(
         method="POST",
         path="/v1/locate",
-        read=read_model(AnswerFeatures),
+        read=read_model(lambda: answers.AnswerFeatures),
         form=to_form(parameters),
         files=read_photos(photo),
         accept=GEOJSON,
@@ -96,7 +98,7 @@ def match_picture(photo: Photo | Sequence[Photo], **parameters: Any) -> Call[byt
 
 def similar(
     photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
-) -> Call[Similar]:
+) -> Call[answers.Similar]:
     """List gallery images that are similar to a photo or to another image.
 
     Args:
@@ -109,7 +111,7 @@ def similar(
     return Call(
         method="POST",
         path="/v1/similar",
-        read=read_model(Similar),
+        read=read_model(lambda: answers.Similar),
         form=to_form({**parameters, "image_id": image_id}),
         files=None if photo is None else read_photos(photo),
         is_repeatable=True,
@@ -118,7 +120,7 @@ def similar(
 
 def similar_features(
     photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
-) -> Call[SimilarFeatures]:
+) -> Call[answers.SimilarFeatures]:
     """List similar gallery images as a GeoJSON FeatureCollection.
 
     Args:
@@ -129,7 +131,7 @@ def similar_features(
     return Call(
         method="POST",
         path="/v1/similar",
-        read=read_model(SimilarFeatures),
+        read=read_model(lambda: answers.SimilarFeatures),
         form=to_form({**parameters, "image_id": image_id}),
         files=None if photo is None else read_photos(photo),
         accept=GEOJSON,
@@ -137,14 +139,16 @@ def similar_features(
     )
 
 
-def kept_queries(*, limit: int = 100, cursor: str | None = None) -> Call[Page[KeptQuery]]:
+def kept_queries(*, limit: int = 100, cursor: str | None = None) -> Call[Page[answers.KeptQuery]]:
     """List kept queries, newest first.
 
     Args:
         limit: Maximum number of queries of a page.
         cursor: Value of `cursor` in the link `next` of the previous page.
     """
-    return list_call("/v1/queries", KeptQuery, "queries", {"limit": limit, "cursor": cursor})
+    return list_call(
+        "/v1/queries", lambda: answers.KeptQuery, "queries", {"limit": limit, "cursor": cursor}
+    )
 
 
 def delete_kept_query(query_id: Id) -> Call[None]:
