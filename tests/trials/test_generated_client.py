@@ -66,7 +66,8 @@ for file in (
 ):
     assert file.content.startswith(b"\\xff\\xd8")
 exported = export_images.sync_detailed("csv", client=client, source=["generated"])
-assert exported.content.count(b"\\n") == len(photos) + 1
+lines = exported.content.count(b"\\n")
+assert lines == len(photos) + 1, (exported.status_code, exported.content)
 updated = update_image.sync(image.id, client=client, body=models.ImageUpdateIn(creator="me"))
 assert updated.creator == "me"
 points = models.NeighborsIn(
