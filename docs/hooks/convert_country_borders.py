@@ -139,6 +139,18 @@ def make_area(territory: shapely.Geometry) -> tuple[shapely.MultiPolygon, float]
     raise ValueError("the area needs too many positions")
 
 
+def measure_reach_km(area: shapely.MultiPolygon, territory: shapely.Geometry) -> float:
+    """Greatest distance of a corner of the area from the territory, with an error of 2 km."""
+    coarse = shapely.simplify(territory, 0.01)
+    reach_km = 0.0
+    for lon, lat in shapely.get_coordinates(area):
+        factor = math.cos(math.radians(min(abs(lat), 89.0)))
+        flat = scale(coarse, factor, 1.0, origin=(0, 0))
+        distance_deg = shapely.distance(flat, shapely.Point(lon * factor, lat))
+        reach_km = max(reach_km, distance_deg * _KM_PER_DEGREE)
+    return reach_km
+
+
 def _decode_arc(arc: list[list[int]], transform: dict[str, Any]) -> Iterator[tuple[float, float]]:
     (scale_x, scale_y), (offset_x, offset_y) = transform["scale"], transform["translate"]
     x = y = 0
@@ -205,7 +217,7 @@ def _widen(part: shapely.Geometry, tolerance_km: float) -> shapely.Geometry:
     coarse_km = tolerance_km / 4.0
     flat = shapely.simplify(scale(part, factor, 1.0, origin=(0, 0)), coarse_km / _KM_PER_DEGREE)
     width_deg = (MARGIN_KM + tolerance_km + coarse_km) / _KM_PER_DEGREE
-    wide = shapely.buffer(flat, width_deg, quad_segs=2, join_style="mitre")
+    wide = shapely.buffer(flat, width_deg, quad_segs=2, join_style="mitre", mitre_limit=1.2)
     return scale(wide, 1.0 / factor, 1.0, origin=(0, 0))
 
 
@@ -255,6 +267,7 @@ def main(world_atlas: Path, iso_countries: Path, file: Path) -> None:
             "name": name if isinstance(name, str) else name[0],
             "alpha_3": alpha_3[code],
             "tolerance_km": round(tolerance_km, 1),
+            "reach_km": round(measure_reach_km(area, territory), 1),
             "polygons": [_to_rings(part) for part in shapely.get_parts(shapely.normalize(area))],
         }
     source = {

@@ -66,6 +66,16 @@ GALLERY_NEEDS = [
     ("GET", f"/api/collections/{SOME}/thumb.jpg", "read", {}),
     ("GET", "/api/map/style.json", "read", {}),
     ("GET", "/api/map/0/0/0.mvt", "read", {}),
+    ("POST", "/v1/jobs/locate", "locate", {"files": [("files", ("a", b"x"))]}),
+    ("POST", f"/v1/jobs/{SOME}/files", "locate", {"files": [("files", ("a", b"x"))]}),
+    ("POST", f"/v1/jobs/{SOME}/start", "locate", {}),
+    ("POST", f"/v1/jobs/{SOME}/cancel", "locate", {}),
+    ("GET", "/v1/jobs", "locate", {}),
+    ("GET", f"/v1/jobs/{SOME}", "locate", {}),
+    ("GET", f"/v1/jobs/{SOME}/items", "locate", {}),
+    ("GET", f"/v1/jobs/{SOME}/results", "locate", {}),
+    ("GET", f"/v1/jobs/{SOME}/errors", "locate", {}),
+    ("DELETE", f"/v1/jobs/{SOME}", "locate", {}),
 ]
 """Routes that need PostgreSQL: `tests/tenant_isolation` shows that their scope is enough."""
 

@@ -15,7 +15,7 @@ from bench.locate import OWNERS, WARM_UP, Prepared, ask
 from pinpoint import deadline
 from pinpoint.bootstrap import build_services
 from pinpoint.limit_settings import LimitSettings
-from pinpoint.records import KeyGrant
+from pinpoint.records import AuditEntry, KeyGrant
 from pinpoint.records.key_limits import KeyLimits
 from pinpoint.store.db.key_limits import KeyLimitStore
 from pinpoint.store.limits.counters import open_counters
@@ -61,7 +61,7 @@ def measure(ready: Prepared, num_queries: int) -> dict[str, object]:
         marks.append(perf_counter())
         # As `api.rate_limits`: the request, its body, and its photos.
         limiter.take(caller.key_id, "requests")
-        limiter.read_usage(caller.key_id, "photos")
+        limiter.require_remaining(caller.key_id, "photos")
         limiter.take(caller.key_id, "bytes", _PHOTO_BYTES)
         limiter.take(caller.key_id, "photos")
         marks.append(perf_counter())
@@ -70,12 +70,14 @@ def measure(ready: Prepared, num_queries: int) -> dict[str, object]:
         rule.count_photos(caller.key_id, {"Ada Lovelace": 1}, answer.point, 1)
         marks.append(perf_counter())
         with services.database.write(owner) as catalog:
-            catalog.log_query(
-                "locate",
-                key_id=caller.key_id,
-                photo_sha256s=["0" * 64],
-                bundle=answer.bundle,
-                index_build=answer.index_build,
+            catalog.log_access(
+                AuditEntry(
+                    operation="locate",
+                    key_id=caller.key_id,
+                    photo_sha256="0" * 64,
+                    bundle=answer.bundle,
+                    index_build=answer.index_build,
+                )
             )
         marks.append(perf_counter())
         steps = np.diff(marks) * 1e3

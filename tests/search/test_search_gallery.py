@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def scores_of(result):
 )
 def test_mixture_ranks_as_a_loop(points, context, weights, parts):
     images = [points[0], points[40]]
-    query = {
+    query: dict[str, dict[str, Any]] = {
         "text": {"texts": ["a red door", "snow"]},
         "photo": {"photos": [PHOTO]},
         "image": {"image_ids": [image.id for image in images]},
@@ -101,7 +102,7 @@ def test_mixture_ranks_as_a_loop(points, context, weights, parts):
         "image": mean_image / np.linalg.norm(mean_image),
         "point": encoder.encode_positions([(48.0, 2.0)])[0],
     }
-    fields = {name: value for part in parts for name, value in query[part].items()}
+    fields: dict[str, Any] = {name: value for part in parts for name, value in query[part].items()}
     result = search(context, weights=weights, **fields)
     total = np.zeros(DIM)
     for part in parts:

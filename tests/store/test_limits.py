@@ -164,7 +164,7 @@ def test_overrides_replace_defaults_by_the_role_of_the_api(database_url, api_dat
     assert limiter.read_overrides(key.id) == KeyLimits()
     with pytest.raises(NotFoundError):
         limiter.read_overrides(uuid4())
-    keys.revoke_key(key.id)
+    keys.revoke_key(str(key.organization_id), key.id)
     with pytest.raises(NotFoundError):
         limiter.set_overrides(key.id, KeyLimits(photos_per_day=1))
     assert len(KeyLimitStore(as_api).read_hash_key()) == 32

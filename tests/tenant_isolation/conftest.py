@@ -13,8 +13,9 @@ import uvicorn
 
 from pinpoint import logs
 from pinpoint.api.app import create_app
+from pinpoint.api_settings import ApiSettings
 from pinpoint.geo import gazetteer
-from pinpoint.settings import ApiSettings, LogSettings, ServiceSettings, Settings
+from pinpoint.settings import LogSettings, ServiceSettings, Settings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine

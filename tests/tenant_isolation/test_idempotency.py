@@ -16,7 +16,15 @@ from pinpoint.errors import ConflictError
 from pinpoint.records import IdempotentRequest
 
 REPEATABLE_BY_NATURE = {
-    "/v1/batches/{batch_id}/images": "a file's name is its identity, so a repetition is a duplicate"
+    "/v1/batches/{batch_id}/images": "a file's name is its identity: a repetition is a duplicate",
+    "/v1/batches/{batch_id}/urls": "URLs that the batch has already are skipped",
+    "/v1/batches/{batch_id}/prefix": "keys that the batch has already are skipped",
+    "/v1/jobs/{job_id}/files": "a file whose name the job has already changes nothing",
+    "/v1/keys": "the stored answer would contain a secret",
+    "/v1/organizations": "names are unique, and the operator has no organization",
+    "/v1/organizations/{organization}/keys": "the stored answer would contain a secret",
+    "/v1/webhooks": "the stored answer would contain a secret",
+    "/v1/webhooks/{webhook_id}/test": "a repetition sends another test, as its caller asks",
 }
 """Creating routes without the header, with the reason."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -172,7 +171,19 @@ def test_operator_manages_organizations_and_their_keys(tenant_pair):
 
 @pytest.mark.parametrize(
     "name",
-    ["a/b", "a\\b", ".", "..", " a", "a ", "a\tb", "a\u202eb", "a" * 101, str(uuid4()), "erased:x"],
+    [
+        "a/b",
+        "a\\b",
+        ".",
+        "..",
+        " a",
+        "a ",
+        "a\tb",
+        "a\u202eb",
+        "a" * 101,
+        "c31ddd50-76ed-431a-9b85-b177d7d493c8",
+        "erased:x",
+    ],
 )
 def test_names_that_a_path_cannot_carry_are_refused(tenant_pair, name):
     with tenant_pair.alder.http() as http:

@@ -70,7 +70,7 @@ async def read_key(
 def idempotent(endpoint: Endpoint) -> Endpoint:
     """Declare a route as repeatable by `Idempotency-Key`; put it below the decorator of the route.
 
-    The endpoint must be synchronous and use `services.database` for everything that it creates.
+    The endpoint must be synchronous. All stores of the services take part in the transaction.
     """
     if inspect.iscoroutinefunction(endpoint):
         raise TypeError("an idempotent route is a synchronous function")

@@ -15,6 +15,7 @@ from pinpoint.api import problems
 from pinpoint.api.rules import RouteRule
 from pinpoint.api.schema_examples import build_example
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
+from pinpoint.api.v1.schemas.batch_urls import UrlsIn
 from pinpoint.api.v1.schemas.images import ImageFeatures
 from pinpoint.api.v1.schemas.spatial import CellFeatures
 from pinpoint.http_headers import API_KEY_HEADER
@@ -26,8 +27,10 @@ RESPONSE_MODELS: Final[tuple[type[BaseModel], ...]] = (
     CellFeatures,
     ImageFeatures,
     SimilarFeaturesOut,
+    UrlsIn,
 )
-"""Models of responses whose media type is not `application/json`; FastAPI lists only those."""
+"""Models that FastAPI does not list: of responses with another media type than `application/json`,
+and of bodies that a route reads itself."""
 KEY_SCHEMES: Final = {
     "HTTPBearer": {
         "type": "http",

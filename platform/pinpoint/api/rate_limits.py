@@ -52,12 +52,9 @@ def check_request(
     _count(request, caller, services, "requests", 1)
     if rule.body is None or body_size == 0:
         return
-    if rule.body.lane == "queries":
-        usage = services.key_limiter.read_usage(caller.key_id, "photos")
-        _keep_usage(request, usage)
-        # A smaller body may hold a query without a photo; it is read first (`take_photos`).
-        if body_size is not None and body_size > MAX_QUERY_FIELDS_BYTES:
-            services.key_limiter.require_remaining(caller.key_id, "photos")
+    # A smaller body may hold a query without a photo; it is read first (`take_photos`).
+    if rule.body.lane == "queries" and (body_size or 0) > MAX_QUERY_FIELDS_BYTES:
+        _keep_usage(request, services.key_limiter.require_remaining(caller.key_id, "photos"))
     if body_size is None:
         services.key_limiter.require_remaining(caller.key_id, "bytes")
     else:

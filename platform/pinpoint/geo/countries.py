@@ -34,7 +34,7 @@ class Country:
     name: str
     """English name."""
     reach_km: float
-    """Greatest distance of the area's edge from the territory: margin and simplification."""
+    """Greatest distance of a corner of the area from the territory, measured; error 2 km."""
     polygons: tuple[Polygon, ...]
 
     @property
@@ -49,14 +49,12 @@ class Country:
 def countries() -> Mapping[str, Country]:
     """All countries by code, in the order of their codes."""
     document = json.loads(_FILE.read_text(encoding="utf-8"))
-    margin_km = float(document["source"]["margin_km"])
     return {
         code: Country(
             code=code,
             alpha_3=row["alpha_3"],
             name=row["name"],
-            # The margin is widened by the tolerance before an edge may move by it.
-            reach_km=margin_km + 2.0 * row["tolerance_km"],
+            reach_km=row["reach_km"],
             polygons=tuple(_to_polygon(rings) for rings in row["polygons"]),
         )
         for code, row in document["countries"].items()

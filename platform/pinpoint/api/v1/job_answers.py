@@ -13,13 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from pinpoint.api.auth import make_position_access
-from pinpoint.api.v1 import query_requests
+from pinpoint.api.v1 import misuse, query_requests
 from pinpoint.api.v1.locate import locate_photos
 from pinpoint.api.v1.query_audit import list_locate_entries
 from pinpoint.api.v1.query_parameters import LocateForm
 from pinpoint.api.v1.schemas.answer import AnswerOut, list_image_ids
 from pinpoint.bootstrap import Services
 from pinpoint.errors import InvalidRequestError
+from pinpoint.media.decoding.creator_counter import CreatorCounter
 from pinpoint.position_access import apply_access
 from pinpoint.records import Caller
 from pinpoint.records.jobs import ClaimedJobItem, LocatedPhoto
@@ -101,7 +102,9 @@ def _locate_photo(
         crop=parameters.crop[0] if parameters.crop else None,
     )
     search_filter = query_requests.build_filter(parameters, caller, services)
-    answer = locate_photos([photo], parameters, search_filter, caller, services)
+    decoder = CreatorCounter(services.decoder)
+    answer = locate_photos([photo], parameters, search_filter, caller, services, decoder=decoder)
+    misuse.check_misuse(answer, [photo], decoder.creators, caller, services)
     if is_restricted(make_position_access(caller), item.organization_id, services.database):
         answer = replace(answer, timings_ms={})
     with services.database.read(item.organization_id) as catalog:

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.datastructures import FormData, UploadFile
 
 from pinpoint import deadline
-from pinpoint.api import forms, problems
+from pinpoint.api import forms, problems, rate_limits
 from pinpoint.api.body_limits import BodyRule, reads_body
 from pinpoint.api.dependencies import AppServices, LocateCaller
+from pinpoint.api.idempotency import idempotent
 from pinpoint.api.v1 import cursors, job_files
 from pinpoint.api.v1.batches import to_external_id
 from pinpoint.api.v1.job_answers import parse_job_parameters
@@ -86,14 +87,18 @@ def _describe_job_body() -> dict[str, Any]:
     responses=problems.problem_responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=_describe_job_body(),
 )
+@idempotent
 def create_locate_job(
-    caller: LocateCaller, services: AppServices, form: JobFormData
+    request: Request, caller: LocateCaller, services: AppServices, form: JobFormData
 ) -> JobUploadsOut:
     """Create a job from files, or from a JSONL file whose lines refer to URLs or uploaded files.
 
     Each photo is stored until its item ends, and is then deleted. An invalid line is a failed item
     with its line number.
     """
+    services.key_limiter.require_free_job(
+        caller.key_id, services.jobs.count_open_jobs(caller.organization_id, caller.key_id)
+    )
     fields = forms.form_fields(form, JobForm)
     parameters = _parse_parameters(fields.parameters, caller, services)
     lines, files = _split_files(form)
@@ -116,6 +121,9 @@ def create_locate_job(
         start=fields.start,
     )
 
+    # Lines with a URL do not count: their photos are not known yet.
+    rate_limits.take_photos(request, caller, services, len(files))
+
     def create(uploads: Mapping[str, str]) -> tuple[Job, Mapping[str, UploadStatus]]:
         return services.jobs.create(new_job, items, uploads)
 
@@ -131,7 +139,11 @@ def create_locate_job(
     openapi_extra=forms.openapi_body(JobUploadForm, file="files", many=True, required=True),
 )
 def upload_job_files(
-    job_id: JobId, caller: LocateCaller, services: AppServices, form: JobFormData
+    request: Request,
+    job_id: JobId,
+    caller: LocateCaller,
+    services: AppServices,
+    form: JobFormData,
 ) -> JobUploadsOut:
     """Add photos. A file whose name the job has already changes nothing: repeat uploads freely."""
     forms.form_fields(form, JobUploadForm)
@@ -140,6 +152,7 @@ def upload_job_files(
         raise InvalidRequestError("the form has no file in the field 'files'")
     # Checked before the first byte is stored.
     services.jobs.job(caller.organization_id, job_id)
+    rate_limits.take_photos(request, caller, services, len(files))
 
     def add(uploads: Mapping[str, str]) -> tuple[Job, Mapping[str, UploadStatus]]:
         return services.jobs.add_files(

@@ -20,7 +20,7 @@ def check_misuse(
     creators: Mapping[str, int],
     caller: Caller,
     services: Services,
-    meters: Meters,
+    meters: Meters | None = None,
 ) -> None:
     """Count the photos of a query; report misuse, and refuse the answer if the settings say so.
 
@@ -30,7 +30,7 @@ def check_misuse(
         creators: Number of photos by creator, as in their metadata.
         caller: The caller; the operator has no limits.
         services: The services.
-        meters: Counts the photos.
+        meters: Counts the photos; None in a worker, which has no meters.
 
     Raises:
         AbnormalUsageError: The answer is refused.
@@ -40,7 +40,8 @@ def check_misuse(
     misuse = services.misuse_rule.count_photos(caller.key_id, creators, answer.point, len(photos))
     if misuse is None:
         return
-    meters.observe_misuse(misuse.policies)
+    if meters is not None:
+        meters.observe_misuse(misuse.policies)
     if misuse.is_new or misuse.is_refused:
         _log.warning("misuse detected", key_id=str(caller.key_id), policies=misuse.policies)
         with services.database.write(caller.organization_id) as catalog:

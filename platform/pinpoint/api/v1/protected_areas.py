@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query
 from pinpoint.api import problems
 from pinpoint.api.auth import is_operator_caller
 from pinpoint.api.dependencies import AdminCaller, AppServices
+from pinpoint.api.idempotency import idempotent
 from pinpoint.api.v1.schemas.protected_areas import (
     ProtectedAreaIn,
     ProtectedAreaOut,
@@ -69,6 +70,7 @@ def list_protected_areas(
     summary="Protect an area",
     responses=problems.problem_responses(400, 401, 403, 404, 409, 422, 503),
 )
+@idempotent
 def create_protected_area(
     caller: AdminCaller, services: AppServices, body: ProtectedAreaIn
 ) -> ProtectedAreaOut:

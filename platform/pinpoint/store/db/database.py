@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,10 @@ class UnitOfWork:
         self.tasks.append((name, tuple(ids)))
 
 
+_SHARED: ContextVar[tuple[Transactions, UnitOfWork] | None] = ContextVar("shared", default=None)
+"""The transaction of `begin_shared` that this thread is in."""
+
+
 class Transactions:
     """Opens units of work on one engine.
 
@@ -163,6 +168,8 @@ class Transactions:
     ) -> Iterator[UnitOfWork]:
         """Open a transaction. Without an error it is committed, and its tasks are sent.
 
+        Within `begin_shared` it is a part of that transaction and committed with it.
+
         Args:
             organization_id: Organization of all rows; None only for the owner.
             read_only: Whether PostgreSQL refuses writes.
@@ -175,6 +182,11 @@ class Transactions:
         Raises:
             DatabaseUnavailableError: PostgreSQL does not answer.
         """
+        is_joinable = role is None and schema is None and not snapshot
+        joined = self._find_joined(organization_id) if is_joinable else None
+        if joined is not None:
+            yield joined
+            return
         with self._attempt(), translate_errors(), self.engine.connect() as connection:
             if read_only or snapshot:
                 level = "ISOLATION LEVEL REPEATABLE READ, " if snapshot else ""
@@ -186,6 +198,22 @@ class Transactions:
             yield unit
             connection.commit()
         self._send_tasks(unit.tasks)
+
+    @contextmanager
+    def begin_shared(self, organization_id: UUID) -> Iterator[UnitOfWork]:
+        """Open one transaction for everything that this thread reads and writes in the block."""
+        with self.begin(organization_id) as unit:
+            token = _SHARED.set((self, unit))
+            try:
+                yield unit
+            finally:
+                _SHARED.reset(token)
+
+    def _find_joined(self, organization_id: UUID | None) -> UnitOfWork | None:
+        shared = _SHARED.get()
+        if shared is None or shared[0] is not self:
+            return None
+        return shared[1] if shared[1].organization_id == organization_id else None
 
     def _send_tasks(self, tasks: Sequence[tuple[TaskName, tuple[UUID, ...]]]) -> None:
         for name, ids in tasks:

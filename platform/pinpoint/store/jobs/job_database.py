@@ -139,6 +139,16 @@ class JobDatabase:
         with self._transactions.begin(organization_id, read_only=True) as unit:
             return _find(unit.connection, organization_id, job_id)
 
+    def count_open_jobs(self, organization_id: UUID, key_id: UUID | None) -> int:
+        """Number of jobs of a key that have not ended."""
+        with self._transactions.begin(organization_id, read_only=True) as unit:
+            count = select(func.count()).where(
+                jobs.c.organization_id == organization_id,
+                jobs.c.key_id.is_not_distinct_from(key_id),
+                jobs.c.state.in_(OPEN_JOB_STATES),
+            )
+            return int(unit.connection.execute(count).scalar_one())
+
     def list_jobs(
         self,
         organization_id: UUID,

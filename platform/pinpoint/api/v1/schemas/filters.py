@@ -17,8 +17,8 @@ class CountryFilterOut(BaseModel):
     code: str = Field(description="ISO 3166-1 alpha-2.", examples=["FR"])
     name: str
     reach_km: float = Field(
-        description="The area reaches at most about this far beyond the border: a margin of 5 km, "
-        "so that photos at the coast are inside, and simplification."
+        description="The area reaches at most this far beyond the border (measured at its corners, "
+        "error 2 km): a margin of 5 km for photos at the coast, and simplification."
     )
     borders: str = Field(description="Source of the borders.")
 
