@@ -32,13 +32,14 @@ GALLERY_PATHS: Final = (
 )
 MODULES: Final = {
     "gallery": ("application/json", GALLERY_PATHS),
+    "candidates": ("application/json", ("CandidateOut", "PosteriorOut")),
     "queries": ("application/json", ("/v1/locate", "/v1/similar", "/v1/search")),
     "jobs": ("application/json", ("/v1/jobs",)),
     "administration": ("application/json", ("/v1/",)),
     "features": ("application/geo+json", ("/v1/",)),
 }
-"""Module → media type, and beginnings of the paths of its routes; a model is in the first module
-that needs it."""
+"""Module → media type, and beginnings of the paths of its routes or names of schemas; a model is in
+the first module that needs it."""
 PACKAGE: Final = '''"""Typed answers, generated from the OpenAPI document by `generate_answers.py`.
 
 A model is imported when it is first used: `import pinpoint_client` stays fast.
@@ -91,7 +92,8 @@ def generate_modules(document: Schema) -> dict[str, str]:
 def _list_answer_names(
     document: Schema, media_type: str, prefixes: tuple[str, ...]
 ) -> Iterator[str]:
-    """Names of the models that successful answers of these routes contain."""
+    """Names of the models that successful answers of these routes contain, and named schemas."""
+    yield from (name for name in prefixes if name in document["components"]["schemas"])
     for path, methods in document["paths"].items():
         if not path.startswith(prefixes):
             continue

@@ -229,7 +229,8 @@ def test_call_beyond_a_quota_waits_until_it_is_free_again(pauses):
         return "done"
 
     call = gallery_calls.sources()
-    assert retry.run_flow(retry.send_repeatedly(call, (1.0,)), send) == "done"
+    answer: object = retry.run_flow(retry.send_repeatedly(call, (1.0,)), send)
+    assert answer == "done"
     assert pauses == [42.0]
 
     def refuse(_call):

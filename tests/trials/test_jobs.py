@@ -9,8 +9,8 @@ import time
 from typing import Any
 
 import pytest
-
 from pinpoint.client import Client
+
 from pinpoint.records import KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore

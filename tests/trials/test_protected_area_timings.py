@@ -14,9 +14,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from pinpoint.client.client import Client
 from pinpoint.client.transport import HttpTransport
+
 from pinpoint.records import KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore

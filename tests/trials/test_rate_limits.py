@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import httpx
 import psutil
 import pytest
-
 from pinpoint.client.client import Client
 from pinpoint.client.transport import HttpTransport
+
 from pinpoint.records import KeyGrant
 from pinpoint.records.key_limits import KeyLimits
 from pinpoint.stack.state import read_state

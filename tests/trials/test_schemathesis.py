@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from pinpoint.client.client import Client
 from pinpoint.client.transport import HttpTransport
+
 from pinpoint.records import SCOPES, KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore

@@ -2,13 +2,17 @@
 
     PinpointError
     ├── BadRequestError             the request is invalid
+    │   ├── InvalidRequestError     the request can be parsed but violates a rule
     │   ├── BadPhotoError           the bytes are not an accepted image
+    │   ├── UnsupportedQueryError   the bundle in use cannot answer the query
     │   ├── BadManifestError        a manifest cannot be parsed
     │   └── TooLargeError           a limit of bytes, pixels, rows or files is exceeded
     ├── UnauthenticatedError        the key is missing, unknown, expired or revoked
     ├── ForbiddenError              the key may not do this
     ├── NotFoundError               the id does not exist in the organization of the key
+    │   └── RemoteFileError         a URL is refused, or its file cannot be fetched
     ├── ConflictError               the object exists already, or is in the wrong state
+    ├── PreconditionError           the object is not the version that the caller states
     ├── UnavailableError            the server or a component does not answer; try again later
     │   ├── DatabaseUnavailableError
     │   ├── IndexUnavailableError
@@ -70,10 +74,22 @@ class BadRequestError(PinpointError):
     reason = "bad_request"
 
 
+class InvalidRequestError(BadRequestError):
+    """The request can be parsed, but a value, a name or a combination violates a rule."""
+
+    reason = "invalid_request"
+
+
 class BadPhotoError(BadRequestError):
     """The bytes are not an accepted image."""
 
     reason = "bad_photo"
+
+
+class UnsupportedQueryError(BadRequestError):
+    """The bundle in use cannot answer a query of this form; the message has the remedy."""
+
+    reason = "unsupported_query"
 
 
 class BadManifestError(BadRequestError):
@@ -106,10 +122,22 @@ class NotFoundError(PinpointError):
     reason = "not_found"
 
 
+class RemoteFileError(NotFoundError):
+    """A URL is refused, or its file cannot be fetched."""
+
+    reason = "remote_file"
+
+
 class ConflictError(PinpointError):
     """The object exists already, or its state does not allow the operation."""
 
     reason = "conflict"
+
+
+class PreconditionError(PinpointError):
+    """The object is not the version that the caller states."""
+
+    reason = "precondition_failed"
 
 
 class UnavailableError(PinpointError):

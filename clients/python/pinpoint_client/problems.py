@@ -16,7 +16,6 @@ _PREFIXES: Final = (
     "https://iana.org/assignments/http-problem-types#",
 )
 _BAD_REQUEST_TYPES: Final = (
-    "invalid_request",
     "method_not_allowed",
     "not_acceptable",
     "range_not_satisfiable",

@@ -7,15 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from pinpoint_client.answers.answer_model import AnswerModel
+from pinpoint_client.answers.candidates import MultiPolygon, Name, ProbabilityWithin
 from pinpoint_client.answers.gallery import GeoPoint, KeptQuery
-from pinpoint_client.answers.queries import (
-    Bundle,
-    Index,
-    MultiPolygon,
-    Name,
-    ProbabilityWithin,
-    VerificationThreshold,
-)
+from pinpoint_client.answers.queries import Bundle, Index, VerificationThreshold
 
 
 class CopyProperties(AnswerModel):
@@ -87,6 +81,8 @@ class AnswerFeatures(AnswerModel):
     features: list[AnswerFeature]
     """Regions first, the largest one first; then evidence, candidates and the point, so that a
     GIS draws the most important feature last."""
+    granularity: str
+    place: str | None
     abstention_reason: str | None
     calibrated: bool
     calibration_note: str

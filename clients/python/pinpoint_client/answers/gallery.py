@@ -38,8 +38,8 @@ class Batches(AnswerModel):
     """A page of batches, newest first."""
 
     batches: list[Batch]
-    next: UUID | None
-    """Value of `before` for the next page; null on the last page."""
+    next: str | None
+    """Path and query string of the next page; null on the last page."""
 
 
 class Uploaded(AnswerModel):
@@ -84,8 +84,8 @@ class Items(AnswerModel):
     """A page of items in order of arrival."""
 
     items: list[Item]
-    next: int | None
-    """Value of `after` for the next page; null on the last page."""
+    next: str | None
+    """Path and query string of the next page; null on the last page."""
 
 
 class Retried(AnswerModel):
@@ -209,6 +209,9 @@ class Source(AnswerModel):
     license: str | None
     attribution: str | None
     originals: str
+    image_access: str
+    """What API keys may see of its images: nothing (`none`), the thumbnail, or the whole file
+    (`full`). Images are served as they were ingested, faces and number plates included."""
     roots: list[str]
     """Names of the folders that were ingested on the stack's machine; they are prefixes of
     their files' ids."""
@@ -217,9 +220,11 @@ class Source(AnswerModel):
 
 
 class Sources(AnswerModel):
-    """All sources by name."""
+    """A page of sources by name."""
 
     sources: list[Source]
+    next: str | None
+    """Path and query string of the next page; null on the last page."""
 
 
 class Erased(AnswerModel):
@@ -348,3 +353,19 @@ class Ready(AnswerModel):
 
     ready: bool
     components: dict[str, Component]
+
+
+class Urls(AnswerModel):
+    """Items that were added; URLs that the batch has were skipped."""
+
+    items: list[UUID]
+    skipped: int
+    """Number of URLs that the batch had, or that were repeated."""
+    batch: Batch
+
+
+class Prefix(AnswerModel):
+    """The listing that a worker executes."""
+
+    listing_id: UUID
+    batch: Batch

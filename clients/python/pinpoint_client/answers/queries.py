@@ -6,14 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from pinpoint_client.answers.answer_model import AnswerModel
+from pinpoint_client.answers.candidates import Candidate, Channel, LatLon, Posterior, Verification
 from pinpoint_client.answers.gallery import GeoPoint, KeptQuery, NearestPlace
-
-
-class LatLon(AnswerModel):
-    """A position in degrees (WGS84)."""
-
-    lat: float
-    lon: float
 
 
 class CredibleDisc(AnswerModel):
@@ -22,151 +16,6 @@ class CredibleDisc(AnswerModel):
     probability: float
     """Share of the ranker's weights if the answer is not calibrated."""
     radius_m: float
-
-
-class ProbabilityWithin(AnswerModel):
-    """Probability that the photo was taken within a radius of the answer's point."""
-
-    radius_km: float
-    probability: float
-
-
-class MultiPolygon(AnswerModel):
-    """A GeoJSON MultiPolygon (RFC 7946): longitude first, cut at the antimeridian."""
-
-    type: str | None = None
-    coordinates: list[list[list[tuple[float, float]]]]
-
-
-class CredibleRegion(AnswerModel):
-    """Highest-density region that contains the photo's position with the stated probability."""
-
-    probability: float
-    level: float
-    """Posterior mass of the region that reaches this coverage on held-out photos
-    (split-conformal)."""
-    area_km2: float
-    geometry: MultiPolygon
-
-
-class Name(AnswerModel):
-    """The most probable country, region or city."""
-
-    level: str
-    name: str
-    probability: float
-    """Posterior mass of the candidates in it."""
-
-
-class Posterior(AnswerModel):
-    """Calibrated posterior of an answer."""
-
-    probability_within_km: list[ProbabilityWithin]
-    credible_regions: list[CredibleRegion]
-    names: list[Name]
-    """Determined by the nearest GeoNames city."""
-    p_outside_candidates: float
-    """Probability that the photo is near none of the candidates."""
-    p_not_in_gallery: float | None
-    """Probability that the gallery has no image within 25 km of the photo, with a prior of 0.5
-    against a correct answer; null if the calibration has no such photos."""
-    calibration_group: str
-    """Calibration group: `all`, or a query kind in a sparse or dense gallery."""
-
-
-class Channel(AnswerModel):
-    """Score of a candidate in one channel of the index."""
-
-    score: float
-    """Cosine similarity of the query photo to this vector."""
-    rank: int | None
-    """Rank in the channel's hits, from 0; null if not among them."""
-
-
-class Verification(AnswerModel):
-    """Comparison of the query photo with one gallery image by local features."""
-
-    inliers: int
-    """Correspondences that agree on one geometry."""
-    spread: float
-    """Share of the image that the inliers cover, the smaller one of both images."""
-    verified: bool
-    """Whether the match passes the `verification_threshold`."""
-    false_match_rate: float | None
-    """Share of impostor pairs of this gallery with a match at least as good; null if it was not
-    measured."""
-    status: str
-    """`matched`: verified. `not_matched`: compared, not verified. `no_texture`: an image has
-    too few key points. `image_unavailable`: the original of the gallery image cannot be read.
-    `time_budget_used`: not compared within the time limit of the request."""
-
-
-class Evidence(AnswerModel):
-    """An evidence image near a candidate."""
-
-    file_name: str | None
-    """Last part of the file's path in its source; null if the image was deleted since the
-    search."""
-    source: str | None
-    """Name of its source; null like `file_name`."""
-    license: str | None
-    attribution: str | None
-    nearest_place: NearestPlace | None
-    image_id: UUID
-    source_kind: str
-    lat: float
-    lon: float
-    distance_m: float
-    """Distance from the candidate."""
-    similarity: float
-    """Cosine similarity to the query photo."""
-    attention: float | None
-    """Share of the reranker's attention for this image among the candidate's evidence; the rest
-    to 1 is attention to no evidence. Null without a reranker."""
-    thumbnail_url: str
-
-
-class Candidate(AnswerModel):
-    """A gallery image that may show the photo's location."""
-
-    file_name: str | None
-    """Last part of the file's path in its source; null if the image was deleted since the
-    search."""
-    source: str | None
-    """Name of its source; null like `file_name`."""
-    license: str | None
-    attribution: str | None
-    nearest_place: NearestPlace | None
-    rank: int
-    """Retrieval rank, from 0; the list itself is in the ranker's order."""
-    image_id: UUID
-    source_id: UUID
-    source_kind: str
-    lat: float
-    lon: float
-    captured_at: datetime | None
-    weight: float
-    """Normalized weight by the ranker; all candidates sum to 1."""
-    evidence_share: float
-    """Share of this weight that comes from evidence nearby; with a reranker, share of its
-    attention to evidence."""
-    score: float
-    """Cosine similarity to the query photo."""
-    rerank_logit: float | None
-    """The reranker's logit, comparable with `no_match_logit`; null without one."""
-    refined_position: LatLon | None
-    """The reranker's position estimate, if this candidate is correct; probabilities are
-    centered on it. Null without a reranker."""
-    near_duplicate: bool
-    """So similar that it is practically the same image."""
-    channels: dict[str, Channel]
-    """Scores by channel: `image` compares images, `gps` compares photo and location, `raw`
-    compares the tower's own features."""
-    verification: Verification | None
-    """Comparison by local features; null if it was not among the first `verify` candidates and
-    is not cited."""
-    thumbnail_url: str
-    evidence: list[Evidence]
 
 
 class RankedCoordinate(AnswerModel):
@@ -251,6 +100,78 @@ class Match(AnswerModel):
     """x and y of each inlier in the gallery image, in the same order."""
 
 
+class Circle(AnswerModel):
+    """A circle of the filter."""
+
+    lat: float
+    lon: float
+    radius_m: float
+
+
+class CountryFilter(AnswerModel):
+    """A country of the filter, and the error of its area."""
+
+    code: str
+    """ISO 3166-1 alpha-2."""
+    name: str
+    reach_km: float
+    """The area reaches at most this far beyond the border (measured at its corners, error 2
+    km): a margin of 5 km for photos at the coast, and simplification."""
+    borders: str
+    """Source of the borders."""
+
+
+class Filters(AnswerModel):
+    """Filters of a query, as they were applied; null or empty is no restriction."""
+
+    source_kinds: list[str]
+    source_ids: list[UUID]
+    circle: Circle | None
+    bbox: tuple[float, float, float, float] | None
+    """Minimum longitude, minimum latitude, maximum longitude, maximum latitude."""
+    num_polygons: int
+    countries: list[CountryFilter]
+    captured_after: datetime | None
+    captured_before: datetime | None
+    """Exclusive."""
+
+
+class ClaimArea(AnswerModel):
+    """Whether the claimed position is inside a stated area."""
+
+    probability: float
+    """Probability of the disc or region."""
+    inside: bool
+
+
+class Claim(AnswerModel):
+    """Position, time and heading in the metadata of a photo; never used for the answer."""
+
+    photo: int
+    """Number of the photo in the query, from 0."""
+    point: LatLon | None
+    """Claimed position; null without a usable one."""
+    position_source: str | None
+    """`exif` or `xmp`."""
+    position_note: str | None
+    """Why a position in the file is not usable."""
+    captured_at: datetime | None
+    time_source: str | None
+    time_assumed_utc: bool
+    """The claimed time has no offset from UTC and may be wrong by hours."""
+    heading_deg: float | None
+    distance_m: float | None
+    """Distance of the claimed position from the answer's point."""
+    inside_discs: list[ClaimArea]
+    inside_regions: list[ClaimArea]
+    """Empty without a posterior."""
+    agrees: bool | None
+    """True if the claimed position is inside the area of the highest probability, or within
+    1,000 m of the point; that area is the credible region, or the credible disc of an answer
+    that is not calibrated. Null without a claimed position, without a point, and if the point
+    is only a guess (`abstention_reason`)."""
+
+
 class Bundle(AnswerModel):
     """The model bundle that encoded the photo."""
 
@@ -268,12 +189,69 @@ class Index(AnswerModel):
     build: str | None
 
 
+class ExplainedCandidate(AnswerModel):
+    """A candidate, with what each stage made of it."""
+
+    image_id: UUID
+    rank: int
+    """Rank in the answer, from 0."""
+    is_shown: bool
+    """Whether it is among the best `top` candidates."""
+    retrieval_rank: int
+    """Rank by its similarity alone, from 0."""
+    channels: dict[str, Channel]
+    num_evidence: dict[str, int]
+    """Evidence images by source kind."""
+    evidence_share: float
+    weight: float
+    """Normalized weight from the ranker."""
+    rerank_logit: float | None
+    num_inliers: int | None
+    """Null if it was not compared by local features."""
+    verified: bool | None
+    is_cited: bool
+
+
+class Dropped(AnswerModel):
+    """An image that the index returned and that is no candidate."""
+
+    image_id: UUID
+    source_kind: str
+    drop_reason: str
+    """`redundant`: next to a better candidate of the same panorama or sequence
+    (`kept_image_id`). `no_slot`: better images filled the slots of its source kind and
+    channel."""
+    kept_image_id: UUID | None
+    channels: dict[str, Channel]
+
+
+class Explanation(AnswerModel):
+    """How an answer came about; timings, bundle, index and filters are members of the
+    answer."""
+
+    num_hits: dict[str, int]
+    """Images that the index returned, by channel, without copies of equal bytes."""
+    candidates: list[ExplainedCandidate]
+    """All candidates, best first."""
+    num_dropped: int
+    dropped: list[Dropped]
+    """The best 50 of the dropped images."""
+    settings: dict[str, float | int | None]
+    """Search settings that decide which images become candidates and evidence."""
+
+
 class Answer(AnswerModel):
     """The estimated position of a photo, with evidence."""
 
     point: LatLon | None
     """Best estimate; null if the search space has no candidate."""
     geometry: GeoPoint | None
+    granularity: str
+    """`exact`, or why the point is coarse: the place is in a protected area, or the key has a
+    minimum radius. The point is then the center of a `radius`, a `city` or a `country`, and the
+    answer has no candidates."""
+    place: str | None
+    """Name of the city or country of a coarse answer; otherwise null."""
     abstention_reason: str | None
     """Reason for abstaining; null for an answer. `no_candidates`: the search space has no
     candidate. `not_in_gallery`: the gallery probably has no image near the photo.
@@ -304,14 +282,22 @@ class Answer(AnswerModel):
     matches: list[Match] | None
     """With include=matches: the inliers of each compared image, best match first; otherwise
     null."""
+    filters: Filters
+    claims: list[Claim]
+    """What the metadata of each photo claim, compared with the answer, in the order of the
+    photos."""
     bundle: Bundle
     ranker: str
     ranker_fallback_reason: str | None
     """Reason why an available reranker did not run."""
     index: Index
+    explanation: Explanation | None
+    """With include=explain, if the gallery was searched: why each image was kept or dropped;
+    otherwise null."""
     kept_query: KeptQuery | None
     """With keep=true: what is kept of this answer; null without a point."""
     timings_ms: dict[str, float]
+    """Milliseconds by stage; empty if a protected area could be inferred from them."""
 
 
 class Hit(AnswerModel):
@@ -331,8 +317,10 @@ class Hit(AnswerModel):
     lat: float
     lon: float
     captured_at: datetime | None
-    score: float
-    """Cosine similarity."""
+    score: float | None
+    """Cosine similarity; null in a search that orders images by distance."""
+    distance_m: float | None
+    """Distance from the point of a search; null without a point."""
     thumbnail_url: str
 
 
@@ -350,3 +338,17 @@ class Similar(AnswerModel):
     bundle: str
     index_build: str | None
     timings_ms: dict[str, float]
+
+
+class Search(AnswerModel):
+    """Images of a search, best group first."""
+
+    groups: list[Group]
+    bundle: str
+    index_build: str | None
+    timings_ms: dict[str, float]
+    weights: dict[str, float]
+    """Weight of each part of the query; their sum is 1."""
+    order: str
+    """`distance` for a point with a bundle without a location encoder."""
+    filters: Filters
