@@ -227,7 +227,8 @@ class Dropped(AnswerModel):
 
 class Explanation(AnswerModel):
     """How an answer came about; timings, bundle, index and filters are members of the
-    answer."""
+    answer.
+    """
 
     num_hits: dict[str, int]
     """Images that the index returned, by channel, without copies of equal bytes."""
