@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import replace
 from uuid import UUID
 
@@ -45,39 +44,7 @@ NEEDS = [
     ("GET", "/v1/queries", "locate", {}),
     ("DELETE", f"/v1/queries/{SOME}", "locate", {}),
 ]
-GALLERY_NEEDS = [
-    ("GET", "/v1/protected-areas", "admin", {}),
-    ("POST", "/v1/protected-areas", "admin", {"json": {}}),
-    ("GET", f"/v1/protected-areas/{SOME}", "admin", {}),
-    ("PUT", f"/v1/protected-areas/{SOME}", "admin", {"json": {}}),
-    ("DELETE", f"/v1/protected-areas/{SOME}", "admin", {}),
-    ("GET", f"/v1/images/{SOME}/file", "read", {}),
-    ("POST", "/v1/neighbors", "read", {"json": {"points": [{"lat": 0, "lon": 0}]}}),
-    ("GET", "/v1/coverage", "read", {}),
-    ("GET", "/v1/gaps", "read", {}),
-    ("GET", "/api", "read", {}),
-    ("GET", "/api/conformance", "read", {}),
-    ("GET", "/api/configuration", "read", {}),
-    ("GET", "/api/search", "read", {}),
-    ("GET", "/api/collections", "read", {}),
-    ("GET", f"/api/collections/{SOME}", "read", {}),
-    ("GET", f"/api/collections/{SOME}/items", "read", {}),
-    ("GET", f"/api/collections/{SOME}/items/{SOME}", "read", {}),
-    ("GET", f"/api/collections/{SOME}/thumb.jpg", "read", {}),
-    ("GET", "/api/map/style.json", "read", {}),
-    ("GET", "/api/map/0/0/0.mvt", "read", {}),
-    ("POST", "/v1/jobs/locate", "locate", {"files": [("files", ("a", b"x"))]}),
-    ("POST", f"/v1/jobs/{SOME}/files", "locate", {"files": [("files", ("a", b"x"))]}),
-    ("POST", f"/v1/jobs/{SOME}/start", "locate", {}),
-    ("POST", f"/v1/jobs/{SOME}/cancel", "locate", {}),
-    ("GET", "/v1/jobs", "locate", {}),
-    ("GET", f"/v1/jobs/{SOME}", "locate", {}),
-    ("GET", f"/v1/jobs/{SOME}/items", "locate", {}),
-    ("GET", f"/v1/jobs/{SOME}/results", "locate", {}),
-    ("GET", f"/v1/jobs/{SOME}/errors", "locate", {}),
-    ("DELETE", f"/v1/jobs/{SOME}", "locate", {}),
-]
-"""Routes that need PostgreSQL: `tests/tenant_isolation` shows that their scope is enough."""
+"""Routes with a catalog in memory; `tests/tenant_isolation/test_isolation_scopes.py` has all."""
 
 
 def operator_key(api, mode=0o600) -> str:
@@ -94,7 +61,7 @@ def test_route_accepts_a_key_with_its_scope_only(api, search_calls, method, path
         assert http.request(method, path, **body).status_code not in (401, 403, 422, 500)
 
 
-@pytest.mark.parametrize(("method", "path", "scope", "body"), [*NEEDS, *GALLERY_NEEDS])
+@pytest.mark.parametrize(("method", "path", "scope", "body"), NEEDS)
 def test_route_refuses_other_scopes_and_no_key(api, search_calls, method, path, scope, body):
     without = api.parts.api_keys.key("acme", *(set(SCOPES) - {scope}))
     with api.http(without) as http:
@@ -106,24 +73,6 @@ def test_route_refuses_other_scopes_and_no_key(api, search_calls, method, path, 
     assert (nobody.status_code, nobody.json()["reason"]) == (401, "unauthenticated")
     challenges = nobody.headers.get_list("www-authenticate")
     assert [challenge.split()[0] for challenge in challenges] == ["Bearer", "Basic"]
-
-
-def test_scope_table_has_every_secured_route(api):
-    with api.http() as http:
-        document = http.get("/openapi.json").json()
-    values = {"source_id": "walk", "suffix": "csv", "z": "0", "x": "0", "y": "0"}
-    secured = {
-        (method.upper(), re.sub(r"{(\w+)}", lambda name: values.get(name[1], SOME), path))
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-        # Keys and the audit log need PostgreSQL: tests/tenant_isolation/test_isolation_scopes.py.
-        if operation.get("security") and operation.get("tags") != ["access"]
-    }
-    matrix = {(method, path) for method, path, _, _ in [*NEEDS, *GALLERY_NEEDS]}
-    # For the operator, whatever the scopes: tests/api/test_metrics.py.
-    # Limits of keys: tests/api/test_api_limits.py.
-    key_limits = {(method, f"/v1/keys/{SOME}/limits") for method in ("GET", "PUT", "DELETE")}
-    assert secured == matrix | key_limits | {("GET", "/metrics")}
 
 
 def test_keyless_access_by_default_returns_401(api, tmp_path):

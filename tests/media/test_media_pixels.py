@@ -148,7 +148,7 @@ def test_decoder_thumbnail_has_no_metadata(decoder: ChildDecoder) -> None:
     assert mean_difference(np.asarray(small), np.asarray(noise(256, 192))) < 6.0
 
 
-def test_decoder_query_photo_returns_no_metadata(decoder: ChildDecoder) -> None:
+def test_decoder_query_photo_returns_claim_and_creator_only(decoder: ChildDecoder) -> None:
     data = photo(
         gps={17: 20.0, 6: 10.0},
         detail={0x9003: "2020:02:03 12:00:00"},
@@ -161,7 +161,7 @@ def test_decoder_query_photo_returns_no_metadata(decoder: ChildDecoder) -> None:
     assert reading.faces[0].thumbnail == b""
     assert reading.faces[0].heading_deg is None
     fields = {f.name: getattr(capture, f.name) for f in dataclasses.fields(capture)}
-    hidden_fields = ("captured_at", "heading_deg", "altitude_m", "camera", "creator", "sequence")
+    hidden_fields = ("captured_at", "heading_deg", "altitude_m", "camera", "sequence")
     assert [fields[name] for name in hidden_fields] == [None] * len(hidden_fields)
     assert dict(capture.attributes) == {}
     plain_reading = read(decoder, saved(noise()), query=True)

@@ -99,7 +99,7 @@ def test_client_raises_the_error_of_the_problem_type(client_gallery):
     with pytest.raises(errors.BadRequestError, match="no file"):
         client.locate("no-such-file.jpg")
     with connect(stack.api_url, "wrong") as stranger, pytest.raises(errors.UnauthenticatedError):
-        stranger.sources()
+        next(stranger.sources())
 
 
 def test_client_completes_host_and_port_and_finds_the_operator_key(client_gallery, monkeypatch):

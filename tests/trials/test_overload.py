@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from pinpoint.api.problems import build_type
 from pinpoint.cli.api_client import ApiClient
 from pinpoint.records import KeyGrant
 from pinpoint.stack.state import read_state
@@ -110,7 +111,7 @@ def _check(
             assert _core(one.said) == trial.expected[number % PHOTOS]
         else:
             assert one.status == 503, one
-            assert one.said["type"].startswith("urn:pinpoint:problem:")
+            assert one.said["type"] == build_type("overloaded")
             assert int(one.retry_after or 0) >= 1
     seconds = [one.seconds for one in outcomes]
     counts = Counter(

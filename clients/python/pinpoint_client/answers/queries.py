@@ -226,9 +226,7 @@ class Dropped(AnswerModel):
 
 
 class Explanation(AnswerModel):
-    """How an answer came about; timings, bundle, index and filters are members of the
-    answer.
-    """
+    """How an answer came about; the answer has timings, bundle and filters itself."""
 
     num_hits: dict[str, int]
     """Images that the index returned, by channel, without copies of equal bytes."""
