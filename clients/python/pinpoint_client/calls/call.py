@@ -107,8 +107,13 @@ def read_json(response: httpx.Response) -> Any:
         ) from error
 
 
-def read_nothing(_: httpx.Response) -> None:
-    """Ignore the body of an answer."""
+def read_nothing(response: httpx.Response) -> None:
+    """Check an answer whose content is of no use.
+
+    Raises:
+        UnavailableError: It is not empty and not JSON: another server has answered.
+    """
+    read_json(response)
 
 
 def read_bytes(response: httpx.Response) -> bytes:
