@@ -21,7 +21,8 @@ from sqlalchemy import text
 
 from index_process import until
 from nets.towers import timm_bundle
-from pinpoint.bootstrap import EncoderHandle, build_services
+from pinpoint.bootstrap import build_services
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.records import Answer, SearchFilter

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from media.pictures import exif, noise, saved
 from pinpoint import tasks
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.gallery_files import GalleryFiles
 from pinpoint.ingest.gallery_pixels import StoredPixels

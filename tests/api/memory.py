@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pyarrow as pa
 
+from api.memory_stores import Blobs, Index
 from pinpoint.errors import ConflictError, NotFoundError, PreconditionError, UnauthenticatedError
 from pinpoint.records import (
     FINAL_STATUSES,
@@ -22,7 +23,6 @@ from pinpoint.records import (
     ExportRows,
     Image,
     ImageLabel,
-    IndexInfo,
     KeptQuery,
     Point,
     Source,
@@ -363,32 +363,6 @@ class LimitStore:
 
     def read_hash_key(self):
         return bytes(32)
-
-
-class Blobs:
-    def __init__(self):
-        self.kept: dict[str, bytes] = {}
-
-    def put(self, organization_id, data):
-        uri = f"blob:{organization_id}/{uuid4().hex}"
-        self.kept[uri] = data
-        return uri
-
-    def put_file(self, organization_id, file):
-        return self.put(organization_id, file.read())
-
-    def delete(self, uri):
-        self.kept.pop(uri, None)
-
-
-class Index:
-    ready = True
-
-    def info(self):
-        return IndexInfo(
-            engine="qdrant-edge", ready=self.ready, contract="c", build="b", points=0,
-            indexed_vectors=0, loading=None if self.ready else "streaming",
-        )  # fmt: skip
 
 
 def services(settings: Settings) -> SimpleNamespace:

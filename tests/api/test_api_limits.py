@@ -182,7 +182,7 @@ def test_misuse_of_one_place_is_audited_and_refused_if_set(api, limit, search_ca
         ]
         rule._settings = LimitSettings(misuse_action="refuse", misuse_photos_per_cell=2)
         refused = http.post("/v1/locate", files={"photo": b"photo"})
-    audit = [row["operation"] for row in api.rows("acme").audit]
+    audit = [row.operation for row in api.rows("acme").audit]
     assert reported == [200] * 4
     assert audit.count("detect_misuse") == 2
     assert audit.count("locate") == 4

@@ -22,7 +22,7 @@ from bench.baseline import (
     evidence_pairs,
     share_between_kinds,
 )
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.geo import hdr, kernels, posteriors
 from pinpoint.geo.gazetteer import most_probable_places
 from pinpoint.geo.points import bearing_deg, destination

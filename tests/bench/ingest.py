@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 from bench.files import files
 from bench.stack import Say, Stack
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.ingest.pipeline import IngestComponents, ingest_items
 from pinpoint.ingest.read import SLICE, read_items
 from pinpoint.matching_handle import MatchingHandle

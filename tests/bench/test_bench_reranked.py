@@ -12,7 +12,7 @@ from bench import gallery as seeded
 from bench.baseline_reranked import RerankedBaseline, open_baseline
 from bench.reranked import reranked_bundle
 from index_gallery import unit
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.geo.distance import haversine_m
 from pinpoint.records import SearchFilter
 from pinpoint.search.context import SearchContext

@@ -239,7 +239,7 @@ def test_embeddings_of_unknown_channel_or_other_format_are_refused(gallery):
         for name in ("embeddings", "embedding_type", "geoparquet_version"):
             value = {"embeddings": "image", "embedding_type": "float32"}.get(name, "2.0")
             other = http.get("/v1/exports/images.csv", params={name: value})
-            assert other.status_code == 400, other.text
+            assert other.status_code == 422, other.text
             assert "GeoParquet only" in other.json()["detail"]
     assert unknown.status_code == 400
     assert unknown.json()["reason"] == "no_embeddings"

@@ -32,7 +32,7 @@ COLUMNS = [
     ("external_id", CJK, "text_too_long"),
     ("file", CJK * 2, "text_too_long"),
     ("uri", "file:///" + CJK * 5, "text_too_long"),
-    ("uri", "http://[broken", "internal_error"),
+    ("uri", "http://[broken", "url_refused"),
     ("uri", "file:///a%00b", "missing_file"),
     ("uri", "blob:../../x", "missing_file"),
 ]

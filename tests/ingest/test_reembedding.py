@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from nets.towers import timm_bundle
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import DatabaseUnavailableError
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.stored_images import RateLimiter

@@ -171,14 +171,14 @@ def test_job_of_ten_thousand_lines_is_created_at_once(job_server):
 @pytest.mark.parametrize(
     ("data", "files", "status"),
     [
-        ({"parameters": "[]"}, [], 400),
-        ({"parameters": '{"top": 1000}'}, [], 400),
+        ({"parameters": "[]"}, [], 422),
+        ({"parameters": '{"top": 1000}'}, [], 422),
         ({"parameters": '{"sources": ["nowhere"]}'}, [], 404),
         ({"more": "1"}, [], 422),
-        ({}, [("photo", ("a.jpg", b"x"))], 400),
-        ({}, [("files", ("a.jpg", b"x")), ("files", ("a.jpg", b"y"))], 400),
-        ({}, [("lines", ("a", b"x")), ("lines", ("b", b"y"))], 400),
-        ({}, [("files", ("../a.jpg", b"x"))], 400),
+        ({}, [("photo", ("a.jpg", b"x"))], 422),
+        ({}, [("files", ("a.jpg", b"x")), ("files", ("a.jpg", b"y"))], 422),
+        ({}, [("lines", ("a", b"x")), ("lines", ("b", b"y"))], 422),
+        ({}, [("files", ("../a.jpg", b"x"))], 422),
     ],
 )
 def test_invalid_form_is_refused_and_stores_nothing(job_server, data, files, status):

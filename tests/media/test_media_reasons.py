@@ -214,6 +214,9 @@ def test_reasons_have_stage_explanation_and_test() -> None:
         "text_too_long",
     }  # tests/ingest/test_poisoned_rows.py
     tested_elsewhere |= {"unreadable_folder"}  # tests/ingest/test_register.py
+    tested_elsewhere |= {  # tests/ingest/test_url_ingest.py, tests/outgoing
+        reason for reason in REASONS if reason.startswith("url_")
+    }
     tested_elsewhere |= {"crop_outside_image"}  # tests/media/test_media_crop.py
     assert {reason for reason, _, _ in GENERATED} | tested_elsewhere == set(REASONS)
     assert all(text.endswith(".") for text in REASONS.values())

@@ -182,7 +182,7 @@ def test_find_bundle_accepts_folder_and_name(bundle, tmp_path, monkeypatch):
 def test_encoder_handle_contract_does_not_import_torch(bundle):
     # The index owner reads it while it serves: loading torch would block every query.
     code = (
-        "import sys; from pathlib import Path; from pinpoint.bootstrap import EncoderHandle;"
+        "import sys; from pathlib import Path; from pinpoint.encoder_handle import EncoderHandle;"
         "from pinpoint.settings import EncoderSettings, Settings;"
         "settings = Settings(encoder=EncoderSettings(bundle=sys.argv[1]));"
         "print(EncoderHandle(settings).contract.name, 'torch' in sys.modules)"

@@ -12,7 +12,7 @@ import torch
 from sqlalchemy import text
 
 from nets.joint_bundles import random_joint_bundle
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.ingest import pipeline as ingest_pipeline
 from pinpoint.ingest import reconcile
 from pinpoint.records import SearchFilter

@@ -17,8 +17,8 @@ import uvicorn
 from index_process import until
 from nets.towers import timm_bundle
 from pinpoint.api.app import create_app
-from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import main
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.nets.bundle.specs import HeadsSpec, LocationSpec
 from pinpoint.nets.embedder.heads import KindHeads

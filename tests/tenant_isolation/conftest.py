@@ -56,6 +56,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         settings=Settings(
             media=harness.settings.media,
             encoder=harness.settings.encoder,
+            services=harness.settings.services,
             api=ApiSettings(restricted_interval_s=0),
         ),
         database=harness.database,

@@ -186,4 +186,7 @@ OPERATOR = {
     ("GET", "/v1/organizations/{organization}/keys/{key_id}"),
     ("POST", "/v1/organizations/{organization}/keys/{key_id}/rotate"),
     ("DELETE", "/v1/organizations/{organization}/keys/{key_id}"),
+    ("GET", "/v1/keys/{key_id}/limits"),
+    ("PUT", "/v1/keys/{key_id}/limits"),
+    ("DELETE", "/v1/keys/{key_id}/limits"),
 }

@@ -89,7 +89,7 @@ def test_expired_key_is_rejected_with_its_reason(http, tenant_pair):
     assert http.post(f"/v1/keys/{key['id']}/rotate").status_code == 409
     past = (end - timedelta(hours=2)).isoformat()
     late = http.post("/v1/keys", json={"name": "k", "role": "viewer", "expires_at": past})
-    assert (late.status_code, late.json()["reason"]) == (400, "expiry_in_past")
+    assert (late.status_code, late.json()["reason"]) == (422, "expiry_in_past")
 
 
 def test_last_use_is_written_once_a_minute(http, tenant_pair):

@@ -269,6 +269,8 @@ def test_api_role_cannot_change_role_and_has_only_listed_functions(api):
     allowed = {"any_keys", "authenticate", "find_organization", "revision", "totals"}
     # For the routes of the operator, and for the rotation of a key of the own organization.
     allowed |= {"list_organizations", "create_organization", "disable_organization", "rotate_key"}
+    # Limits of the key of a request, set by the operator, and the key of hashes of the misuse rule.
+    allowed |= {"key_limits", "set_key_limits", "misuse_hash_key"}
     # The id of the whole installation, which is no secret between organizations.
     allowed |= {"installation"}
     # They take the organization from the transaction; the first one changes derived values only.

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import main
 from pinpoint.cli.session import Session
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import BadRequestError, ConflictError
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS

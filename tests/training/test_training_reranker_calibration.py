@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pinpoint.api.v1.schemas.answer import AnswerOut
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.evaluation.calibration import fit
 from pinpoint.evaluation.labels.labels import read_labels
 from pinpoint.evaluation.labels.protocols import PROTOCOLS

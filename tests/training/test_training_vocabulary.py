@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from nets.towers import random_images, timm_bundle
-from pinpoint.bootstrap import EncoderHandle
 from pinpoint.cli.main import app
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import BadBundleError, BadRequestError, ConflictError
 from pinpoint.geo.distance import haversine_m
 from pinpoint.nets.bundle.bundles import read_bundle

@@ -3,7 +3,7 @@
 import pytest
 from safetensors.torch import save_file
 
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.nets.bundle.bundles import read_bundle
 from pinpoint.nets.bundle.checkpoint import write_bundle
 from pinpoint.nets.bundle.contract import Preprocess, TowerSpec

@@ -22,8 +22,9 @@ import pytest
 
 from clustered import OWNERS
 from nets.towers import timm_bundle
-from pinpoint.bootstrap import EncoderHandle, build_services
+from pinpoint.bootstrap import build_services
 from pinpoint.cli.api_client import ApiClient
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import PinpointError
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.records import IndexFilter, SearchFilter

@@ -64,7 +64,7 @@ def delete_vectors(
     context: typer.Context, name: BundleArgument, as_json: JsonOption = False
 ) -> None:
     """Delete the vectors of a bundle from PostgreSQL; the index must use another bundle."""
-    from pinpoint.bootstrap import EncoderHandle
+    from pinpoint.encoder_handle import EncoderHandle
 
     session = Session.of(context, as_json=as_json)
     contract = EncoderHandle(load_settings(), name).contract
@@ -101,7 +101,7 @@ def switch_bundle(
         ConfigurationError: The services are those of the API.
         ConflictError: More images are unreadable; the old index stays active.
     """
-    from pinpoint.bootstrap import EncoderHandle
+    from pinpoint.encoder_handle import EncoderHandle
     from pinpoint.model_switch import ModelSwitch
     from pinpoint.nets.bundle.bundles import resolve_bundle
     from pinpoint.nets.bundle.contract import DESCRIPTOR_NAME

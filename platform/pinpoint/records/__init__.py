@@ -6,12 +6,7 @@ Letters for shapes: B images in a batch, D vector width, H and W pixels.
 
 from __future__ import annotations
 
-from pinpoint.records.access import (
-    ApiKey,
-    Caller,
-    KeyGrant,
-    Organization,
-)
+from pinpoint.records.access import ApiKey, Caller, KeyGrant, Organization
 from pinpoint.records.answer import (
     NEAR_DUPLICATE_COSINE,
     Answer,

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.gallery import Gallery, fill, source_id
 from clustered import OWNERS, START, Clustered, clustered, questions
-from pinpoint.bootstrap import EncoderHandle
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.records import IndexFilter, IndexQuery
 from pinpoint.store.db.rows import image_id
 from pinpoint.store.vectors.rpc.client import RemoteIndex

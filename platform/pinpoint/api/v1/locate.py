@@ -18,7 +18,8 @@ from pinpoint.api.v1.query_audit import list_locate_entries, list_similar_entrie
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
 from pinpoint.api.v1.schemas.explanation import ExplanationOut
-from pinpoint.bootstrap import EncoderHandle, Services
+from pinpoint.bootstrap import Services
+from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import ForbiddenError, InvalidRequestError
 from pinpoint.media.decoding.creator_counter import CreatorCounter
 from pinpoint.ports import Decoder, Encoder
