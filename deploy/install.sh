@@ -114,7 +114,7 @@ install_system_packages() {
 
 # --- Python packages ----------------------------------------------------------------------------
 
-fingerprint() { cat pyproject.toml constraints.txt deploy/install.sh | sha256sum | cut -d' ' -f1; }
+fingerprint() { cat pyproject.toml clients/python/pyproject.toml constraints.txt deploy/install.sh | sha256sum | cut -d' ' -f1; }
 
 install_python_packages() {
     local stamp=.venv/setup.stamp wanted python cpu=https://download.pytorch.org/whl/cpu cpu_build=()
@@ -138,7 +138,7 @@ install_python_packages() {
         cpu_build=(--extra-index-url "$cpu" torchvision==0.28.0)
     fi
     "${pip[@]}" install -q -c constraints.txt "${cpu_build[@]}" torch==2.13.0 >&2
-    "${pip[@]}" install -q -c constraints.txt -e . --group dev >&2
+    "${pip[@]}" install -q -c constraints.txt -e clients/python -e . --group dev >&2
     # The reference of the parity tests, and a source of weights. Without its dependencies: they
     # clash with ours, and reading its files needs none of them.
     "${pip[@]}" install -q --no-deps -c constraints.txt geoclip >&2

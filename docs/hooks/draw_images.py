@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 from PIL import Image
 
 from pinpoint import connect
+from pinpoint_client.answers import Citation
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 QUERY = "demo/*/queries/images/*/us-avon*/query-street-00-0.jpg"
@@ -32,21 +33,24 @@ def draw_answer(home: Path, target: Path) -> None:
     query = next(home.glob(QUERY))
     with connect() as client:
         answer = client.locate(query)
-        cited = [image for images in answer["citations"].values() for image in images[:5]]
+        cited = [image for images in answer.citations.values() for image in images[:5]]
         pixels = [
-            Image.open(io.BytesIO(client.thumbnail(image["image_id"]))).convert("RGB")
+            Image.open(io.BytesIO(client.thumbnail(image.image_id))).convert("RGB")
             for image in cited
         ]
     figure, axes = plt.subplots(2, COLUMNS, figsize=(11.5, 5.0))
     for axis in axes.flat:
         axis.axis("off")
-    point = answer["point"]
+    point = answer.point
+    position = "none" if point is None else f"{point.lat:.3f}, {point.lon:.3f}"
     _show(
-        axes[0][0], Image.open(query), f"query photo\nanswer {point['lat']:.3f}, {point['lon']:.3f}"
+        axes[0][0],
+        Image.open(query),
+        f"query photo\nanswer {position}",
     )
-    for row, kind in enumerate(answer["citations"]):
+    for row, kind in enumerate(answer.citations):
         of_kind = [
-            (c, p) for c, p in zip(cited, pixels, strict=True) if c in answer["citations"][kind]
+            (c, p) for c, p in zip(cited, pixels, strict=True) if c in answer.citations[kind]
         ]
         for axis, (citation, image) in zip(axes[row][1:], of_kind, strict=False):
             _show(axis, image, _describe(kind, citation))
@@ -57,9 +61,9 @@ def draw_answer(home: Path, target: Path) -> None:
     figure.savefig(target, dpi=110)
 
 
-def _describe(kind: str, citation: dict[str, Any]) -> str:
-    place = citation["nearest_place"]["name"]
-    return f"{kind}, {citation['role']}\n{place}, {citation['distance_m'] / 1_000:.1f} km"
+def _describe(kind: str, citation: Citation) -> str:
+    place = citation.nearest_place.name
+    return f"{kind}, {citation.role}\n{place}, {citation.distance_m / 1_000:.1f} km"
 
 
 def _show(axis: Any, image: Image.Image, title: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pinpoint.client import Client
+    from pinpoint_client import Client
 
 __all__ = ["__version__", "connect"]
 __version__ = "0.1.0"
@@ -23,6 +23,6 @@ def connect(server: str | None = None, key: str | None = None) -> Client:
         StackError: No server was given and no embedded stack is running.
     """
     # Imported here so that `import pinpoint` stays light and opens nothing.
-    from pinpoint.client import Client
+    import pinpoint_client
 
-    return Client.open(server=server, key=key)
+    return pinpoint_client.connect(server, key)

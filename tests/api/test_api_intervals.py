@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.test_api_problems import problem
 from pinpoint.api.v1.times import TimeInterval, parse_interval
-from pinpoint.client.transport import to_form
+from pinpoint_client.transport import to_form
 
 START, END = "2026-05-01T12:00:00Z", "2026-06-01T00:00:00.5+02:00"
 START_TIME = datetime(2026, 5, 1, 12, tzinfo=UTC)

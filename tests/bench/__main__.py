@@ -18,6 +18,7 @@ from rich.console import Console
 from bench import (
     access,
     aggregation,
+    client_import,
     decode,
     end_to_end,
     geoclip,
@@ -89,6 +90,7 @@ def _measure_networks(arguments: argparse.Namespace, say: Say) -> dict[str, obje
         "aggregation": lambda: aggregation.measure(say),
         "verification": lambda: verification.measure(arguments.repetitions, say),
         "training": lambda: _measure_training(arguments.repetitions, say),
+        "client": lambda: client_import.measure(arguments.repetitions, say),
     }
     figures = {name: measure() for name, measure in parts.items() if arguments.only in (None, name)}
     if arguments.only in (None, "index"):

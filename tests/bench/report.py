@@ -10,6 +10,7 @@ from rich.table import Table
 from bench import (
     access,
     aggregation,
+    client_import,
     decode,
     geoclip,
     ingest,
@@ -45,6 +46,7 @@ def show(figures: Figures) -> None:
     # Wide enough for every table, also where the output is a file.
     out = Console(width=140)
     out.print(f"{figures['cores']} cores\n")
+    _show_client_import(out, figures)
     sizes = list(figures.get("sizes", {}).values())
     if sizes:
         _show_galleries(out, sizes)
@@ -69,6 +71,16 @@ def show(figures: Figures) -> None:
         _show_decode(out, figures["decode"])
     if "ingest" in figures:
         _show_ingest(out, figures["ingest"], figures["workers"])
+
+
+def _show_client_import(out: Console, figures: Figures) -> None:
+    if "client" in figures:
+        measured = figures["client"]
+        out.print(
+            f"import of the client: {measured['import_ms']:,.0f} ms above an empty program (target"
+            f" ≤ {client_import.TARGET_MS}), httpx and pydantic alone"
+            f" {measured['dependencies_ms']:,.0f} ms"
+        )
 
 
 def _show_galleries(out: Console, sizes: list[Figures]) -> None:

@@ -15,8 +15,7 @@ import psycopg
 
 from bench.files import tower
 from conftest import dismiss, home_folder, watch_over
-from pinpoint.client.client import Client
-from pinpoint.client.transport import HttpTransport
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.settings import EncoderSettings, ServiceSettings, Settings, WorkerSettings
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.servers.redis import RedisServer
@@ -25,6 +24,7 @@ from pinpoint.stack.supervisor import lifecycle
 from pinpoint.stack.supervisor.programs import build_environment
 from pinpoint.stack.supervisor.supervisord import Supervisor
 from pinpoint.store.vectors.rpc.client import RemoteIndex
+from pinpoint_client.transport import HttpTransport
 
 Say = Callable[[str], None]
 Tower = Callable[[Path], tuple[EncoderSettings, str]]
@@ -51,13 +51,13 @@ class Stack:
     def index(self) -> RemoteIndex:
         return RemoteIndex(self.paths.index_socket)
 
-    def client(self, organization: str) -> Client:
+    def client(self, organization: str) -> ApiClient:
         """API client of an organization."""
         state = read_state(self.paths)
         if state is None:
             raise RuntimeError("the stack is down")
         key = self.paths.operator_key_file.read_text().strip()
-        return Client(HttpTransport(state.api_url, key, organization, embedded=True))
+        return ApiClient(HttpTransport(state.api_url, key, organization, embedded=True))
 
     def pid(self, program: str) -> int:
         """Process id of a running program."""

@@ -16,9 +16,9 @@ from PIL import Image
 from api import memory
 from media.pictures import photo
 from pinpoint.cli import output
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.exit_codes import FAILED_ITEMS
 from pinpoint.cli.main import main
-from pinpoint.client import Client
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_images_list_prints_names_and_the_next_cursor(pinpoint, api):
     rest = pinpoint("images", "list", "--page-size", 2, "--cursor", cursor, "--json")
     assert ([image["id"] for image in rest["images"]], rest["next"]) == (ids[2:], None)
     pinpoint("images", "list", "--state", "deleted", code=64)
-    with Client.open(api.url) as client:
+    with ApiClient.open(api.url) as client:
         page = client.images(limit=2)
         assert [image["id"] for image in client.images(next=page["next"])["images"]] == ids[2:]
 
@@ -250,7 +250,7 @@ def test_client_ingest_folder_with_wait_returns_the_processed_batch(api, tmp_pat
         for key in api.rows().all_batches:
             api.rows().settle(key, "indexed")
 
-    with Client.open(api.url) as client:
+    with ApiClient.open(api.url) as client:
         processed = client.ingest_folder(
             tmp_path / "a.png", source="walk", wait=True, on_progress=settle
         )
@@ -261,7 +261,7 @@ def test_client_ingest_folder_with_wait_returns_the_processed_batch(api, tmp_pat
 
 
 def test_client_locate_accepts_filters_as_python_values(api, search_calls):
-    with Client.open(api.url) as client:
+    with ApiClient.open(api.url) as client:
         client.locate(
             b"photo",
             source_kinds=["photo", "street"],

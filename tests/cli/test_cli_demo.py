@@ -74,6 +74,20 @@ def make_answer(lat, lon, radius_m, *, within=None, abstained=None):
         "verification_threshold": None,
         "matches": None,
         "kept_query": None,
+        "granularity": "exact",
+        "place": None,
+        "filters": {
+            "source_kinds": [],
+            "source_ids": [],
+            "circle": None,
+            "bbox": None,
+            "num_polygons": 0,
+            "countries": [],
+            "captured_after": None,
+            "captured_before": None,
+        },
+        "claims": [],
+        "explanation": None,
     }
     return AnswerOut.model_validate(body).model_dump(mode="json")
 

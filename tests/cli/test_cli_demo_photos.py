@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from pinpoint.bootstrap import build_services
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.demo_photos import hold_out, read_photos, run_photo_demo
 from pinpoint.cli.demo_photos_report import PHOTO_DEMO_NOTE
-from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 from pinpoint.settings import Settings
 from stack_fixtures import jpeg, plain_jpeg
@@ -108,5 +108,5 @@ def test_photo_demo_locates_held_out_photos_in_their_own_source(
     assert PHOTO_DEMO_NOTE in output
     assert f"8 images in the source '{gallery['source']}'; 4 held out" in output
     assert run(3, as_json=True)["gallery"]["source"] != gallery["source"]
-    with Client.open(organization=organization, home=running_stack.home) as client:
+    with ApiClient.open(organization=organization, home=running_stack.home) as client:
         assert {s["license"] for s in client.sources()} == {"CC0-1.0"}

@@ -13,9 +13,9 @@ import time
 import pytest
 
 from media.pictures import noise, saved
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.batch_waiting import describe_continuation
 from pinpoint.cli.main import main
-from pinpoint.client import Client
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_interrupt_of_ingest_wait_prints_batch_and_commands(start, api, tmp_path
 
 
 def test_interrupt_of_batches_wait_prints_batch_and_commands(api, tmp_path, monkeypatch, capsys):
-    with Client.open(api.url) as client:
+    with ApiClient.open(api.url) as client:
         client.add_source("walk", "photo")
         batch = client.ingest_folder(photo_folder(tmp_path), source="walk")["id"]
     monkeypatch.setenv("PINPOINT_HOME", str(tmp_path / "home"))

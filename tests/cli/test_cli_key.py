@@ -51,6 +51,6 @@ def test_client_on_this_machine_uses_the_key_file(running_stack, monkeypatch):
 
     monkeypatch.setenv("PINPOINT_HOME", str(running_stack.home))
     with pinpoint.connect() as client:
-        assert isinstance(client.sources(), list)
+        list(client.sources())  # raises an error without the key
     result = CliRunner().invoke(app, ["sources", "list", "--json"])
     assert result.exit_code == 0, result.output

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
 from pinpoint.api.v1.schemas.catalog import MetadataOverrideIn
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.exit_codes import EXIT_CODES
-from pinpoint.client import Client
-from pinpoint.client.folders import MAX_FILES_PER_REQUEST, Upload, split_into_requests
 from pinpoint.errors import BadRequestError
+from pinpoint_client.uploads import MAX_FILES_PER_REQUEST, Upload, split_into_requests
 
 ROWS = """file,lat,lon,captured_at,creator,weather
 a/p.png,48.5,2.5,2024-05-01T10:00:00Z,ann,"sunny,
@@ -127,7 +127,7 @@ def test_ingest_with_names_that_http_changes_rejects_them_before_upload(api, tmp
     api.rows().add_source("walk", "photo")
     for name in ("x\\y.png", "a%22b.png", "ok.png"):
         picture(tmp_path / name)
-    with Client.open(api.url) as client:
+    with ApiClient.open(api.url) as client:
         batch = client.ingest_folder(tmp_path, source="walk")
     assert batch["items"] == 1
     assert {file["error_code"] for file in batch["not_sent"]} == {"bad_name"}
@@ -169,7 +169,7 @@ def test_ingest_with_too_large_file_sends_the_others(api, tmp_path):
     picture(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"x" * 70_000_000)
     picture(tmp_path / "c.png")
-    with Client.open(api.url) as client:
+    with ApiClient.open(api.url) as client:
         batch = client.ingest_folder(tmp_path, source="walk")
     assert [file["file"] for file in batch["not_sent"]] == ["b.png"]
     assert batch["not_sent"][0]["error_code"] == "too_large"
@@ -180,7 +180,7 @@ def test_ingest_with_unencodable_names_rejects_them_before_upload(api, tmp_path)
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "a.png")
     picture(tmp_path / "new\nline.png")
-    with Client.open(api.url) as client:
+    with ApiClient.open(api.url) as client:
         batch = client.ingest_folder(tmp_path, source="walk")
     assert batch["items"] == 1
     assert "rename" in batch["not_sent"][0]["error_message"]

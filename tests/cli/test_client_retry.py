@@ -11,15 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from cli.test_cli_commands import picture, pinpoint  # noqa: F401 - a fixture
-from pinpoint.client import Client, folders, retry
-from pinpoint.client.transport import HttpTransport
-from pinpoint.errors import (
-    AbnormalUsageError,
-    ForbiddenError,
-    QuotaExceededError,
-    UnavailableError,
-)
+from pinpoint.cli.api_client import ApiClient
+from pinpoint.errors import QuotaExceededError, UnavailableError
 from pinpoint.limit_settings import LimitSettings
+from pinpoint_client import errors, retry, uploads
+from pinpoint_client.calls import batch_calls, gallery_calls
 from stack_fixtures import write_photos
 
 BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -108,7 +104,7 @@ def pauses(monkeypatch):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Five files, sent two at a time."""
-    monkeypatch.setattr(folders, "MAX_FILES_PER_REQUEST", 2)
+    monkeypatch.setattr(uploads, "MAX_FILES_PER_REQUEST", 2)
     for number in range(5):
         (tmp_path / f"p{number}").mkdir()
         picture(tmp_path / f"p{number}" / "a.png", number + 1)
@@ -127,7 +123,7 @@ WANTED = [f"p{number}/a.png" for number in range(5)]
 def test_upload_with_lost_response_is_not_sent_twice(api, folder, pauses, number):
     api.rows().add_source("walk", "photo")
     script = [None] * number + ["cut"]
-    with faulty_proxy(api.url, *script) as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, *script) as proxy, ApiClient.open(proxy.url) as client:
         batch = client.ingest_folder(folder, source="walk")
     assert (batch["items"], batch["state"], batch["not_sent"]) == (5, "closed", [])
     assert batch["repeated"] == 1
@@ -140,7 +136,10 @@ def test_upload_with_lost_response_is_not_sent_twice(api, folder, pauses, number
 @pytest.mark.parametrize("trouble", ["refuse", 503, 429, 502])
 def test_upload_that_failed_is_retried(api, folder, pauses, trouble):
     api.rows().add_source("walk", "photo")
-    with faulty_proxy(api.url, None, trouble, trouble) as proxy, Client.open(proxy.url) as client:
+    with (
+        faulty_proxy(api.url, None, trouble, trouble) as proxy,
+        ApiClient.open(proxy.url) as client,
+    ):
         batch = client.ingest_folder(folder, source="walk")
     assert (batch["items"], batch["repeated"], proxy.uploads) == (5, 2, 5)
     # `Retry-After` of the server is respected.
@@ -150,27 +149,24 @@ def test_upload_that_failed_is_retried(api, folder, pauses, trouble):
 
 def test_upload_with_permanent_failure_raises_after_the_last_retry(api, folder, pauses):
     api.rows().add_source("walk", "photo")
-    with faulty_proxy(api.url, *["refuse"] * 100) as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, *["refuse"] * 100) as proxy, ApiClient.open(proxy.url) as client:
         with pytest.raises(UnavailableError):
             client.ingest_folder(folder, source="walk")
-        assert proxy.uploads == len(retry.PAUSES_S) + 1
-    assert pauses == list(retry.PAUSES_S)
-    assert sum(retry.PAUSES_S) < 60
+        assert proxy.uploads == len(retry.UPLOAD_PAUSES_S) + 1
+    assert pauses == list(retry.UPLOAD_PAUSES_S)
+    assert sum(retry.UPLOAD_PAUSES_S) < 60
 
 
-def test_retry_after_over_the_maximum_is_shortened(pauses):
-    error = UnavailableError("later")
-    error.retry_after_s = 86_400.0
+def test_retry_after_over_the_maximum_raises_at_once(pauses):
     calls = []
 
-    def send():
-        calls.append(True)
-        if len(calls) == 1:
-            raise error
-        return "said"
+    def send(call):
+        calls.append(call)
+        raise errors.QuotaExceededError("tomorrow", status=429, retry_after_s=86_400.0)
 
-    policy = retry.RetryPolicy()
-    assert (policy.call(send), policy.repeated, pauses) == ("said", 1, [retry.MAX_PAUSE_S])
+    with pytest.raises(errors.QuotaExceededError):
+        retry.run_flow(retry.send_repeatedly(gallery_calls.sources(), (1.0,)), send)
+    assert (len(calls), pauses) == (1, [])
 
 
 def test_retry_with_repeated_file_name_sends_the_second_entry(api, tmp_path, pauses):
@@ -178,7 +174,7 @@ def test_retry_with_repeated_file_name_sends_the_second_entry(api, tmp_path, pau
     api.rows().add_source("walk", "photo")
     picture(tmp_path / "p.png")
     (tmp_path / "m.csv").write_text("file,lat,lon\np.png,48.5,2.5\np.png,49.5,3.5\n")
-    with faulty_proxy(api.url, None, "refuse") as proxy, Client.open(proxy.url) as client:
+    with faulty_proxy(api.url, None, "refuse") as proxy, ApiClient.open(proxy.url) as client:
         client.ingest_folder(tmp_path / "m.csv", source="walk")
     (batch,) = api.rows().all_batches.values()
     assert [item.metadata_override.lat for item in batch["new"]] == [48.5, 49.5]
@@ -188,10 +184,10 @@ def test_retry_without_read_scope_repeats_the_whole_request(api, folder, pauses,
     api.rows().add_source("walk", "photo")
 
     def refused(*_given, **_named):
-        raise ForbiddenError("this key may only ingest")
+        raise errors.ForbiddenError("this key may only ingest")
 
-    monkeypatch.setattr(Client, "items", refused)
-    with faulty_proxy(api.url, "cut") as proxy, Client.open(proxy.url) as client:
+    monkeypatch.setattr(batch_calls, "items", refused)
+    with faulty_proxy(api.url, "cut") as proxy, ApiClient.open(proxy.url) as client:
         batch = client.ingest_folder(folder, source="walk")
     assert (batch["items"], batch["repeated"], proxy.uploads) == (7, 1, 4)
     assert sorted(set(names(api))) == WANTED
@@ -210,10 +206,10 @@ def test_upload_to_stack_with_lost_responses_stores_each_file_once(
 ):
     """Real API, worker and index; two responses and one request are lost."""
     write_photos(tmp_path / "in", 6, first=9_000)
-    monkeypatch.setattr(folders, "MAX_FILES_PER_REQUEST", 2)
+    monkeypatch.setattr(uploads, "MAX_FILES_PER_REQUEST", 2)
     with (
         faulty_proxy(running_stack.api_url, "cut", None, "refuse", "cut") as proxy,
-        Client.open(proxy.url, running_stack.operator_key) as client,
+        ApiClient.open(proxy.url, running_stack.operator_key) as client,
     ):
         client.add_source("bad-line", "photo")
         batch = client.ingest_folder(tmp_path / "in", source="bad-line", wait=True)
@@ -223,35 +219,32 @@ def test_upload_to_stack_with_lost_responses_stores_each_file_once(
     assert batch["repeated"] == 3
 
 
-def test_call_beyond_a_quota_waits_for_a_minute_at_most(pauses):
+def test_call_beyond_a_quota_waits_until_it_is_free_again(pauses):
     calls = []
 
-    def refuse(error):
-        def send():
-            calls.append(True)
-            if len(calls) == 1:
-                raise error
-            return "said"
+    def send(call):
+        calls.append(call)
+        if len(calls) == 1:
+            raise errors.QuotaExceededError("later", status=429, retry_after_s=42.0)
+        return "done"
 
-        return send
-
-    soon = QuotaExceededError("later", policies=("requests",), retry_after_s=42.0)
-    assert retry.RetryPolicy().call(refuse(soon)) == "said"
+    call = gallery_calls.sources()
+    answer: object = retry.run_flow(retry.send_repeatedly(call, (1.0,)), send)
+    assert answer == "done"
     assert pauses == [42.0]
-    for error in (
-        QuotaExceededError("tomorrow", policies=("photos",), retry_after_s=80_000.0),
-        AbnormalUsageError("ask the operator", policies=("cell",), retry_after_s=5.0),
-    ):
-        calls.clear()
-        with pytest.raises(type(error)):
-            retry.RetryPolicy().call(refuse(error))
+
+    def refuse(_call):
+        raise errors.AbnormalUsageError("ask the operator", status=429, retry_after_s=5.0)
+
+    with pytest.raises(errors.AbnormalUsageError):
+        retry.run_flow(retry.send_repeatedly(call, (1.0,)), refuse)
     assert pauses == [42.0]
 
 
 def test_client_converts_a_registered_problem_to_its_error_class(api):
     key = api.parts.api_keys.key("acme", "read")
     api.parts.key_limiter._settings = LimitSettings(requests_per_minute=1)
-    with Client(HttpTransport(api.url, key, None, embedded=False)) as client:
+    with ApiClient.open(api.url, key) as client:
         client.sources()
         with pytest.raises(QuotaExceededError) as refused:
             client.sources()

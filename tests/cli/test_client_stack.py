@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.errors import StackError, UnavailableError
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.state import StackState, compute_proof, load_operator_key, write_state
@@ -67,7 +67,7 @@ def foreign_server(answer):
 def test_client_sends_the_operator_key_to_its_stack(api, stack):
     stack(urlsplit(api.url).port)
     api.parts.api_keys.key("acme", "read")  # keyless api_keys ends
-    with Client.open(organization="acme") as client:
+    with ApiClient.open(organization="acme") as client:
         assert client.sources() == []
 
 
@@ -76,7 +76,7 @@ def test_client_sends_no_key_to_another_server_on_the_port(stack, body):
     with foreign_server(lambda _: body) as (port, requests):
         key = stack(port)
         with pytest.raises((StackError, UnavailableError)):
-            Client.open()
+            ApiClient.open()
     assert len(requests) == 1
     assert key not in str(requests)
     assert "Authorization" not in str(requests)
@@ -89,7 +89,7 @@ def test_client_rejects_a_relayed_proof(api, stack):
     with foreign_server(relay) as (port, requests):
         stack(port)
         with pytest.raises(StackError, match="nothing was sent"):
-            Client.open()
+            ApiClient.open()
     assert "nonce" in requests[0][0]
 
 

@@ -237,7 +237,7 @@ def test_embeddings_of_unknown_channel_or_other_format_are_refused(gallery):
     with gallery.http() as http:
         unknown = http.get("/v1/exports/images.parquet", params={"embeddings": "gps"})
         for name in ("embeddings", "embedding_type", "geoparquet_version"):
-            value = {"embeddings": "image", "embedding_type": "float16"}.get(name, "1.1")
+            value = {"embeddings": "image", "embedding_type": "float32"}.get(name, "2.0")
             other = http.get("/v1/exports/images.csv", params={name: value})
             assert other.status_code == 422, other.text
             assert "GeoParquet only" in other.json()["detail"]

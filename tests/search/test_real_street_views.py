@@ -22,7 +22,7 @@ from sqlalchemy import text
 
 from conftest import dismiss, home_folder, watch_over
 from pinpoint.bootstrap import build_services
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.geo.distance import pairwise_m
 from pinpoint.records import DEFAULT_ORGANIZATION, Exclusions, SearchFilter
 from pinpoint.search import pipeline
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.timeout(600)
 class StoredViews:
     """Rows of the street views in the stack, in one order: `[N]`, `[N, 2]`, `[N, D]`."""
 
-    client: Client
+    client: ApiClient
     settings: Settings
     ids: list[str]
     panoramas: np.ndarray
@@ -63,7 +63,7 @@ def street():
         try:
             status = lifecycle.start_stack(settings)
             key = StackPaths(home).operator_key_file.read_text(encoding="ascii").strip()
-            with Client.open(server=status.api_url, key=key) as client:
+            with ApiClient.open(server=status.api_url, key=key) as client:
                 ingest(home, folder)
                 yield read_stored_views(client, folder, settings)
         finally:

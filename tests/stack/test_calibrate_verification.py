@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.stack.paths import StackPaths
 from scenes import other_view, save_scene, scene
 from stack_fixtures import unique
@@ -23,7 +23,7 @@ def organization(running_stack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
     for seed in range(14):
         (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), 20.0 + seed, -30.0))
-    with Client.open(home=running_stack.home, organization=name) as client:
+    with ApiClient.open(home=running_stack.home, organization=name) as client:
         client.add_source("scenes", "photo", license="CC0", attribution="the test")
         assert client.ingest_folder(folder, source="scenes", wait=True)["indexed"] == 14
     return name
@@ -59,7 +59,7 @@ def locate_in_time(client, photo):
 @pytest.mark.timeout(600)
 def test_calibrated_threshold_is_used_by_the_next_query(running_stack, organization):
     photo = save_scene(other_view(scene(3)))
-    with Client.open(home=running_stack.home, organization=organization) as client:
+    with ApiClient.open(home=running_stack.home, organization=organization) as client:
         before = locate_in_time(client, photo)
         assert before["verified"] is True
         assert before["verification_threshold"]["calibrated"] is False
@@ -78,7 +78,7 @@ def test_calibrated_threshold_is_used_by_the_next_query(running_stack, organizat
     verifications = [entry["verification"] for entry in after["candidates"]]
     best = max(filter(None, verifications), key=lambda entry: entry["inliers"])
     assert 0 < best["false_match_rate"] <= 0.05
-    with Client.open(home=running_stack.home) as client:
+    with ApiClient.open(home=running_stack.home) as client:
         other = locate_in_time(client, photo)
     assert other["verification_threshold"]["calibrated"] is False, "of another gallery"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import DEFAULT_MIN_INLIERS
 from scenes import SIZE, other_view, save_scene, scene
@@ -28,7 +28,7 @@ def client(running_stack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
     for seed in range(5):
         (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), 34.0, 18.0 + seed))
-    with Client.open(home=running_stack.home) as opened:
+    with ApiClient.open(home=running_stack.home) as opened:
         name = SCENES
         opened.add_source(name, "photo", license="CC0", attribution="the test")
         batch = opened.ingest_folder(folder, source=name, wait=True)

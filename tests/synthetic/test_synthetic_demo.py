@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 
 from pinpoint.bootstrap import build_services
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.demo import run_demo
 from pinpoint.cli.demo_report import DEMO_NOTE
-from pinpoint.client import Client
 
 SMALL = {"preset": "tiny", "queries": 4, "seed": 11}
 
@@ -43,10 +43,10 @@ def test_demo_second_run_ingests_nothing_and_answers_identically(
     assert counts(first, "items") == [72, 72]
     assert counts(first, "rejected") == counts(first, "failed") == [0, 0]
 
-    with Client.open(organization=organization) as client:
+    with ApiClient.open(organization=organization) as client:
         batches = client.batches(500)
     again = run_demo(settings, organization=organization, out=tmp_path, **SMALL)
-    with Client.open(organization=organization) as client:
+    with ApiClient.open(organization=organization) as client:
         assert client.batches(500) == batches, "a second run sent something"
     assert counts(again, "indexed") == counts(again, "updated") == [0, 0]
     assert counts(again, "duplicate") == [72, 72]

@@ -23,7 +23,7 @@ import pytest
 from clustered import OWNERS
 from nets.towers import timm_bundle
 from pinpoint.bootstrap import build_services
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import PinpointError
 from pinpoint.ingest.reconcile import reconcile_index_rows
@@ -137,7 +137,7 @@ class QueryLoad:
         )
 
     def _upload(self, number):
-        with Client.open(organization="org-2") as client:
+        with ApiClient.open(organization="org-2") as client:
             said = client.locate(self.photo)
         self.over_http.append((said["index"]["build"], said["bundle"]["digest"]))
 

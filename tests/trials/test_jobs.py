@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.records import KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint_client import connect
 from stack_fixtures import jpeg, write_photos
 from trials.soak.fault_stack import FaultStack, run_fault_stack
 
@@ -39,7 +40,7 @@ def test_killed_jobs_worker_loses_and_repeats_no_photo(tmp_path):
         )
         owner.close()
         url = read_api_url(stack)
-        with Client.open(server=url, key=key) as client:
+        with ApiClient.open(server=url, key=key) as client:
             client.add_source("gallery", "photo")
             client.ingest_folder(tmp_path / "gallery", source="gallery", wait=True)
             started_at = time.monotonic()
@@ -52,8 +53,9 @@ def test_killed_jobs_worker_loses_and_repeats_no_photo(tmp_path):
             kills += [kill_at(stack, client, job, PHOTOS // 2)]
             ended = client.wait_for_job(job["id"], check_counts)
             canceled = client.wait_for_job(other["id"], check_counts)
-            results = list(client.job_results(job["id"]))
-            kept = list(client.job_results(other["id"]))
+        with connect(url, key) as typed_client:
+            results = list(typed_client.jobs.results(job["id"]))
+            kept = list(typed_client.jobs.results(other["id"]))
         attempts = stack.sql(
             "SELECT attempts, count(*) FROM job_items WHERE job_id = %s GROUP BY 1 ORDER BY 1",
             job["id"],
@@ -64,8 +66,9 @@ def test_killed_jobs_worker_loses_and_repeats_no_photo(tmp_path):
         )
         assert len(set(kills)) == KILLS
         assert (ended["state"], ended["counts"]["completed"]) == ("completed", PHOTOS)
-        assert [line["file"] for line in results] == sorted(line["file"] for line in results)
-        assert len({line["custom_id"] for line in results}) == PHOTOS
+        files = [str(line.file) for line in results]
+        assert files == sorted(files)
+        assert len({line.custom_id for line in results}) == PHOTOS
         assert canceled["state"] == "canceled"
         assert canceled["counts"]["canceled"] > 0
         assert len(kept) == canceled["counts"]["completed"] >= 10
@@ -91,7 +94,7 @@ def check_counts(job: dict[str, Any]) -> None:
     assert counts["total"] == ended + counts["open"] == PHOTOS
 
 
-def until_completed(client: Client, job: dict[str, Any], count: int) -> None:
+def until_completed(client: ApiClient, job: dict[str, Any], count: int) -> None:
     end = time.monotonic() + LIMIT_S
     while True:
         now = client.job(job["id"])
@@ -102,7 +105,7 @@ def until_completed(client: Client, job: dict[str, Any], count: int) -> None:
         time.sleep(0.1)
 
 
-def kill_at(stack: FaultStack, client: Client, job: dict[str, Any], count: int) -> int:
+def kill_at(stack: FaultStack, client: ApiClient, job: dict[str, Any], count: int) -> int:
     """Kill the worker of jobs while it works, after this many results; returns its process id."""
     until_completed(client, job, count)
     end = time.monotonic() + 120.0

@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from pinpoint import errors
-from pinpoint.client.client import Client
-from pinpoint.client.transport import HttpTransport
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint_client.transport import HttpTransport
 from trials.soak.fault_stack import FaultStack, run_fault_stack
 from trials.soak.script import seeded_photo
 
@@ -60,11 +60,11 @@ def test_eight_callers_see_stated_errors_and_flat_memory():
         _report_and_check(seen)
 
 
-def _client(stack: FaultStack) -> Client:
+def _client(stack: FaultStack) -> ApiClient:
     state = read_state(stack.paths)
     assert state is not None
     key = stack.paths.operator_key_file.read_text().strip()
-    return Client(HttpTransport(state.api_url, key, "busy", embedded=True))
+    return ApiClient(HttpTransport(state.api_url, key, "busy", embedded=True))
 
 
 def _gallery(stack: FaultStack) -> list[str]:
@@ -112,7 +112,7 @@ def _caller(
                     seen.seconds[verb].append(time.monotonic() - began)
 
 
-def _ask(client: Client, verb: str, number: int, turn: int, images: list[str]) -> None:
+def _ask(client: ApiClient, verb: str, number: int, turn: int, images: list[str]) -> None:
     seed = 10_000 * (number + 1) + turn
     if verb == "locate":
         client.locate(seeded_photo(seed % 400, seed % 400))

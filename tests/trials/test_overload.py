@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from pinpoint.api.problems import build_type
-from pinpoint.client.client import Client
-from pinpoint.client.transport import HttpTransport
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.records import KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint_client.transport import HttpTransport
 from trials.overload.load import Outcome, ask_many, send_until_answered, stopped, watched
 from trials.soak.fault_stack import FaultStack, run_fault_stack
 from trials.soak.script import seeded_photo
@@ -75,8 +75,8 @@ def trial() -> Iterator[Trial]:
         yield Trial(stack, state.api_url, keys, upload_key, photos, expected)
 
 
-def _client(url: str, key: str) -> Client:
-    return Client(HttpTransport(url, key, None, embedded=True))
+def _client(url: str, key: str) -> ApiClient:
+    return ApiClient(HttpTransport(url, key, None, embedded=True))
 
 
 def _fill(url: str, key: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.records import KeyGrant
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
@@ -78,7 +78,7 @@ def gallery(running_stack: Any, tmp_path_factory: pytest.TempPathFactory) -> dic
             manifest.write(
                 f"{shot.name}.jpg,{shot.sequence},{shot.captured_at},{shot.creator},Etalab-2.0\n"
             )
-    with Client.open(home=running_stack.home) as client:
+    with ApiClient.open(home=running_stack.home) as client:
         for name, source in sources.items():
             client.add_source(source, "street", attribution="Panoramax contributors")
             path = folder if name == "spheres" else views

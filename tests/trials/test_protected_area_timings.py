@@ -15,12 +15,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from pinpoint.client.client import Client
-from pinpoint.client.transport import HttpTransport
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.records import KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint_client.transport import HttpTransport
 from trials.soak.fault_stack import run_fault_stack
 from trials.soak.script import seeded_photo
 
@@ -40,7 +40,7 @@ def is_inside(number: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def clients() -> Iterator[tuple[Client, Client]]:
+def clients() -> Iterator[tuple[ApiClient, ApiClient]]:
     """Clients of a key that is exempt and of a restricted key, with a gallery."""
     with run_fault_stack(clock=False, disks=False, second=False, chunk=64, lease_s=60.0) as stack:
         owner = Transactions(owner_engine(stack.paths.owner_url()))
@@ -54,7 +54,7 @@ def clients() -> Iterator[tuple[Client, Client]]:
         owner.close()
         state = read_state(stack.paths)
         assert state is not None
-        opened = [Client(HttpTransport(state.api_url, key, None, embedded=True)) for key in keys]
+        opened = [ApiClient(HttpTransport(state.api_url, key, None, embedded=True)) for key in keys]
         exempt, restricted = opened
         exempt.add_source("gallery", "photo", originals="rendition")
         batch = exempt.open_batch("gallery")["id"]
@@ -93,7 +93,7 @@ def test_durations_of_answers_do_not_reveal_the_area(clients, granularity):
         exempt.delete_protected_area(area["id"])
 
 
-def measure(client: Client) -> dict[bool, list[float]]:
+def measure(client: ApiClient) -> dict[bool, list[float]]:
     """Durations of queries with photos inside and outside of the area, seconds."""
     numbers = [n for n in range(GALLERY) if is_inside(n)][:PHOTOS]
     numbers += [n for n in range(GALLERY) if not is_inside(n)][:PHOTOS]

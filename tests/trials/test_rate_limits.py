@@ -15,14 +15,14 @@ import httpx
 import psutil
 import pytest
 
-from pinpoint.client.client import Client
-from pinpoint.client.transport import HttpTransport
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.records import KeyGrant
 from pinpoint.records.key_limits import KeyLimits
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.db.key_limits import KeyLimitStore
+from pinpoint_client.transport import HttpTransport
 from trials.soak.fault_stack import FaultStack, run_fault_stack
 from trials.soak.script import seeded_photo
 
@@ -141,7 +141,7 @@ def _prepare(stack: FaultStack) -> str:
     owner.close()
     state = read_state(stack.paths)
     assert state is not None
-    with Client(HttpTransport(state.api_url, upload_key, None, embedded=True)) as client:
+    with ApiClient(HttpTransport(state.api_url, upload_key, None, embedded=True)) as client:
         client.add_source("gallery", "photo", originals="rendition")
         batch = client.open_batch("gallery")["id"]
         for first in range(0, GALLERY, 50):

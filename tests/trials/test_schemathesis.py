@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 
-from pinpoint.client.client import Client
-from pinpoint.client.transport import HttpTransport
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.records import SCOPES, KeyGrant
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint_client.transport import HttpTransport
 from trials.soak.fault_stack import run_fault_stack
 from trials.soak.script import seeded_photo
 
@@ -70,7 +70,7 @@ def api() -> Iterator[Api]:
         owner.close()
         state = read_state(stack.paths)
         assert state is not None
-        with Client(HttpTransport(state.api_url, key, None, embedded=True)) as client:
+        with ApiClient(HttpTransport(state.api_url, key, None, embedded=True)) as client:
             client.add_source("paris-walk", "photo")
             batch = client.open_batch("paris-walk")["id"]
             client.upload(batch, {f"{n}.jpg": seeded_photo(n, n) for n in range(IMAGES)})

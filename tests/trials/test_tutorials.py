@@ -92,6 +92,15 @@ def test_tutorial_http_api_runs_as_written(folder):
 
 @pytest.mark.ci
 @pytest.mark.timeout(600)
+def test_tutorial_python_client_runs_as_written(folder):
+    output = run_script(make_script(read_blocks(TUTORIALS / "python-client.md")), folder, 570)
+    assert "rows in walks.csv" in output
+    assert "source_exists" in output or "conflict" in output
+    assert not (folder / ".pinpoint").exists()
+
+
+@pytest.mark.ci
+@pytest.mark.timeout(600)
 def test_readme_examples_run_as_written(folder):
     planet = make_planet(folder / "planet", preset="tiny", seed=7)
     photos = folder / "photos"

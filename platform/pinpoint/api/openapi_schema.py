@@ -52,6 +52,7 @@ KEY_SCHEMES: Final = {
 """Forms of an API key (`pinpoint.api.auth`)."""
 TAGS: Final = {
     "search": "Queries with a photo: where it was taken, and which gallery images look like it.",
+    "jobs": "Many photos located asynchronously: uploads, state, results and errors.",
     "ingest": "Batches of files that are added to a source, and the status of each file.",
     "images": "Rows of the gallery: metadata, files, thumbnails, corrections and deletion.",
     "sources": "Collections of images of one kind, with license and originals policy.",
@@ -59,6 +60,9 @@ TAGS: Final = {
     "exports": "The rows of the gallery as a file.",
     "layers": "OGC API - Features and Tiles: the gallery as layers of GIS clients.",
     "panoramax": "The API of Panoramax: STAC, sequences and vector tiles.",
+    "webhooks": "Signed messages about the end of batches and jobs, and their deliveries.",
+    "protected areas": "Areas whose places answers do not reveal, or only coarsely.",
+    "access": "Organizations, API keys, their limits, and the audit log.",
     "health": "State of the service. Needs no key.",
 }
 """Descriptions of tags, in the order of the document."""

@@ -26,8 +26,8 @@ def wait(
     as_json: JsonOption = False,
 ) -> None:
     """Wait until every file of a batch is processed; Ctrl-C stops only the waiting."""
-    from pinpoint.client.folders import wait_until_processed
-    from pinpoint.client.retry import RetryPolicy
+    from pinpoint_client.retry import RetryPolicy
+    from pinpoint_client.uploads import wait_until_processed
 
     session = Session.of(context, server=server, key=key, org=org, as_json=as_json)
     with session.client() as client:
@@ -40,7 +40,7 @@ def wait(
             bar.update(task, completed=count_processed(current), total=max(current["items"], 1))
 
         with explain_continuation(lambda: batch), bar:
-            batch = wait_until_processed(client.batch, batch, show_progress, RetryPolicy())
+            batch = client.run_flow(wait_until_processed(batch, show_progress, RetryPolicy()))
     if session.as_json:
         output.print_json(batch)
     else:

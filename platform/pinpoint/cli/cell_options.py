@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.cli import ids, output
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.option_values import parse_numbers
-from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 from pinpoint.geo.gazetteer import nearest_places
 from pinpoint.records import COVERAGE_RESOLUTIONS, SOURCE_KINDS, Point
@@ -55,7 +55,7 @@ _COLUMNS: Final = (
 
 
 def read_cell_filters(
-    client: Client, *, resolution: int, bbox: str | None, in_source: list[str], min_images: int
+    client: ApiClient, *, resolution: int, bbox: str | None, in_source: list[str], min_images: int
 ) -> dict[str, Any]:
     """Check the options and convert them to request parameters.
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.cli import demo_report, output
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.demo_report import BUNDLE, LOST_STATES, NEW_STATES
-from pinpoint.client import Client
-from pinpoint.client.transport import Json
 from pinpoint.homes import demo_home, photo_demo_home
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.settings_file import load_settings
@@ -26,6 +25,7 @@ from pinpoint.synthetic.dataset import (
     PlanetQuery,
     make_planet,
 )
+from pinpoint_client.transport import Json
 
 LICENSE: Final = "CC0-1.0"
 ATTRIBUTION: Final = "synthetic planet of pinpoint.synthetic, seed {seed}"
@@ -69,7 +69,7 @@ def run_demo(
     folder = home / "demo" / f"planet-{preset}-{seed}"
     planet = _draw_planet(folder, preset, seed)
     query_photos = _choose_queries(planet, queries)
-    with Client.open(organization=organization, home=home) as client:
+    with ApiClient.open(organization=organization, home=home) as client:
         ingested = _ingest_galleries(client, planet)
         answers = [client.locate(query.path, query_kind=query.kind) for query in query_photos]
         report = demo_report.summarize_demo(client.server, ingested, query_photos, answers)
@@ -159,7 +159,7 @@ def _choose_queries(planet: Planet, queries: int) -> list[PlanetQuery]:
     return chosen
 
 
-def _ingest_galleries(client: Client, planet: Planet) -> list[Json]:
+def _ingest_galleries(client: ApiClient, planet: Planet) -> list[Json]:
     """Ingest both galleries, each into its own source, unless it was the last batch sent."""
     source_names = {source["name"] for source in client.sources()}
     mark_path = planet.folder / _MARK_FILE
@@ -189,7 +189,7 @@ def _folder_digest(folder: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None) -> Json | None:
+def _find_sent_batch(client: ApiClient, source: str, files: str, mark: Json | None) -> Json | None:
     """Counts of the batch with these files, if it is the source's last and no image is missing."""
     if mark is None or mark["files"] != files:
         return None
@@ -205,7 +205,7 @@ def _find_sent_batch(client: Client, source: str, files: str, mark: Json | None)
     return {"source": source, "batch": mark["batch"], **zeros, **counts}
 
 
-def _upload_gallery(client: Client, manifest: Path, source: str) -> Json:
+def _upload_gallery(client: ApiClient, manifest: Path, source: str) -> Json:
     bar, task = output.open_progress_bar(source)
 
     def show_progress(batch: Json) -> None:

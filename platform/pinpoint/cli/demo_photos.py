@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from pinpoint.cli import demo_photos_report, output
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.demo import MAP_FILE
-from pinpoint.client import Client
-from pinpoint.client.folders import Upload, choose_manifest, find_uploads, upload_files
-from pinpoint.client.transport import Json
+from pinpoint.cli.folder_uploads import choose_manifest, find_uploads, upload_files
 from pinpoint.errors import BadRequestError
 from pinpoint.media.decoding.decoder import ChildDecoder
 from pinpoint.records import CaptureMetadata, MetadataOverride, Rejected, SourceKind
 from pinpoint.settings import Settings
 from pinpoint.stack.supervisor import lifecycle
+from pinpoint_client.transport import Json
+from pinpoint_client.uploads import Upload
 
 _THREADS: Final = 2
 _UNKNOWN_LICENSE: Final = "not stated"
@@ -81,7 +82,7 @@ def run_photo_demo(
     query_photos, gallery = hold_out(photos, queries)
     lifecycle.start_stack(settings, on_message=output.warn)
     home = settings.services.home
-    with Client.open(organization=organization, home=home) as client:
+    with ApiClient.open(organization=organization, home=home) as client:
         source = _ensure_source(client, folder, gallery, source_kind)
         batch = _ingest_gallery(client, source, gallery)
         answers = [
@@ -128,7 +129,7 @@ def run_photo_demo(
     return report
 
 
-def _write_match_picture(client: Client, photo: Json, path: Path, source: str) -> str | None:
+def _write_match_picture(client: ApiClient, photo: Json, path: Path, source: str) -> str | None:
     """Write the match picture of a verified answer; None for other answers."""
     if not photo["verified"]:
         path.unlink(missing_ok=True)
@@ -205,7 +206,7 @@ def _shuffle_key(text: str) -> str:
 
 
 def _ensure_source(
-    client: Client, folder: Path, gallery: Sequence[GeotaggedPhoto], kind: SourceKind
+    client: ApiClient, folder: Path, gallery: Sequence[GeotaggedPhoto], kind: SourceKind
 ) -> str:
     """Name of the source of exactly this gallery; another choice of queries has another source.
 
@@ -228,7 +229,7 @@ def _join_names(names: Iterable[str | None]) -> str | None:
     return ", ".join(sorted({name for name in names if name}))[:_MAX_NAMES_LENGTH] or None
 
 
-def _ingest_gallery(client: Client, source: str, gallery: Sequence[GeotaggedPhoto]) -> Json:
+def _ingest_gallery(client: ApiClient, source: str, gallery: Sequence[GeotaggedPhoto]) -> Json:
     bar, task = output.open_progress_bar(source)
 
     def show_progress(batch: Json) -> None:
@@ -236,10 +237,7 @@ def _ingest_gallery(client: Client, source: str, gallery: Sequence[GeotaggedPhot
         bar.update(task, total=batch["items"], completed=sum(batch[name] for name in counted))
 
     with bar:
-        return upload_files(
-            client,
-            [photo.upload for photo in gallery],
-            source=source,
-            wait=True,
-            on_progress=show_progress,
+        uploads = [photo.upload for photo in gallery]
+        return client.run_flow(
+            upload_files(uploads, source=source, wait=True, on_progress=show_progress)
         )

@@ -8,10 +8,10 @@ from typing import Final
 
 from pinpoint.cli import output
 from pinpoint.cli.demo_report import list_map_answers
-from pinpoint.client.transport import Json
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import nearest_places
 from pinpoint.records import Point
+from pinpoint_client.transport import Json
 
 PHOTO_DEMO_NOTE: Final = (
     "Gallery and held-out photos are of one folder: the figures hold for photos like these only. A "

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pinpoint.cli import output
-from pinpoint.client.transport import Json
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.gazetteer import City
 from pinpoint.records import Point
 from pinpoint.synthetic.cities import nearest_city
 from pinpoint.synthetic.dataset import PlanetQuery
+from pinpoint_client.transport import Json
 
 if TYPE_CHECKING:
     from pinpoint.evaluation.report.maps import MapAnswer

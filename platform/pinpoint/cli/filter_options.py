@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinpoint.cli import ids
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.area_files import read_area
 from pinpoint.cli.option_values import check_exists, check_kinds, parse_numbers
-from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 
 SourceKindFilterOption = Annotated[
@@ -141,7 +141,7 @@ class FilterOptions:
     area: Path | None
     interval: str | None
 
-    def to_parameters(self, client: Client) -> dict[str, Any]:
+    def to_parameters(self, client: ApiClient) -> dict[str, Any]:
         """Convert to request parameters of a query; `client` completes ids of sources.
 
         Raises:
@@ -154,7 +154,7 @@ class FilterOptions:
             **self._to_spatiotemporal_parameters(),
         }
 
-    def to_image_parameters(self, client: Client) -> dict[str, Any]:
+    def to_image_parameters(self, client: ApiClient) -> dict[str, Any]:
         """Convert to request parameters of a list or export; as `to_parameters`."""
         return {
             "source_kind": self.source_kinds,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.errors import BadRequestError, ForbiddenError, NotFoundError
 
 MIN_PREFIX_DIGITS: Final = 6
@@ -16,7 +16,7 @@ _MAX_MATCHES_SHOWN: Final = 10
 _HEX: Final = re.compile(r"[0-9a-fA-F-]+")
 
 
-def find_image(client: Client, text: str) -> str:
+def find_image(client: ApiClient, text: str) -> str:
     """Complete the id of an image from its first digits; other text is returned unchanged.
 
     Raises:
@@ -30,7 +30,7 @@ def find_image(client: Client, text: str) -> str:
     return _single_match("image", text, matches)
 
 
-def find_batch(client: Client, text: str) -> str:
+def find_batch(client: ApiClient, text: str) -> str:
     """Complete the id of a batch, as `find_image` does for images."""
     if not _is_prefix(text):
         return text
@@ -38,7 +38,7 @@ def find_batch(client: Client, text: str) -> str:
     return _single_match("batch", text, [(batch["id"], batch["source"]) for batch in batches])
 
 
-def find_source(client: Client, text: str) -> str:
+def find_source(client: ApiClient, text: str) -> str:
     """Complete the id of a source from its first digits; a name is returned unchanged.
 
     Raises:

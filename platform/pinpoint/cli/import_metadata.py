@@ -6,7 +6,6 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,14 +16,15 @@ from pinpoint.cli.exit_codes import FAILED_ITEMS
 from pinpoint.cli.metadata_options import ColumnOption, TimeZoneOption, read_options
 from pinpoint.cli.option_values import check_exists
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
-from pinpoint.client.retry import RetryPolicy
 from pinpoint.errors import TooLargeError
 from pinpoint.iteration import batched
 from pinpoint.records import CORRECTION_STATUSES, Rejected
 from pinpoint.settings_file import load_settings
+from pinpoint_client.calls import gallery_calls
+from pinpoint_client.retry import RetryPolicy, send_call
 
 if TYPE_CHECKING:
-    from pinpoint.client import Client
+    from pinpoint.cli.api_client import ApiClient
     from pinpoint.media.manifests.correction_rows import CorrectionRow
 
 ROWS_PER_REQUEST: Final = 500
@@ -110,7 +110,7 @@ class _Summary:
 
 
 def _send_rows(
-    client: Client, rows: Iterator[CorrectionRow | Rejected]
+    client: ApiClient, rows: Iterator[CorrectionRow | Rejected]
 ) -> Iterator[dict[str, Any]]:
     """Send the rows in requests; one result for each row, in order."""
     from pinpoint.media.manifests.correction_rows import to_request_row
@@ -139,13 +139,14 @@ def _send_rows(
 
 
 def _send_request(
-    client: Client, patience: RetryPolicy, rows: list[dict[str, Any]]
+    client: ApiClient, patience: RetryPolicy, rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Send rows in one request, or in halves if it is too large; one result for each row."""
     if not rows:
         return []
     try:
-        answer = patience.call(partial(client.update_images, rows))
+        call = gallery_calls.update_images(rows).as_json()
+        answer = client.run_flow(patience.repeat(lambda: send_call(call)))
     except TooLargeError:
         if len(rows) == 1:
             raise

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import typer
 
 from pinpoint.cli import output
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.batch_waiting import explain_interrupt
 from pinpoint.cli.exit_codes import FAILED_ITEMS
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
-from pinpoint.client import Client
 from pinpoint.errors import BadRequestError
 
 app = typer.Typer(help="Locate many photos as a job.", no_args_is_help=True)
@@ -245,7 +245,7 @@ def _read_parameters(text: str | None) -> dict[str, Any] | None:
     return value
 
 
-def _wait_for_job(client: Client, job_id: str) -> dict[str, Any]:
+def _wait_for_job(client: ApiClient, job_id: str) -> dict[str, Any]:
     bar, task = output.open_progress_bar("job")
 
     def show_progress(job: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from pinpoint.atomic_files import write_atomic
 from pinpoint.cli import answer_layers, output
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
@@ -33,7 +34,6 @@ from pinpoint.cli.session import (
     ServerOption,
     Session,
 )
-from pinpoint.client import Client
 from pinpoint.errors import BadRequestError, describe_cause
 
 _SEARCH_SPACES: Final = ("gallery", "coordinates")
@@ -207,7 +207,7 @@ class LocateQuery:
 
 def _locate_queries(
     session: Session,
-    client: Client,
+    client: ApiClient,
     queries: list[LocateQuery],
     parameters: dict[str, Any],
     explain: bool,
@@ -377,7 +377,7 @@ def _format_score(score: dict[str, Any] | None) -> str | None:
 
 
 def _locate_query(
-    client: Client, query: LocateQuery, parameters: dict[str, Any]
+    client: ApiClient, query: LocateQuery, parameters: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, BadRequestError | None]:
     """Answer one query; returns the answer or the error. Other errors end the command."""
     try:

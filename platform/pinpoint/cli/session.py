@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinpoint.client import Client
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.errors import BadRequestError
 from pinpoint.records import DEFAULT_ORGANIZATION
 
@@ -81,13 +81,13 @@ class Session:
         """Name of the organization that the operator of this machine acts as."""
         return self.org or DEFAULT_ORGANIZATION
 
-    def client(self) -> Client:
+    def client(self) -> ApiClient:
         """Open a client of the server, or of the embedded stack.
 
         Raises:
             StackError: No server was given and no embedded stack is running.
         """
-        return Client.open(server=self.server, key=self.key, organization=self.org)
+        return ApiClient.open(server=self.server, key=self.key, organization=self.org)
 
     @contextmanager
     def services(

@@ -14,12 +14,12 @@ from typing import Any
 from uuid import UUID
 
 from pinpoint import errors
-from pinpoint.client.client import Client
-from pinpoint.client.transport import HttpTransport
+from pinpoint.cli.api_client import ApiClient
 from pinpoint.stack.state import read_state
 from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
+from pinpoint_client.transport import HttpTransport
 from registration import register_folder
 from trials.soak.fault_stack import FaultStack, patiently
 from trials.soak.script import FOLDERS, SOURCES, Op, write
@@ -48,7 +48,7 @@ class Player:
 
     def __post_init__(self) -> None:
         self._clients = threading.local()
-        self._opened: list[Client] = []
+        self._opened: list[ApiClient] = []
         owner = Transactions(owner_engine(self.stack.paths.owner_url()))
         self._operator = CatalogDatabase(owner, self.stack.settings.worker.task_batch_size)
         self.organization_id = ApiKeyStore(owner).create_organization(self.name).id
@@ -60,18 +60,18 @@ class Player:
 
     # --- calls -------------------------------------------------------------------------------
 
-    def _client(self) -> Client:
+    def _client(self) -> ApiClient:
         client = getattr(self._clients, "client", None)
         if client is None:
             state = read_state(self.stack.paths)
             assert state is not None
             key = self.stack.paths.operator_key_file.read_text().strip()
-            client = Client(HttpTransport(state.api_url, key, self.name, embedded=True))
+            client = ApiClient(HttpTransport(state.api_url, key, self.name, embedded=True))
             self._clients.client = client
             self._opened.append(client)
         return client
 
-    def call(self, what: str, ask: Callable[[Client], Any]) -> Any:
+    def call(self, what: str, ask: Callable[[ApiClient], Any]) -> Any:
         """One call, retried while the stack is not available."""
         until = time.monotonic() + PATIENCE_S
         while True:
@@ -96,7 +96,7 @@ class Player:
     def add_source(self, name: str) -> None:
         kind, originals = SOURCES[name]
 
-        def add(client: Client) -> Any:
+        def add(client: ApiClient) -> Any:
             try:
                 return client.add_source(name, kind, originals=originals)
             except errors.ConflictError:  # the answer to the first try was lost
@@ -143,8 +143,8 @@ class Player:
             else:
                 self._gone(op.name, partial(_delete_image, image=image))
 
-    def _gone(self, what: str, ask: Callable[[Client], Any]) -> None:
-        def once(client: Client) -> None:
+    def _gone(self, what: str, ask: Callable[[ApiClient], Any]) -> None:
+        def once(client: ApiClient) -> None:
             try:
                 ask(client)
             except errors.NotFoundError:
@@ -162,7 +162,7 @@ class Player:
             self.call(op.name, partial(self._send, op=op, batch=batch, part=part))
         self.call(op.name, lambda client: client.close_batch(batch))
 
-    def _send(self, client: Client, op: Op, batch: str, part: dict[str, bytes]) -> None:
+    def _send(self, client: ApiClient, op: Op, batch: str, part: dict[str, bytes]) -> None:
         if self.retries[op.name]:
             # An answer was lost: files that were received are not sent again.
             there = {one["file"] for one in client.items(batch, limit=1000)["items"]}
@@ -235,11 +235,11 @@ class Player:
         return time.monotonic() - began
 
 
-def _update_image(client: Client, image: str, fields: dict[str, Any]) -> Any:
+def _update_image(client: ApiClient, image: str, fields: dict[str, Any]) -> Any:
     return client.update(image, **fields)
 
 
-def _delete_image(client: Client, image: str) -> Any:
+def _delete_image(client: ApiClient, image: str) -> Any:
     return client.delete(image)
 
 

@@ -49,7 +49,8 @@ async def read_urls_body(request: Request) -> tuple[str, bytes]:
                     "schema": {
                         "type": "string",
                         "description": "One JSON object per line: the entries of `urls`.",
-                    }
+                    },
+                    "example": '{"url": "https://example.org/a.jpg", "lat": 48.85, "lon": 2.35}\n',
                 },
             },
         }

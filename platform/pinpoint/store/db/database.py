@@ -95,18 +95,19 @@ def api_engine(url: str, *, own_login: bool) -> Engine:
 
 
 def find_alembic_ini() -> Path:
-    """Path of `alembic.ini` in the checkout that this package runs from.
+    """Path of `alembic.ini`, next to the migrations: in the checkout, or in an installed wheel.
 
     Raises:
-        ConfigurationError: The package was installed without its checkout.
+        ConfigurationError: Neither exists; the package is damaged.
     """
-    path = Path(__file__).resolve().parents[4] / "alembic.ini"
-    if not path.is_file():
-        raise ConfigurationError(
-            f"no migrations: {path} does not exist. Install Pinpoint from its checkout "
-            "(`pip install -e .`), which contains alembic.ini and migrations/"
-        )
-    return path
+    package = Path(__file__).resolve().parents[2]
+    candidates = (package.parents[1] / "alembic.ini", package / "schema_revisions" / "alembic.ini")
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise ConfigurationError(
+        f"no migrations: {candidates[1]} does not exist. Install the wheel of Pinpoint again"
+    )
 
 
 @cache

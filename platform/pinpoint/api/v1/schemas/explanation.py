@@ -99,7 +99,7 @@ class DroppedOut(BaseModel):
 
 
 class ExplanationOut(BaseModel):
-    """How an answer came about; timings, bundle, index and filters are members of the answer."""
+    """How an answer came about; the answer has timings, bundle and filters itself."""
 
     num_hits: dict[str, int] = Field(
         description="Images that the index returned, by channel, without copies of equal bytes."

@@ -38,5 +38,6 @@ class ExportQuery(ImageFilterParameters):
         if suffix == "parquet":
             return
         for name in ("embeddings", "embedding_type", "geoparquet_version"):
-            if name in self.model_fields_set:
+            # Generated clients send the default of each parameter.
+            if getattr(self, name) != type(self).model_fields[name].default:
                 raise InvalidRequestError(f"{name} is for GeoParquet only, not for .{suffix}")

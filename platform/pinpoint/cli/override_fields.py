@@ -6,10 +6,10 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Final
 
-from pinpoint.client.transport import Json
 from pinpoint.media.sidecar_files import add_sidecar_values
 from pinpoint.media.tracks import add_options
 from pinpoint.records import MetadataOverride, ReadOptions
+from pinpoint_client.transport import Json
 
 _LOCAL_OVERRIDE_FIELDS: Final = frozenset(
     {"track", "track_name", "sidecars", "position_source", "stored_layers"}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pinpoint.errors import BadRequestError, describe_cause
+from pinpoint_client.calls.call import FilePart
+from pinpoint_client.errors import BadRequestError
+from pinpoint_client.problems import describe_cause
 
 Photo = str | Path | bytes
 """Path or bytes of an image."""
 
 
-def read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, bytes]]]:
+def read_photos(photo: Photo | Sequence[Photo]) -> list[FilePart]:
     """Read one or several photos as parts of a form.
 
     Raises:
@@ -21,15 +23,24 @@ def read_photos(photo: Photo | Sequence[Photo]) -> list[tuple[str, tuple[str, by
     return [("photo", _read_photo(entry)) for entry in photos]
 
 
-def _read_photo(photo: Photo) -> tuple[str, bytes]:
-    if isinstance(photo, bytes):
-        return "photo", photo
-    path = Path(photo)
+def read_file(path: Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        BadRequestError: It cannot be read (`unreadable`).
+    """
     try:
-        return path.name, path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise BadRequestError(f"there is no file or folder {path}", reason="unreadable") from error
     except OSError as error:
         raise BadRequestError(
             f"{path} cannot be read: {describe_cause(error)}", reason="unreadable"
         ) from error
+
+
+def _read_photo(photo: Photo) -> tuple[str, bytes]:
+    if isinstance(photo, bytes):
+        return "photo", photo
+    path = Path(photo)
+    return path.name, read_file(path)
