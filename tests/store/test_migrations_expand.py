@@ -99,7 +99,7 @@ def test_migrations_keep_schema_of_previous_code(config, database_url):
     ("change", "word"),
     [
         ("ALTER TABLE pinpoint.images RENAME COLUMN creator TO author", "creator is gone"),
-        ("ALTER TABLE pinpoint.api_keys ALTER COLUMN name TYPE varchar(9)", "was text"),
+        ("ALTER TABLE pinpoint.organizations ALTER COLUMN name TYPE varchar(9)", "was text"),
         ("ALTER TABLE pinpoint.sources ALTER COLUMN license SET NOT NULL", "no longer takes NULL"),
         ("ALTER TABLE pinpoint.batches ADD COLUMN color text NOT NULL", "must be given"),
         ("DROP FUNCTION tenant.any_keys()", "any_keys() is gone"),

@@ -57,7 +57,8 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
             media=harness.settings.media,
             encoder=harness.settings.encoder,
             services=harness.settings.services,
-            api=ApiSettings(restricted_interval_s=0),
+            # And without hurry: a slow machine is no failure.
+            api=ApiSettings(restricted_interval_s=0, request_budget_s=60),
         ),
         database=harness.database,
         # As in the real API: only functions that the API role may call.

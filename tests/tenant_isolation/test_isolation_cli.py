@@ -82,6 +82,7 @@ OPERATOR = {
     "sources roots", "sources move-root", "sources missing",
     "orgs create", "orgs list", "orgs disable", "orgs delete",
     "keys create", "keys list", "keys rotate", "keys revoke",
+    "keys limits", "keys set-limits", "keys clear-limits",
     "index info", "index rebuild", "index reconcile",
 }  # fmt: skip
 REFUSED_WITH_A_KEY = [
