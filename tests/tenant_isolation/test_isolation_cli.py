@@ -133,6 +133,7 @@ def test_command_table_has_every_command():
     assert set(list_commands(typer.main.get_command(app))) == set(FOREIGN) | OPERATOR
 
 
+@pytest.mark.timeout(400)  # about 60 processes
 def test_command_with_id_of_other_organization_fails_as_for_an_unknown_id(
     tenant_pair, pinpoint, tmp_path
 ):

@@ -12,6 +12,7 @@ from pinpoint.api.app import create_app
 from pinpoint.outgoing.remote_files import RemoteFiles
 from pinpoint.records import KeyGrant
 from pinpoint.store.db.api_keys import ApiKeyStore
+from stack_fixtures import limit_services
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def http(harness, org, tmp_path):
         database=harness.database,
         api_keys=ApiKeyStore(harness.as_api),
         webhooks=harness.api,
+        **limit_services(harness.as_api),
         remote_files=RemoteFiles(harness.settings.remote, tmp_path / "downloads", 1_000_000),
     )
     scopes = ("read", "ingest", "admin")
