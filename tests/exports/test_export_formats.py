@@ -241,7 +241,7 @@ def test_embeddings_of_unknown_channel_or_other_format_are_refused(gallery):
             other = http.get("/v1/exports/images.csv", params={name: value})
             assert other.status_code == 422, other.text
             assert "GeoParquet only" in other.json()["detail"]
-    assert unknown.status_code == 400
+    assert unknown.status_code == 422
     assert unknown.json()["reason"] == "no_embeddings"
 
 

@@ -177,7 +177,7 @@ def test_locate_without_gallery_returns_listed_coordinates(
     status, refused = ask(
         api, search_space="coordinates", source_kinds="photo", datetime="../2020-01-01T00:00:00Z"
     )
-    assert (status, refused["reason"]) == (400, "bad_request")
+    assert (status, refused["reason"]) == (422, "invalid_request")
     assert "omit source_kinds, datetime, or search the gallery" in refused["detail"]
     assert ask(api, search_space="moon")[0] == 422
 
