@@ -181,7 +181,10 @@ def test_locate_without_gallery_returns_listed_coordinates(
     assert "omit source_kinds, datetime, or search the gallery" in refused["detail"]
     assert ask(api, search_space="moon")[0] == 422
 
-    audit = stack.rows("SELECT operation, bundle, index_build, photo_sha256 FROM audit_log")
+    audit = stack.rows(
+        "SELECT operation, bundle, index_build, photo_sha256 FROM audit_log"
+        " WHERE operation = 'locate'"
+    )
     assert {row.operation for row in audit} == {"locate"}
     assert [row.index_build for row in audit].count(build) == 5
     assert {bytes(row.photo_sha256) for row in audit} == {hashlib.sha256(PHOTO).digest()}
