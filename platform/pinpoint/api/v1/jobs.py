@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
-from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.datastructures import FormData, UploadFile
 
 from pinpoint import deadline
@@ -16,6 +15,7 @@ from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.idempotency import idempotent
 from pinpoint.api.v1 import cursors, job_files
 from pinpoint.api.v1.batches import to_external_id
+from pinpoint.api.v1.job_access import VisibleJobId, sees_own_jobs_only
 from pinpoint.api.v1.job_answers import parse_job_parameters
 from pinpoint.api.v1.job_lines import read_lines
 from pinpoint.api.v1.media_types import NDJSON, choose_media_type
@@ -36,10 +36,6 @@ from pinpoint.records.jobs import Job, JobItemState, NewJob, NewJobItem, UploadS
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-JobId = Annotated[
-    UUID,
-    Path(description="Id of the job.", examples=["3f1f3d1e-5f0a-4a53-9a8a-6c7c7e1f0c55"]),
-]
 _FILE_SCHEMA = {"schema": {"type": "string", "format": "binary"}}
 
 _UPLOAD_RULE = BodyRule(
@@ -140,7 +136,7 @@ def create_locate_job(
 )
 def upload_job_files(
     request: Request,
-    job_id: JobId,
+    job_id: VisibleJobId,
     caller: LocateCaller,
     services: AppServices,
     form: JobFormData,
@@ -150,8 +146,6 @@ def upload_job_files(
     files = forms.form_files(form, "files")
     if not files:
         raise InvalidRequestError("the form has no file in the field 'files'")
-    # Checked before the first byte is stored.
-    services.jobs.job(caller.organization_id, job_id)
     rate_limits.take_photos(request, caller, services, len(files))
 
     def add(uploads: Mapping[str, str]) -> tuple[Job, Mapping[str, UploadStatus]]:
@@ -168,7 +162,7 @@ def upload_job_files(
     summary="Start a job",
     responses=problems.problem_responses(401, 403, 404, 409, 422, 503),
 )
-def start_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> JobOut:
+def start_job(job_id: VisibleJobId, caller: LocateCaller, services: AppServices) -> JobOut:
     """Start a job: it accepts no more files, and lines without an uploaded photo fail."""
     return JobOut.of(services.jobs.start(caller.organization_id, job_id))
 
@@ -193,6 +187,7 @@ def list_jobs(
         # One extra row shows whether there is another page.
         limit=limit + 1,
         before=cursors.decode_time_cursor(cursor, "jobs"),
+        key_id=caller.key_id if sees_own_jobs_only(caller, services) else None,
     )
     jobs = page[:limit]
     last = (jobs[-1].created_at, jobs[-1].id) if len(page) > limit else None
@@ -210,7 +205,7 @@ def list_jobs(
     summary="State and counts of a job",
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
-def get_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> JobOut:
+def get_job(job_id: VisibleJobId, caller: LocateCaller, services: AppServices) -> JobOut:
     """Return one job with its counts."""
     return JobOut.of(services.jobs.job(caller.organization_id, job_id))
 
@@ -222,7 +217,7 @@ def get_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> JobOu
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
 def list_job_items(
-    job_id: JobId,
+    job_id: VisibleJobId,
     caller: LocateCaller,
     services: AppServices,
     state: Annotated[JobItemState | None, Query()] = None,
@@ -255,7 +250,7 @@ def list_job_items(
     },
 )
 def get_job_results(
-    job_id: JobId,
+    job_id: VisibleJobId,
     caller: LocateCaller,
     services: AppServices,
     request: Request,
@@ -282,7 +277,7 @@ def get_job_results(
     },
 )
 def get_job_errors(
-    job_id: JobId, caller: LocateCaller, services: AppServices, request: Request
+    job_id: VisibleJobId, caller: LocateCaller, services: AppServices, request: Request
 ) -> Response:
     """Return the failed and canceled items with line number, error code and message."""
     return job_files.respond_with_results(
@@ -301,7 +296,7 @@ def get_job_errors(
     summary="Cancel a job",
     responses=problems.problem_responses(401, 403, 404, 409, 422, 503),
 )
-def cancel_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> JobOut:
+def cancel_job(job_id: VisibleJobId, caller: LocateCaller, services: AppServices) -> JobOut:
     """Cancel the items that no worker has started; the others end, and results are kept."""
     return JobOut.of(services.jobs.cancel(caller.organization_id, job_id))
 
@@ -313,7 +308,7 @@ def cancel_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> Jo
     summary="Delete a job with its results",
     responses=problems.problem_responses(401, 403, 404, 422, 503),
 )
-def delete_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> None:
+def delete_job(job_id: VisibleJobId, caller: LocateCaller, services: AppServices) -> None:
     """Delete a job: it disappears at once, and a worker deletes its photos and rows."""
     services.jobs.delete(caller.organization_id, job_id)
 

@@ -155,9 +155,19 @@ class JobDatabase:
         *,
         limit: int,
         before: tuple[datetime, UUID] | None = None,
+        key_id: UUID | None = None,
     ) -> list[Job]:
-        """List jobs, newest first; `before` is time and id of the last one of a page."""
+        """List jobs, newest first.
+
+        Args:
+            organization_id: Their organization.
+            limit: Maximum number.
+            before: Time and id of the last one of a page.
+            key_id: Only jobs of this key; None for all.
+        """
         statement = select_visible_jobs(organization_id)
+        if key_id is not None:
+            statement = statement.where(jobs.c.key_id == key_id)
         if before is not None:
             statement = statement.where(tuple_(jobs.c.created_at, jobs.c.id) < tuple_(*before))
         with self._transactions.begin(organization_id, read_only=True) as unit:
