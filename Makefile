@@ -25,7 +25,7 @@ coverage: setup  ## lines and branches that all tests run, as a table and in bui
 
 trials: setup  ## play real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
-	@$(PYTHON) -m pytest tests -m ci
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests -m ci
 
 soak: setup  ## play seeded faults until the first difference: make soak N=1000 SEED=1
 	@.venv/bin/pinpoint bench faults -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))

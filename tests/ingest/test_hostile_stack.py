@@ -117,13 +117,11 @@ def ingest(api, files: dict[str, bytes], metadata_override: dict[str, float] | N
 
 
 def all_items(api, batch_id: str):
-    after = 0
-    while after is not None:
-        page = api.get(
-            f"/v1/batches/{batch_id}/items", params={"limit": 1000, "after": after}
-        ).json()
+    link = f"/v1/batches/{batch_id}/items?limit=1000"
+    while link is not None:
+        page = api.get(link).json()
         yield from page["items"]
-        after = page["next"]
+        link = page["next"]
 
 
 def check_verdicts(running_stack, files, source_id, batch, items) -> Counter[str]:
