@@ -122,7 +122,7 @@ def read_territories(world_atlas: Path, codes: dict[str, str]) -> dict[str, shap
 def make_area(territory: shapely.Geometry) -> tuple[shapely.MultiPolygon, float]:
     """The area of a territory with its margin, and the tolerance of its simplification in km."""
     for tolerance_km in _TOLERANCES_KM:
-        parts = [_widen(part, tolerance_km) for part in shapely.get_parts(territory)]
+        parts = [_widen_part(part, tolerance_km) for part in shapely.get_parts(territory)]
         merged = _drop_holes(shapely.union_all(parts), tolerance_km)
         simplified = shapely.union_all(
             [_simplify(part, tolerance_km) for part in shapely.get_parts(merged)]
@@ -168,12 +168,14 @@ def _to_polygons(feature: dict[str, Any], arcs: list[Any]) -> list[shapely.Geome
         else:
             holes = [ring for ring in rings[1:] if len(ring) >= 4]
             shapes += _cut_at_antimeridian(
-                shapely.Polygon(_unwrap(rings[0]), [_unwrap(ring) for ring in holes])
+                shapely.Polygon(
+                    _unwrap_longitudes(rings[0]), [_unwrap_longitudes(ring) for ring in holes]
+                )
             )
     return shapes
 
 
-def _unwrap(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _unwrap_longitudes(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """The ring without jumps of longitude; a ring around the south pole is closed there."""
     unwrapped = ring[:1]
     for lon, lat in ring[1:]:
@@ -211,7 +213,7 @@ def _stretch(part: shapely.Geometry) -> float:
     return math.cos(math.radians(lat))
 
 
-def _widen(part: shapely.Geometry, tolerance_km: float) -> shapely.Geometry:
+def _widen_part(part: shapely.Geometry, tolerance_km: float) -> shapely.Geometry:
     factor = _stretch(part)
     # Coarser before it is widened: the buffer of a detailed coast takes minutes.
     coarse_km = tolerance_km / 4.0

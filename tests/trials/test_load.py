@@ -60,7 +60,7 @@ def test_eight_callers_see_stated_errors_and_flat_memory():
         _report_and_check(seen)
 
 
-def _client(stack: FaultStack) -> ApiClient:
+def _open_client(stack: FaultStack) -> ApiClient:
     state = read_state(stack.paths)
     assert state is not None
     key = stack.paths.operator_key_file.read_text().strip()
@@ -68,7 +68,7 @@ def _client(stack: FaultStack) -> ApiClient:
 
 
 def _gallery(stack: FaultStack) -> list[str]:
-    with _client(stack) as client:
+    with _open_client(stack) as client:
         client.add_source("gallery", "photo", originals="rendition")
         batch = client.open_batch("gallery")["id"]
         for start in range(0, GALLERY, 50):
@@ -95,7 +95,7 @@ def _caller(
         number
     ]
     turn = 0
-    with _client(stack) as client:
+    with _open_client(stack) as client:
         while not stop.is_set():
             turn += 1
             began = time.monotonic()

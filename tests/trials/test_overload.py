@@ -75,12 +75,12 @@ def trial() -> Iterator[Trial]:
         yield Trial(stack, state.api_url, keys, upload_key, photos, expected)
 
 
-def _client(url: str, key: str) -> ApiClient:
+def _open_client(url: str, key: str) -> ApiClient:
     return ApiClient(HttpTransport(url, key, None, embedded=True))
 
 
 def _fill(url: str, key: str) -> None:
-    with _client(url, key) as client:
+    with _open_client(url, key) as client:
         client.add_source("gallery", "photo", originals="rendition")
         batch = client.open_batch("gallery")["id"]
         for start in range(0, GALLERY, 50):
@@ -132,7 +132,7 @@ def test_api_under_queries_and_large_uploads_stays_live_and_small(trial, tmp_pat
     large = tmp_path / "large.jpg"
     with large.open("wb") as file:
         file.truncate(UPLOAD_BYTES)
-    with _client(trial.url, trial.upload_key) as client:
+    with _open_client(trial.url, trial.upload_key) as client:
         client.add_source("large", "photo")
         batches = [client.open_batch("large")["id"] for _ in range(UPLOADS)]
     queries = [trial.photos[n % PHOTOS] for n in range(QUERIES)]
@@ -173,7 +173,7 @@ def test_stopped_dependency_gives_quick_503_and_recovers(trial, program, tmp_pat
     assert pid is not None
     small = tmp_path / "small.jpg"
     small.write_bytes(seeded_photo(1, 1))
-    with _client(trial.url, trial.upload_key) as client:
+    with _open_client(trial.url, trial.upload_key) as client:
         name = f"stopped-{program}"
         client.add_source(name, "photo")
         batches = [client.open_batch(name)["id"] for _ in range(10)]

@@ -81,7 +81,7 @@ def measure_callers(stack: FaultStack, key: str, load: Load | None = None) -> Me
     start = time.monotonic()
     threads = [
         threading.Thread(
-            target=_call, args=(state.api_url, key, measured, turns, start, stop, is_warm)
+            target=_run_caller, args=(state.api_url, key, measured, turns, start, stop, is_warm)
         )
         for _ in range(CALLERS)
     ]
@@ -103,7 +103,7 @@ def measure_callers(stack: FaultStack, key: str, load: Load | None = None) -> Me
     return measured
 
 
-def _call(url, key, measured, turns, start, stop, is_warm) -> None:
+def _run_caller(url, key, measured, turns, start, stop, is_warm) -> None:
     """Send queries in turn with the other callers, each at its time."""
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as http:

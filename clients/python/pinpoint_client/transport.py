@@ -128,13 +128,13 @@ class HttpTransport(_Connection):
         transport = cls(stack.url, None, None, embedded=True, home=stack.home)
         if stack.key is not None:
             nonce = secrets.token_urlsafe(24)
-            transport._authenticate(
+            transport._authenticate_stack(
                 stack, nonce, transport.call("GET", _LIVE_PATH, query={"nonce": nonce})
             )
             transport._http.headers.update(_auth_headers(stack.key, organization))
         return transport
 
-    def _authenticate(self, stack: LocalStack, nonce: str, answer: Any) -> None:
+    def _authenticate_stack(self, stack: LocalStack, nonce: str, answer: Any) -> None:
         if not is_proven(stack, nonce, answer):
             self.close()
             raise unproven_error(self.server)
@@ -268,9 +268,11 @@ class AsyncHttpTransport(_Connection):
         Raises:
             PinpointError: As `HttpTransport.send`.
         """
-        await self._authenticate()
+        await self._authenticate_stack()
         return call.read(
-            await self._send(call.method, call.path, on_upload=call.on_upload, **_parts(call))
+            await self._send_request(
+                call.method, call.path, on_upload=call.on_upload, **_parts(call)
+            )
         )
 
     @asynccontextmanager
@@ -278,7 +280,7 @@ class AsyncHttpTransport(_Connection):
         self, path: str, *, query: Mapping[str, Any], timeout_s: float, accept: str = "*/*"
     ) -> AsyncIterator[httpx.Response]:
         """Send a GET request, as `HttpTransport.stream` does."""
-        await self._authenticate()
+        await self._authenticate_stack()
         timeout = httpx.Timeout(timeout_s, connect=5.0)
         try:
             async with self._http.stream(
@@ -299,19 +301,19 @@ class AsyncHttpTransport(_Connection):
         """Close the connections."""
         await self._http.aclose()
 
-    async def _authenticate(self) -> None:
+    async def _authenticate_stack(self) -> None:
         """Before the first call: verify that the API is the stack, then send its key."""
         stack = self._unproven_stack
         if stack is None:
             return
         nonce = secrets.token_urlsafe(24)
-        answer = read_json(await self._send("GET", _LIVE_PATH, params={"nonce": nonce}))
+        answer = read_json(await self._send_request("GET", _LIVE_PATH, params={"nonce": nonce}))
         if not is_proven(stack, nonce, answer):
             raise unproven_error(self.server)
         self._http.headers.update(_auth_headers(stack.key, self._organization))
         self._unproven_stack = None
 
-    async def _send(
+    async def _send_request(
         self, method: str, path: str, *, on_upload: ByteProgress | None = None, **parts: Any
     ) -> httpx.Response:
         try:

@@ -146,7 +146,11 @@ def ingest_files(
         UnavailableError: The server was unavailable for longer than the retry policy allows.
     """
     batch = yield from upload_files(
-        uploads, source, wait=wait, on_progress=_validated(on_progress), on_upload=on_upload
+        uploads,
+        source,
+        wait=wait,
+        on_progress=_make_batch_callback(on_progress),
+        on_upload=on_upload,
     )
     # Imported here so that `import pinpoint_client` stays fast.
     from pinpoint_client.ingest_answers import IngestedBatch
@@ -196,11 +200,11 @@ def wait_for_batch(
         on_progress: Called with each state of the batch.
     """
     batch = yield batch_calls.batch(batch_id).as_json()
-    batch = yield from wait_until_processed(batch, _validated(on_progress), RetryPolicy())
+    batch = yield from wait_until_processed(batch, _make_batch_callback(on_progress), RetryPolicy())
     return answers.Batch.model_validate(batch)
 
 
-def _validated(on_progress: Callable[[answers.Batch], None] | None) -> BatchCallback:
+def _make_batch_callback(on_progress: Callable[[answers.Batch], None] | None) -> BatchCallback:
     if on_progress is None:
         return None
     return lambda batch: on_progress(answers.Batch.model_validate(batch))

@@ -155,7 +155,7 @@ class Guard:
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                self._download(self.check_url(url), file, max_bytes, headers or {})
+                self._download_to_file(self.check_url(url), file, max_bytes, headers or {})
                 return
             except RemoteFileError as error:
                 if error.reason != URL_UNAVAILABLE or attempt == _ATTEMPTS:
@@ -186,18 +186,18 @@ class Guard:
             RemoteFileError: As `fetch_to_file`.
         """
         budget = TransferBudget(self._timeout_s)
-        with self._open(method, self.check_url(url), headers, body, budget) as response:
+        with self._open_response(method, self.check_url(url), headers, body, budget) as response:
             chunks = list(_read_limited(response, max_bytes)) if max_bytes else []
             return WebResponse(
                 status=response.status, headers=_decode_headers(response), body=b"".join(chunks)
             )
 
-    def _download(
+    def _download_to_file(
         self, url: WebUrl, file: IO[bytes], max_bytes: int, headers: Mapping[str, str]
     ) -> None:
         budget = TransferBudget(self._timeout_s)
         for _ in range(MAX_REDIRECTS + 1):
-            with self._open("GET", url, headers, b"", budget) as response:
+            with self._open_response("GET", url, headers, b"", budget) as response:
                 if response.status not in _REDIRECTS:
                     _check_status(url, response.status)
                     for chunk in _read_limited(response, max_bytes):
@@ -218,7 +218,7 @@ class Guard:
         return target
 
     @contextmanager
-    def _open(
+    def _open_response(
         self,
         method: str,
         url: WebUrl,

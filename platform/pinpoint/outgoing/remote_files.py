@@ -82,7 +82,7 @@ class RemoteFiles:
             RemoteFileError: The reason is the error code; see `Guard.fetch_to_file`.
             UnavailableError: The temporary folder cannot be written.
         """
-        path = Path(self._download(uri, self._max_bytes if max_bytes is None else max_bytes))
+        path = Path(self._download_file(uri, self._max_bytes if max_bytes is None else max_bytes))
         try:
             return path.read_bytes()
         finally:
@@ -98,7 +98,7 @@ class RemoteFiles:
         path = self._path_of(uri)
         # Checked again: the settings may have changed since the copy was made.
         self.check_locator(uri)
-        return str(path) if path.is_file() else self._download(uri, self._max_bytes, path)
+        return str(path) if path.is_file() else self._download_file(uri, self._max_bytes, path)
 
     def discard(self, uri: str) -> None:
         """Delete the local copy of this process, if there is one."""
@@ -121,7 +121,7 @@ class RemoteFiles:
         digest = hashlib.sha256(uri.encode(errors="surrogatepass")).hexdigest()
         return self._folder / f"{digest}.{os.getpid()}"
 
-    def _download(self, uri: str, max_bytes: int, path: Path | None = None) -> str:
+    def _download_file(self, uri: str, max_bytes: int, path: Path | None = None) -> str:
         target = path or self._folder / f"{os.urandom(16).hex()}{PARTIAL_SUFFIX}"
         fetch = self._find_fetcher(uri)
         try:

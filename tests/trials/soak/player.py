@@ -60,7 +60,7 @@ class Player:
 
     # --- calls -------------------------------------------------------------------------------
 
-    def _client(self) -> ApiClient:
+    def _open_client(self) -> ApiClient:
         client = getattr(self._clients, "client", None)
         if client is None:
             state = read_state(self.stack.paths)
@@ -76,7 +76,7 @@ class Player:
         until = time.monotonic() + PATIENCE_S
         while True:
             try:
-                return ask(self._client())
+                return ask(self._open_client())
             except STATED as error:
                 self.retries[what] += 1
                 if time.monotonic() > until:
@@ -159,10 +159,10 @@ class Player:
         self.batches[op.name] = [batch]
         for start in range(0, len(files), 9):
             part = dict(files[start : start + 9])
-            self.call(op.name, partial(self._send, op=op, batch=batch, part=part))
+            self.call(op.name, partial(self._send_part, op=op, batch=batch, part=part))
         self.call(op.name, lambda client: client.close_batch(batch))
 
-    def _send(self, client: ApiClient, op: Op, batch: str, part: dict[str, bytes]) -> None:
+    def _send_part(self, client: ApiClient, op: Op, batch: str, part: dict[str, bytes]) -> None:
         if self.retries[op.name]:
             # An answer was lost: files that were received are not sent again.
             there = {one["file"] for one in client.items(batch, limit=1000)["items"]}

@@ -7,12 +7,11 @@ from uuid import UUID
 
 from fastapi import Depends, Path
 
-from pinpoint.api.auth import make_position_access
 from pinpoint.api.dependencies import AppServices, LocateCaller
+from pinpoint.api.v1.query_requests import find_restriction
 from pinpoint.bootstrap import Services
 from pinpoint.errors import NotFoundError
 from pinpoint.records import Caller
-from pinpoint.search.protected_answer import is_restricted
 
 JobId = Annotated[
     UUID,
@@ -22,8 +21,7 @@ JobId = Annotated[
 
 def sees_own_jobs_only(caller: Caller, services: Services) -> bool:
     """Whether a key may not see answers that another key, with other rights, may have got."""
-    access = make_position_access(caller)
-    return is_restricted(access, caller.organization_id, services.database)
+    return find_restriction(caller, services) is not None
 
 
 def find_visible_job(job_id: JobId, caller: LocateCaller, services: AppServices) -> UUID:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pinpoint.api.auth import make_position_access
 from pinpoint.api.v1 import misuse, query_requests
-from pinpoint.api.v1.locate import locate_photos
+from pinpoint.api.v1.locate import LocateRequest, locate_photos
 from pinpoint.api.v1.query_audit import list_locate_entries
 from pinpoint.api.v1.query_parameters import LocateForm
 from pinpoint.api.v1.schemas.answer import AnswerOut, list_image_ids
@@ -25,7 +25,6 @@ from pinpoint.position_access import apply_access
 from pinpoint.records import Caller
 from pinpoint.records.jobs import ClaimedJobItem, LocatedPhoto
 from pinpoint.search.context import QueryPhoto
-from pinpoint.search.protected_answer import is_restricted
 
 _NOT_IN_JOBS = ("keep",)
 """Fields of `/v1/locate` that a job does not have: it keeps its results anyway."""
@@ -102,10 +101,14 @@ def _locate_photo(
         crop=parameters.crop[0] if parameters.crop else None,
     )
     search_filter = query_requests.build_filter(parameters, caller, services)
+    access = query_requests.find_restriction(caller, services)
+    request = LocateRequest(
+        photos=[photo], parameters=parameters, search_filter=search_filter, access=access
+    )
     decoder = CreatorCounter(services.decoder)
-    answer = locate_photos([photo], parameters, search_filter, caller, services, decoder=decoder)
+    answer = locate_photos(request, caller, services, decoder)
     misuse.check_misuse(answer, [photo], decoder.creators, caller, services)
-    if is_restricted(make_position_access(caller), item.organization_id, services.database):
+    if access is not None:
         answer = replace(answer, timings_ms={})
     with services.database.read(item.organization_id) as catalog:
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from pinpoint.api import forms, problems, rate_limits
-from pinpoint.api.auth import make_position_access
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import match_picture, misuse, query_parameters, query_requests
@@ -23,12 +22,12 @@ from pinpoint.encoder_handle import EncoderHandle
 from pinpoint.errors import ForbiddenError, InvalidRequestError
 from pinpoint.media.decoding.creator_counter import CreatorCounter
 from pinpoint.ports import Decoder, Encoder
+from pinpoint.position_access import PositionAccess
 from pinpoint.records import Answer, Caller, SearchFilter, SimilarResult
 from pinpoint.search import coordinate_pipeline, pipeline
 from pinpoint.search.context import QueryPhoto
 from pinpoint.search.protected_answer import (
     hide_images,
-    is_restricted,
     locate_restricted,
     protect_answer,
 )
@@ -39,6 +38,19 @@ router = APIRouter(prefix="/v1", tags=["search"])
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
 
 RequestMeters = Annotated[Meters, Depends(get_meters)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocateRequest:
+    """What `locate_photos` locates, and how much of it the caller may see."""
+
+    photos: list[QueryPhoto]
+    """Photos of one place."""
+    parameters: query_parameters.LocateForm
+    search_filter: SearchFilter
+    access: PositionAccess | None
+    """That of a restricted caller; None for all others."""
+    trace: SearchTrace | None = None
 
 
 @router.post(
@@ -87,19 +99,24 @@ def locate(
         raise InvalidRequestError("the form has no file in the field 'photo'")
     search_filter = query_requests.build_filter(parameters, caller, services)
     is_explained = "explain" in parameters.include and parameters.search_space == "gallery"
-    trace = SearchTrace() if is_explained else None
+    access = query_requests.find_restriction(caller, services)
+    request.state.is_restricted = access is not None
+    # Times and dropped candidates would reveal images that a restricted caller may not see.
+    trace = SearchTrace() if is_explained and access is None else None
     rate_limits.take_photos(request, caller, services, len(photos))
     decoder = CreatorCounter(services.decoder)
-    restricted = is_restricted(
-        make_position_access(caller), caller.organization_id, services.database
+    locate_request = LocateRequest(
+        photos=photos,
+        parameters=parameters,
+        search_filter=search_filter,
+        access=access,
+        trace=trace,
     )
-    request.state.is_restricted = restricted
-    answer = locate_photos(photos, parameters, search_filter, caller, services, trace, decoder)
+    answer = locate_photos(locate_request, caller, services, decoder)
     misuse.check_misuse(answer, photos, decoder.creators, caller, services, request_meters)
     request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    if restricted:
-        # Times and dropped candidates would reveal images that the caller may not see.
-        answer, trace = replace(answer, timings_ms={}), None
+    if access is not None:
+        answer = replace(answer, timings_ms={})
     with services.database.write(caller.organization_id) as catalog:
         is_kept = parameters.keep and answer.point is not None
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
@@ -135,31 +152,24 @@ def locate(
 
 
 def locate_photos(
-    photos: list[QueryPhoto],
-    parameters: query_parameters.LocateForm,
-    search_filter: SearchFilter,
-    caller: Caller,
-    services: Services,
-    trace: SearchTrace | None = None,
-    decoder: Decoder | None = None,
+    request: LocateRequest, caller: Caller, services: Services, decoder: Decoder
 ) -> Answer:
     """Locate photos of one place in the search space of the parameters, as the caller may see it.
 
     Raises:
         BadPhotoError: The bytes are not an accepted image.
     """
-    access = make_position_access(caller)
-    restricted = is_restricted(access, caller.organization_id, services.database)
-    if parameters.search_space == "coordinates":
+    photos, search_filter, access = request.photos, request.search_filter, request.access
+    if request.parameters.search_space == "coordinates":
         answer = coordinate_pipeline.locate_by_coordinates(
             photos,
             search_filter,
-            decoder=decoder or services.decoder,
+            decoder=decoder,
             # This search reads no index that would report a model switch, so check for one first.
             encoder=services.encoders.refresh(),
             settings=services.settings.search,
         )
-        if not restricted:
+        if access is None:
             return answer
         with services.database.read(caller.organization_id) as catalog:
             return protect_answer(answer, catalog, access)
@@ -171,12 +181,12 @@ def locate_photos(
             encoder,
             decoder=decoder,
             reranker=encoder.reranker,
-            verify_candidates=parameters.verify,
-            trace=None if restricted else trace,
+            verify_candidates=request.parameters.verify,
+            trace=request.trace,
         )
-        if restricted:
-            return locate_restricted(photos, search_filter, context, access)
-        return pipeline.locate(photos, search_filter, context)
+        if access is None:
+            return pipeline.locate(photos, search_filter, context)
+        return locate_restricted(photos, search_filter, context, access)
 
     return services.with_current_encoder(locate_with)
 

@@ -18,6 +18,7 @@ from pinpoint.api.v1.media_types import GEOJSON
 from pinpoint.bootstrap import Services
 from pinpoint.errors import ForbiddenError, InvalidRequestError
 from pinpoint.ports import Decoder, Encoder, Reranker
+from pinpoint.position_access import PositionAccess
 from pinpoint.records import Caller, Crop, SearchFilter, SourceKind
 from pinpoint.search.context import QueryPhoto, SearchContext
 from pinpoint.search.protected_answer import is_restricted
@@ -127,18 +128,24 @@ def build_context(
     )
 
 
+def find_restriction(caller: Caller, services: Services) -> PositionAccess | None:
+    """Access of a caller whose answers may differ from exact ones; None for all others."""
+    access = make_position_access(caller)
+    restricted = is_restricted(access, caller.organization_id, services.database)
+    return access if restricted else None
+
+
 def restrict_gallery_search(request: Request, caller: Caller, services: Services) -> bool:
     """Whether a search of gallery images must hide those in protected areas.
 
     Raises:
         ForbiddenError: The key has a minimum radius, which images with positions would undercut.
     """
-    access = make_position_access(caller)
-    if access.min_radius_m > 0:
+    access = find_restriction(caller, services)
+    if access is not None and access.min_radius_m > 0:
         raise ForbiddenError(
             "this key has a minimum radius, and gallery images would reveal an exact position",
             reason=MINIMUM_RADIUS,
         )
-    restricted = is_restricted(access, caller.organization_id, services.database)
-    request.state.is_restricted = restricted
-    return restricted
+    request.state.is_restricted = access is not None
+    return access is not None

@@ -79,7 +79,7 @@ class ProtectedAreaStore:
             "organization_id": None if whole_installation else caller.organization_id,
         }
         with self._transactions.begin(caller.organization_id) as unit:
-            _write(unit, insert(protected_areas).values(values), area.name)
+            _write_named_area(unit, insert(protected_areas).values(values), area.name)
             _log_change(unit, caller, "create_protected_area", area_id)
             return _read_area(unit, caller.organization_id, area_id)
 
@@ -93,7 +93,7 @@ class ProtectedAreaStore:
         with self._transactions.begin(caller.organization_id) as unit:
             _read_area(unit, caller.organization_id, area_id)
             statement = update(protected_areas).where(protected_areas.c.id == area_id)
-            _write(unit, statement.values(_to_values(area)), area.name)
+            _write_named_area(unit, statement.values(_to_values(area)), area.name)
             _log_change(unit, caller, "replace_protected_area", area_id)
             return _read_area(unit, caller.organization_id, area_id)
 
@@ -160,7 +160,7 @@ def _read_area(unit: UnitOfWork, organization_id: UUID, area_id: UUID) -> Protec
     return _to_area(row)
 
 
-def _write(unit: UnitOfWork, statement: Any, name: str) -> None:
+def _write_named_area(unit: UnitOfWork, statement: Any, name: str) -> None:
     try:
         with unit.connection.begin_nested():
             unit.connection.execute(statement)

@@ -110,12 +110,12 @@ class JobDatabase:
             statuses = add_uploads(
                 unit.connection, organization_id, job_id, uploads, has_lines=job.has_lines
             )
-            found = _find(unit.connection, organization_id, job_id)
-            if found.counts.total > max_items:
+            job = _find(unit.connection, organization_id, job_id)
+            if job.counts.total > max_items:
                 raise TooLargeError(
                     f"a job has at most {max_items:,} items (PINPOINT_JOB_MAX_ITEMS)"
                 )
-            return found, statuses
+            return job, statuses
 
     def start(self, organization_id: UUID, job_id: UUID) -> Job:
         """Start a job; a second call changes nothing.

@@ -150,8 +150,8 @@ def renew_job_leases(
     connection: Connection, ids: Sequence[UUID], worker: str, *, lease_ttl_s: float
 ) -> None:
     """Extend a worker's leases; lost or ended items are not changed, locked ones are skipped."""
-    held = select(job_items.c.id).where(_is_held(ids, worker))
-    locked_ids = list(connection.execute(held.with_for_update(skip_locked=True)).scalars())
+    held_items = select(job_items.c.id).where(_is_held(ids, worker))
+    locked_ids = list(connection.execute(held_items.with_for_update(skip_locked=True)).scalars())
     connection.execute(
         update(job_items)
         .where(is_any_of(job_items.c.id, locked_ids))

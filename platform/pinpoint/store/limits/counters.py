@@ -104,7 +104,7 @@ class LimitCounters:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        return self._call(
+        return self._call_storage(
             lambda: self._windows.acquire_sliding_window_entry(name, limit, window_s, cost)
         )
 
@@ -114,7 +114,7 @@ class LimitCounters:
         Raises:
             UnavailableError: Redis does not answer.
         """
-        previous, previous_left_s, current, current_left_s = self._call(
+        previous, previous_left_s, current, current_left_s = self._call_storage(
             lambda: self._windows.get_sliding_window(name, window_s)
         )
         return CounterWindow(
@@ -126,7 +126,7 @@ class LimitCounters:
             current_left_s=max(0.0, current_left_s - window_s),
         )
 
-    def _call(self, call: Callable[[], T]) -> T:
+    def _call_storage(self, call: Callable[[], T]) -> T:
         try:
             with self._breaker.attempt():
                 return call()

@@ -84,7 +84,7 @@ class ProtectedAreaIn(BaseModel):
             granularity=values.granularity,
             min_radius_m=values.min_radius_m,
             purpose=values.purpose,
-            polygons=_unite(polygons),
+            polygons=_unite_polygons(polygons),
         )
 
 
@@ -149,7 +149,7 @@ class ProtectedAreasOut(BaseModel):
     )
 
 
-def _unite(polygons: Sequence[Polygon]) -> tuple[Polygon, ...]:
+def _unite_polygons(polygons: Sequence[Polygon]) -> tuple[Polygon, ...]:
     shapes = [_to_shape(polygon) for polygon in polygons]
     for shape in shapes:
         if not shape.is_valid:
