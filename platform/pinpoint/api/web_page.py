@@ -28,8 +28,8 @@ POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 )
 """Content-Security-Policy of the page: no inline scripts or styles and no other host. Images of the
-API need the key in a header, so the page loads them itself and shows them by `blob:` URLs; the icons of
-MapLibre's stylesheet are `data:` URLs."""
+API need the key in a header, so the page loads them itself and shows them by `blob:` URLs. MapLibre's
+stylesheet has icons as `data:` URLs."""
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
