@@ -1,0 +1,4 @@
+/** Texts of the view `gallery`. */
+export const gallery = {
+  title: "Gallery",
+} as const;
