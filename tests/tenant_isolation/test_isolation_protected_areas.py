@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import h3
 import pytest
 from sqlalchemy import text
 
@@ -49,6 +50,7 @@ REQUESTS = [
         "/v1/images?limit=1000",
         "/v1/images?limit=3",
         "/v1/images?file_name=*79*",
+        f"/v1/images?cell={h3.latlng_to_cell(48.85, 3.0535, 5)}",
         f"/v1/images?bbox={WORLD}&state=indexed",
         f"/v1/images?lat={REMOTE_LAT}&lon={REMOTE_LON}&radius_m=5000",
         "/v1/images?looks_at_lat=48.85&looks_at_lon=3.0535&looks_at_distance_m=50000",
@@ -79,6 +81,11 @@ REQUESTS = [
             f"/ogc/collections/{layer}/tiles/WebMercatorQuad/{tile(zoom)}"
             for layer in ("images", "coverage", "gaps")
             for zoom in (0, 6, 14)
+        ),
+        *(
+            f"/ogc/collections/{layer}/tiles/WebMercatorQuad/{tile(zoom)}?datetime=2000-01-01T00:00:00Z/.."
+            for layer in ("images", "coverage", "gaps")
+            for zoom in (6, 14)
         ),
         "/ogc/collections/images/tiles/WebMercatorQuad",
         f"/ogc/collections/images/tiles/WebMercatorQuad/{tile(14, REMOTE_LAT, REMOTE_LON)}",
