@@ -1,7 +1,6 @@
 /** Texts of the view `gallery`. */
 
 const numbers = new Intl.NumberFormat("en");
-const compact = new Intl.NumberFormat("en", { notation: "compact" });
 const days = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeZone: "UTC" });
 const times = new Intl.DateTimeFormat("en", {
   dateStyle: "medium",
@@ -47,7 +46,7 @@ export const gallery = {
     title: "Legend",
     unit: (areaKm2: string) => `images per cell of ${areaKm2} km² (mean)`,
     bin: (from: number, to: number | null) =>
-      to === null ? `${compact.format(from)} and more` : `${compact.format(from)}–${compact.format(to)}`,
+      to === null ? `${numbers.format(from)} and more` : `${numbers.format(from)}–${numbers.format(to)}`,
     only: { photo: "only Internet photos", street: "only street level" },
     gapUnit: (areaKm2: string) => `cells of ${areaKm2} km² (mean) with one kind of images`,
     point: "one image",

@@ -92,10 +92,9 @@ export class ImagePanel {
     const back = this.#makeBackButton();
     replaceChildren(this.element, back, createElement("p", { class: "hint" }, texts.loading));
     try {
-      const response = await this.#context.client.request("GET", `v1/images/${id}`, { signal });
-      const image = (await response.json()) as GalleryImage;
+      const image = await this.#context.client.getJson<GalleryImage>(`v1/images/${id}`, signal);
       if (!signal.aborted) {
-        this.#fill(image, response.headers.get("ETag"), signal);
+        this.#fill(image, signal);
       }
     } catch (error) {
       if (isAbort(error) || signal.aborted) {
@@ -109,7 +108,7 @@ export class ImagePanel {
     }
   }
 
-  #fill(image: GalleryImage, etag: string | null, signal: AbortSignal): void {
+  #fill(image: GalleryImage, signal: AbortSignal): void {
     const heading = createElement("h2", { tabindex: "-1", class: "image-name" }, image.file_name);
     const kind = createElement("span", { class: `badge ${image.source_kind}` }, strings.gallery.kinds[image.source_kind]);
     const details = createElement("div", {}, makeDetails(image));
@@ -117,7 +116,7 @@ export class ImagePanel {
     const neighbors = makeStrip(texts.neighbors);
     const lookingAt = makeStrip(texts.lookingAt);
     const links = createElement("div", { class: "button-row" });
-    this.#editor = new PositionEditor(this.#context, this.#selection, image, etag, {
+    this.#editor = new PositionEditor(this.#context, this.#selection, image, {
       onChange: (changed) => {
         replaceChildren(details, makeDetails(changed));
         this.#listeners.onCorrected();

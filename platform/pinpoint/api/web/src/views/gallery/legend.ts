@@ -21,8 +21,8 @@ export function showLegend(element: HTMLElement, show: MapLayerChoice, resolutio
     );
   } else if (area !== null) {
     cellClasses.forEach(([least, opacity], index) => {
-      const next = cellClasses[index + 1]?.[0] ?? null;
-      entries.push(makeEntry(show === "all" ? "cells" : show, opacity, texts.bin(least, next)));
+      const next = cellClasses[index + 1]?.[0];
+      entries.push(makeEntry(show === "all" ? "cells" : show, opacity, texts.bin(least, next === undefined ? null : next - 1)));
     });
   }
   if (area === null) {

@@ -4,11 +4,11 @@ import type { MapLayerChoice } from "./filters";
 
 /** Smallest number of images of each class of cells, and the opacity of its color. */
 export const cellClasses: readonly (readonly [number, number])[] = [
-  [1, 0.2],
-  [10, 0.36],
-  [100, 0.52],
-  [1_000, 0.68],
-  [10_000, 0.86],
+  [1, 0.3],
+  [10, 0.45],
+  [100, 0.6],
+  [1_000, 0.75],
+  [10_000, 0.9],
 ];
 
 /** Color of a custom property such as `--color-street`. */

@@ -30,7 +30,6 @@ export class PositionEditor {
   readonly #selection: SelectionLayer;
   readonly #listeners: EditorListeners;
   #image: GalleryImage;
-  #etag: string | null;
   #canCorrect = false;
   #markers: PositionMarkers | null = null;
   /** Corrections that restore the states before, the latest last. */
@@ -41,13 +40,11 @@ export class PositionEditor {
     context: AppContext,
     selection: SelectionLayer,
     image: GalleryImage,
-    etag: string | null,
     listeners: EditorListeners,
   ) {
     this.#context = context;
     this.#selection = selection;
     this.#image = image;
-    this.#etag = etag;
     this.#listeners = listeners;
     this.#showIdle();
   }
@@ -205,17 +202,8 @@ export class PositionEditor {
 
   /** Send a correction for the state that the page shows; false if it was refused. */
   async #send(correction: Correction): Promise<boolean> {
-    const headers: Record<string, string> = { "Content-Type": "application/json" };
-    if (this.#etag !== null) {
-      headers["If-Match"] = this.#etag;
-    }
     try {
-      const response = await this.#context.client.request("PATCH", `v1/images/${this.#image.id}`, {
-        body: JSON.stringify(correction),
-        headers,
-      });
-      this.#etag = response.headers.get("ETag");
-      this.#image = (await response.json()) as GalleryImage;
+      for (let attempt = 1; !(await this.#patch(correction, attempt)); attempt += 1);
       return true;
     } catch (error) {
       if (error instanceof ApiError && error.status === 412) {
@@ -226,6 +214,33 @@ export class PositionEditor {
         this.#context.showError(error);
       }
       return false;
+    }
+  }
+
+  /**
+   * Send a correction once; false if it can be sent again.
+   *
+   * The entity tag also changes when a worker has indexed the image. Only another version is a
+   * conflict.
+   */
+  async #patch(correction: Correction, attempt: number): Promise<boolean> {
+    const { client } = this.#context;
+    const path = `v1/images/${this.#image.id}`;
+    const current = await client.request("GET", path);
+    const { version } = (await current.json()) as GalleryImage;
+    if (version !== this.#image.version) {
+      throw new ApiError(412, "", texts.conflict);
+    }
+    const headers = { "Content-Type": "application/json", "If-Match": current.headers.get("ETag") ?? "*" };
+    try {
+      const response = await client.request("PATCH", path, { body: JSON.stringify(correction), headers });
+      this.#image = (await response.json()) as GalleryImage;
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 412 && attempt < 3) {
+        return false;
+      }
+      throw error;
     }
   }
 }
