@@ -38,6 +38,7 @@ def tile(zoom, lat=48.85, lon=3.0535):
 
 
 WORLD = "-180,-90,180,90"
+FILTER = "?datetime=2000-01-01T00:00:00Z/.."
 NEAR = "place_position=3.0535,48.85&place_distance=5000&place_fov_tolerance=180"
 POINTS = [{"lat": 48.85, "lon": 3.0535}, {"lat": REMOTE_LAT, "lon": REMOTE_LON}]
 # Requests of both galleries: what, method, path, and arguments of the client.
@@ -78,14 +79,9 @@ REQUESTS = [
         "/ogc/collections/gaps/items?resolution=7",
         "/ogc/collections/queries/items",
         *(
-            f"/ogc/collections/{layer}/tiles/WebMercatorQuad/{tile(zoom)}"
+            f"/ogc/collections/{layer}/tiles/WebMercatorQuad/{tile(zoom)}{query}"
             for layer in ("images", "coverage", "gaps")
-            for zoom in (0, 6, 14)
-        ),
-        *(
-            f"/ogc/collections/{layer}/tiles/WebMercatorQuad/{tile(zoom)}?datetime=2000-01-01T00:00:00Z/.."
-            for layer in ("images", "coverage", "gaps")
-            for zoom in (6, 14)
+            for zoom, query in ((0, ""), (6, ""), (14, ""), (6, FILTER), (14, FILTER))
         ),
         "/ogc/collections/images/tiles/WebMercatorQuad",
         f"/ogc/collections/images/tiles/WebMercatorQuad/{tile(14, REMOTE_LAT, REMOTE_LON)}",

@@ -1,4 +1,4 @@
-"""Query parameters of vector tiles: the images that the points and cells of a tile stand for.
+"""Query parameters of vector tiles: the images that points show and cells count.
 
 They are those of `GET /v1/images` that a map needs, so that one query string selects the images of
 a list and of the map next to it.
