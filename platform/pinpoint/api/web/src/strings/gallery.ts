@@ -49,7 +49,7 @@ export const gallery = {
       to === null ? `${numbers.format(from)} and more` : `${numbers.format(from)}–${numbers.format(to)}`,
     only: { photo: "only Internet photos", street: "only street level" },
     gapUnit: (areaKm2: string) => `cells of ${areaKm2} km² (mean) with one kind of images`,
-    point: "one image",
+    point: "each point is one image",
   },
 
   filters: {

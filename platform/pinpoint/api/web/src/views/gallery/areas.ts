@@ -58,7 +58,9 @@ export function simplifyOutline(outline: Outline): Outline {
   const lons = outline.map(([lon]) => lon);
   const lats = outline.map(([, lat]) => lat);
   const side = Math.max(...lons) - Math.min(...lons) + Math.max(...lats) - Math.min(...lats);
-  let simplified = outline;
+  let simplified = outline.filter(
+    ([lon, lat], index) => lon !== outline[index - 1]?.[0] || lat !== outline[index - 1]?.[1],
+  );
   for (let tolerance = side / 2_000; simplified.length > maxPositions; tolerance *= 1.5) {
     simplified = keepCorners(outline, tolerance);
   }

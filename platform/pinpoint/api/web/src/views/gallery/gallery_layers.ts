@@ -169,9 +169,7 @@ export class GalleryLayers {
   }
 
   #showFilters(filters: GalleryFilters): void {
-    const isGaps = filters.show === "gaps";
-    this.group.setVisible("cells", !isGaps);
-    this.group.setVisible("gaps", isGaps);
+    this.group.setVisible("gaps", filters.show === "gaps");
     const features =
       filters.area === null
         ? []
@@ -194,7 +192,8 @@ export class GalleryLayers {
     );
     const paints: [string, string, unknown][] = [
       ["cells", "fill-color", color],
-      ["cells", "fill-opacity", ["step", ["get", "images"], ...opacities]],
+      // Transparent, not hidden: the number in view is that of the tiles.
+      ["cells", "fill-opacity", show === "gaps" ? 0 : ["step", ["get", "images"], ...opacities]],
       ["cells", "fill-outline-color", readColor("--color-background")],
       ["gaps", "fill-color", kindColor()],
       ["gaps", "fill-outline-color", readColor("--color-background")],
@@ -259,7 +258,7 @@ export class GalleryLayers {
       const radiusM = Math.max(1, radiusPx * metersPerPixel(lat, map.getZoom()));
       this.#listeners.openList({ type: "near", lat, lon: lng, radiusM });
     } else {
-      const [cell] = this.#query(map, [[x, y], [x, y]], ["cells", "gaps"]);
+      const [cell] = this.#query(map, [[x, y], [x, y]], ["gaps", "cells"]);
       if (cell !== undefined) {
         this.#listeners.openList({ type: "cell", cell: String(cell.properties["cell"]) });
       }
