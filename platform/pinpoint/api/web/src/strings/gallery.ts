@@ -103,7 +103,7 @@ export const gallery = {
     none: "No image matches the filters here.",
     noTime: "no time",
     noPreview: "No preview",
-    open: (name: string, source: string) => `Open ${name} of ${source}`,
+    describe: (kind: string, source: string) => `${kind} of the source ${source}`,
   },
 
   image: {

@@ -143,7 +143,6 @@ export function makeImageEntry(
       type: "button",
       class: "image-entry",
       title: image.file_name,
-      "aria-label": `${texts.open(image.file_name, image.source)}, ${strings.gallery.kinds[image.source_kind]}, ${secondLine ?? time}`,
       onclick: () => listeners.openImage(image.id),
       onmouseenter: () => listeners.highlight(image),
       onmouseleave: () => listeners.highlight(null),
@@ -153,6 +152,7 @@ export function makeImageEntry(
     thumbnails.createFrame(image),
     createElement("span", { class: "entry-name" }, image.file_name),
     createElement("span", { class: "entry-note" }, secondLine ?? time),
+    createElement("span", { class: "visually-hidden" }, texts.describe(strings.gallery.kinds[image.source_kind], image.source)),
   );
   return createElement("li", {}, button);
 }

@@ -71,7 +71,7 @@ export class PositionEditor {
     const isFirst = this.#message === "";
     replaceChildren(
       this.element,
-      !isFirst && createElement("p", { class: "edit-message", role: "status" }, this.#message),
+      !isFirst && createElement("p", { class: "edit-message" }, this.#message),
       createElement("div", { class: "button-row" }, start, this.#undos.length > 0 && undo),
       !this.#canCorrect && createElement("p", { class: "hint" }, texts.notAllowed),
     );
