@@ -118,7 +118,7 @@ ACCESS = {
     ("GET", "/"): "public",
     ("GET", "/health/live"): "public",
     ("GET", "/health/ready"): "public",
-    ("GET", "/sign-in"): "public",
+    ("POST", "/sign-in"): "public",
     # The documentation page contains the schema only.
     ("GET", "/docs"): "public",
     ("GET", "/docs/{name}"): "public",

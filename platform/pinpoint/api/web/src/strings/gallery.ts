@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 /** Texts of the view `gallery`. */
 
 const numbers = new Intl.NumberFormat("en");
@@ -179,3 +180,10 @@ export const gallery = {
     zeroPosition: "The position 0, 0 cannot be stored.",
   },
 } as const;
+||||||| 3cd804aa
+=======
+/** Texts of the view `gallery`. */
+export const gallery = {
+  title: "Gallery",
+} as const;
+>>>>>>> shell

@@ -1,6 +1,5 @@
 /** View `gallery`: where the images are, which ones, and the correction of their positions. */
 
-import "../../styles/gallery.css";
 import type { AppContext, MountedView, ViewDefinition } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
 import { strings } from "../../strings";

@@ -1,0 +1,4 @@
+/** Texts of the view `locate`. */
+export const locate = {
+  title: "Locate",
+} as const;

@@ -1,0 +1,4 @@
+/** Texts of the view `quality`. */
+export const quality = {
+  title: "Quality",
+} as const;

@@ -1,0 +1,114 @@
+"""`/` in a browser: the web page, and its files below `/web`.
+
+The page and its files need no key, because they are the same in every installation and have no data
+of any organization. A key that a visitor enters stays in the memory of the page, and the policy
+allows no other host, so the key can be sent to this API only. `/` answers programs with JSON.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from pinpoint import __version__
+from pinpoint.api.conditional import is_not_modified
+from pinpoint.errors import NotFoundError
+
+router = APIRouter(tags=["health"])
+files_router = APIRouter(include_in_schema=False)
+
+FOLDER: Final = Path(__file__).resolve().parent / "web" / "static"
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; worker-src 'self'; font-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+)
+"""Content-Security-Policy of the page: no inline scripts or styles and no other host. Images of the
+API need the key in a header, so the page loads them itself and shows them by `blob:` URLs; the icons of
+MapLibre's stylesheet are `data:` URLs."""
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_MEDIA_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+_REVALIDATE: Final = "no-cache"
+"""The browser asks for a changed file by ETag at each use, so that an upgrade is seen at once."""
+
+
+@router.get(
+    "/",
+    operation_id="about",
+    summary="Name and version; the web page in a browser",
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+)
+async def about(
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> dict[str, str]:
+    """Return name, version and links; a browser (`Accept: text/html`) gets the web page."""
+    headers: dict[str, str] = {"Vary": "Accept"}
+    if prefers_html(accept):
+        headers |= SECURITY_HEADERS | {"Cache-Control": _REVALIDATE}
+        page: Any = FileResponse(
+            FOLDER / "index.html", media_type=_MEDIA_TYPES[".html"], headers=headers
+        )
+        return page  # type: ignore[no-any-return]
+    document: Any = JSONResponse(
+        {
+            "name": "pinpoint",
+            "version": __version__,
+            "openapi": "/openapi.json",
+            "docs": "/docs",
+            "ready": "/health/ready",
+        },
+        headers=headers,
+    )
+    return document  # type: ignore[no-any-return]
+
+
+@files_router.get("/web/{path:path}")
+async def get_web_file(path: str, request: Request) -> Response:
+    """Return a file of the page."""
+    file = _list_files().get(path)
+    if file is None:
+        raise NotFoundError(f"the web page has no file {path[:80]!r}")
+    headers = SECURITY_HEADERS | {"Cache-Control": _REVALIDATE}
+    response = FileResponse(
+        file,
+        media_type=_MEDIA_TYPES[file.suffix],
+        headers=headers,
+        stat_result=file.stat(),
+    )
+    if is_not_modified(request, response.headers["etag"]):
+        return Response(status_code=304, headers=headers | {"ETag": response.headers["etag"]})
+    return response
+
+
+def prefers_html(accept: str) -> bool:
+    """Whether an `Accept` header names HTML; only browsers do so by themselves."""
+    return "text/html" in accept.lower()
+
+
+@cache
+def _list_files() -> dict[str, Path]:
+    """Files by their path below `/web`; no other path reaches the disk."""
+    return {
+        path.relative_to(FOLDER).as_posix(): path
+        for path in FOLDER.rglob("*")
+        if path.is_file() and path.suffix in _MEDIA_TYPES
+    }
