@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 /** Texts of the view `gallery`. */
 
 const numbers = new Intl.NumberFormat("en");
@@ -180,10 +179,3 @@ export const gallery = {
     zeroPosition: "The position 0, 0 cannot be stored.",
   },
 } as const;
-||||||| 3cd804aa
-=======
-/** Texts of the view `gallery`. */
-export const gallery = {
-  title: "Gallery",
-} as const;
->>>>>>> shell
