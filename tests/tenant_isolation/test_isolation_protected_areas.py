@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import h3
 import pytest
 from sqlalchemy import text
 
@@ -37,6 +38,7 @@ def tile(zoom, lat=48.85, lon=3.0535):
 
 
 WORLD = "-180,-90,180,90"
+FILTER = "?datetime=2000-01-01T00:00:00Z/.."
 NEAR = "place_position=3.0535,48.85&place_distance=5000&place_fov_tolerance=180"
 POINTS = [{"lat": 48.85, "lon": 3.0535}, {"lat": REMOTE_LAT, "lon": REMOTE_LON}]
 # Requests of both galleries: what, method, path, and arguments of the client.
@@ -49,6 +51,7 @@ REQUESTS = [
         "/v1/images?limit=1000",
         "/v1/images?limit=3",
         "/v1/images?file_name=*79*",
+        f"/v1/images?cell={h3.latlng_to_cell(48.85, 3.0535, 5)}",
         f"/v1/images?bbox={WORLD}&state=indexed",
         f"/v1/images?lat={REMOTE_LAT}&lon={REMOTE_LON}&radius_m=5000",
         "/v1/images?looks_at_lat=48.85&looks_at_lon=3.0535&looks_at_distance_m=50000",
@@ -76,9 +79,9 @@ REQUESTS = [
         "/ogc/collections/gaps/items?resolution=7",
         "/ogc/collections/queries/items",
         *(
-            f"/ogc/collections/{layer}/tiles/WebMercatorQuad/{tile(zoom)}"
+            f"/ogc/collections/{layer}/tiles/WebMercatorQuad/{tile(zoom)}{query}"
             for layer in ("images", "coverage", "gaps")
-            for zoom in (0, 6, 14)
+            for zoom, query in ((0, ""), (6, ""), (14, ""), (6, FILTER), (14, FILTER))
         ),
         "/ogc/collections/images/tiles/WebMercatorQuad",
         f"/ogc/collections/images/tiles/WebMercatorQuad/{tile(14, REMOTE_LAT, REMOTE_LON)}",

@@ -162,8 +162,10 @@ class LimitUsage(AnswerModel):
 
 
 class OwnLimits(AnswerModel):
-    """Limits of the caller, and what is left of them."""
+    """Scopes and limits of the caller, and what is left of them."""
 
+    scopes: list[str]
+    """All scopes of the key, those of its role included."""
     limits: Limits
     usage: list[LimitUsage]
     """One entry for each limit that counts within a window; empty if the counters do not

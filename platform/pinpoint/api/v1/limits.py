@@ -32,11 +32,13 @@ _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 422, 503)
     responses=problems.problem_responses(400, 401, 403, 503),
 )
 def get_own_limits(caller: ReadCaller, services: AppServices) -> OwnLimitsOut:
-    """Return the limits of the caller's key and what is left; the operator has no limits."""
+    """Return scopes and limits of the caller's key and what is left; the operator has no limits."""
+    scopes = sorted(caller.scopes)
     if caller.key_id is None:
-        return OwnLimitsOut(limits=LimitsOut.of(KeyLimits()), usage=[])
+        return OwnLimitsOut(scopes=scopes, limits=LimitsOut.of(KeyLimits()), usage=[])
     usages = [services.key_limiter.read_usage(caller.key_id, policy) for policy in WINDOWS_S]
     return OwnLimitsOut(
+        scopes=scopes,
         limits=LimitsOut.of(services.key_limiter.find_limits(caller.key_id)),
         usage=[LimitUsageOut.of(usage) for usage in usages if usage is not None],
     )
