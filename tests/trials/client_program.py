@@ -33,7 +33,8 @@ PAGE_SIZE: Final = 37
 
 def main() -> None:
     """Run all steps."""
-    gallery, queries, webhook_url, source = (*map(Path, sys.argv[1:3]), *sys.argv[3:5])
+    gallery, queries = map(Path, sys.argv[1:3])
+    webhook_url, source = sys.argv[3:]
     assert importlib.util.find_spec("pinpoint") is None
     report: dict[str, Any] = {"seconds": {}}
     with connect() as operator:

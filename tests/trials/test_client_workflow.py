@@ -125,9 +125,10 @@ def test_client_workflow_loses_nothing_and_leaves_no_query_photo(tmp_path, monke
         Webhook(report["webhook_secret"]).verify(received.body, received.headers)
         for received in receiver.received
     ]
+    counts = [job["counts"] for job in report["jobs"].values()]
     sys.stdout.write(
         f"{seconds:.0f} s, steps {report['seconds']}; worker killed {len(set(killed))} times; "
-        f"batch {report['batch']}; jobs {[job['counts'] for job in report['jobs'].values()]}; events "
+        f"batch {report['batch']}; jobs {counts}; events "
         f"{Counter(event['type'] for event in events)}\n"
     )
     assert len(set(killed)) == len(KILL_AT)
