@@ -6,7 +6,6 @@ import io
 import json
 from uuid import UUID
 
-import httpx
 import pytest
 from pyarrow import parquet
 from sqlalchemy import text
@@ -14,7 +13,6 @@ from sqlalchemy import text
 from pinpoint.cli.api_client import ApiClient
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.jobs import locate_items, recover_jobs
-from pinpoint.records import KeyGrant
 from pinpoint.store.jobs import job_leases
 from pinpoint_workers.jobs import get_repository, make_components
 
@@ -338,34 +336,3 @@ def test_jobs_take_turns(job_server, photos):
         job_server.http.delete(f"/v1/jobs/{job_id}")
         job_server.work_deleted(job_id)
     assert job_server.photos() == []
-
-
-def test_restricted_key_gets_coarse_answers_and_sees_its_own_jobs_only(job_server, photos):
-    exact = job_server.create(photos)["job"]["id"]
-    grant = KeyGrant(scopes=("locate",), min_radius_m=50_000)
-    _, secret = job_server.stack.worker.api_keys.create_key("acme", "coarse", grant)
-    headers = {"Authorization": f"Bearer {secret}"}
-    with httpx.Client(base_url=job_server.http.base_url, headers=headers, trust_env=False) as http:
-        (name, photo), *_ = photos.items()
-        files = {"files": (name, photo)}
-        created = http.post("/v1/jobs/locate", files=files, data={"start": "true"})
-        coarse = created.json()["job"]["id"]
-        for job_id in (exact, coarse):
-            job_server.work(job_id)
-        for path in ("", "/items", "/results", "/errors"):
-            assert http.get(f"/v1/jobs/{exact}{path}").status_code == 404
-            assert http.get(f"/v1/jobs/{coarse}{path}").status_code == 200
-        for action in ("start", "cancel"):
-            assert http.post(f"/v1/jobs/{exact}/{action}").status_code == 404
-        assert http.delete(f"/v1/jobs/{exact}").status_code == 404
-        assert [job["id"] for job in http.get("/v1/jobs").json()["jobs"]] == [coarse]
-        line = json.loads(http.get(f"/v1/jobs/{coarse}/results").text)
-        direct = http.post("/v1/locate", files={"photo": photo}, timeout=60).json()
-    answer = line["answer"]
-    assert answer["point"] == direct["point"]
-    assert answer["candidates"] == []
-    assert answer["timings_ms"] == {}
-    job = job_server.http.get(f"/v1/jobs/{exact}").json()
-    assert job["counts"]["completed"] == len(photos)
-    exact_answer = json.loads(job_server.http.get(f"/v1/jobs/{exact}/results").text.splitlines()[0])
-    assert exact_answer["answer"]["candidates"]

@@ -91,6 +91,8 @@ def create_key(
     role: str | None = None,
     scopes: Iterable[str] = (),
     expires_at: datetime | None = None,
+    granularity: str = "radius",
+    min_radius_m: float = 0.0,
     organization: Id | None = None,
 ) -> Call[answers.KeySecret]:
     """Create an API key; the answer contains its secret, which is shown only now.
@@ -100,6 +102,9 @@ def create_key(
         role: Role that implies scopes, such as `analyst`; a key needs a role or scopes.
         scopes: Scopes in addition to those of the role: `locate`, `read`, `ingest`, `admin`, ….
         expires_at: From this time on the key is rejected; it needs a time zone.
+        granularity: Finest statement about a position in a protected area: `exact`, `radius` (what
+            each area permits), `city`, `country` or `refuse`.
+        min_radius_m: Minimum radius of each answer, meters.
         organization: Name or id of an organization, for the operator.
 
     Raises:
@@ -114,6 +119,8 @@ def create_key(
             "role": role,
             "scopes": list(scopes),
             "expires_at": None if expires_at is None else to_text(expires_at),
+            "granularity": granularity,
+            "min_radius_m": min_radius_m,
         },
     )
 
