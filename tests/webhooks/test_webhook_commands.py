@@ -101,3 +101,6 @@ def test_ingest_of_invalid_lists_and_prefixes_explains_the_error(pinpoint, tmp_p
         assert type(pinpoint("ingest", urls, *options)) is error
     assert isinstance(pinpoint("ingest", tmp_path / "no.jsonl", *options), BadRequestError)
     assert isinstance(pinpoint("ingest", "s3://other-bucket/", *options), RemoteFileError)
+    # No batch stays open: that of the refused prefix is closed.
+    (batch,) = pinpoint("batches", "list")["batches"]
+    assert (batch["items"], batch["state"]) == (0, "closed")

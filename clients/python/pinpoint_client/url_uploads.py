@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pinpoint_client import answers
 from pinpoint_client.calls import batch_calls
-from pinpoint_client.calls.call import Flow, Json
+from pinpoint_client.calls.call import Call, Flow, Json
 from pinpoint_client.calls.photos import read_file
-from pinpoint_client.errors import BadManifestError, BadRequestError
+from pinpoint_client.errors import BadManifestError, BadRequestError, NotFoundError
 from pinpoint_client.parameters import Id
 from pinpoint_client.retry import RetryPolicy, send_call
 from pinpoint_client.uploads import (
@@ -92,8 +92,7 @@ def upload_urls(
     patience = RetryPolicy()
     batch = yield from open_batch(source, patience)
     for chunk in _split_rows(rows):
-        call = batch_calls.add_urls(batch["id"], chunk).as_json()
-        added = yield from patience.repeat(lambda call=call: send_call(call))  # type: ignore[misc]
+        added = yield from _send_or_close(batch_calls.add_urls(batch["id"], chunk), batch, patience)
         if on_progress is not None:
             on_progress(added["batch"])
     return (yield from _close_batch(batch["id"], patience, wait, on_progress))
@@ -105,9 +104,18 @@ def upload_prefix(
     """Ingest a bucket or prefix, as `ingest_prefix` does; return the JSON document of the batch."""
     patience = RetryPolicy()
     batch = yield from open_batch(source, patience)
-    prefix = batch_calls.add_prefix(batch["id"], url).as_json()
-    yield from patience.repeat(lambda: send_call(prefix))
+    yield from _send_or_close(batch_calls.add_prefix(batch["id"], url), batch, patience)
     return (yield from _close_batch(batch["id"], patience, wait, on_progress))
+
+
+def _send_or_close(call: Call[Any], batch: Json, patience: RetryPolicy) -> Flow[Json]:
+    """Send a call; if the server refuses it, close the batch, which would stay open otherwise."""
+    try:
+        answer: Json = yield from patience.repeat(lambda: send_call(call.as_json()))
+    except (BadRequestError, NotFoundError):
+        yield batch_calls.close_batch(batch["id"])
+        raise
+    return answer
 
 
 def _close_batch(
