@@ -14,6 +14,7 @@ from pinpoint.cli.api_client import ApiClient
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.jobs import locate_items, recover_jobs
 from pinpoint.store.jobs import job_leases
+from pinpoint_client import connect
 from pinpoint_workers.jobs import get_repository, make_components
 
 DEAD_WORKER = "host/2/0.00"
@@ -310,15 +311,32 @@ def test_client_resumes_an_interrupted_upload(job_server, photos, tmp_path):
         assert client.wait_for_job(job_id)["state"] == "completed"
         assert client.save_job_results(job_id, tmp_path / "out.parquet") > 1_000
         assert parquet.read_table(tmp_path / "out.parquet").num_rows == 6
-        lines = tmp_path / "in" / "photos.jsonl"
-        lines.write_text(
-            "\n".join(json.dumps({"custom_id": name, "upload": name}) for name in photos) + "\n"
+    assert job_server.photos() == []
+
+
+def test_client_locates_the_lines_of_a_file_and_its_results_name_them(job_server, photos, tmp_path):
+    for number, data in enumerate(photos.values()):
+        (tmp_path / f"{number}.jpg").write_bytes(data)
+    lines = tmp_path / "photos.jsonl"
+    rows = [{"custom_id": f"photo {n}", "upload": f"{n}.jpg"} for n in range(len(photos))]
+    missing = {"custom_id": "missing", "upload": "no.jpg"}
+    lines.write_text("".join(f"{json.dumps(row)}\n" for row in (*rows, missing)) + "no JSON\n")
+    key = job_server.http.headers["Authorization"].removeprefix("Bearer ")
+    with connect(str(job_server.http.base_url), key) as client:
+        sent = []
+        job = client.locate_as_job(
+            lines, parameters={"top": 1}, on_upload=lambda done, total: sent.append(done == total)
         )
-        from_lines = client.locate_as_job(lines, parameters={"top": 1})
-        assert from_lines["counts"]["open"] == 6
-        assert job_server.work(from_lines["id"])["counts"]["completed"] == 6
-        client.delete_job(from_lines["id"])
-        job_server.work_deleted(from_lines["id"])
+        assert (sent[-1], job.counts.open, job.counts.failed) == (True, len(photos), 2)
+        job_server.work(str(job.id))
+        assert client.jobs.wait(job.id, timeout_s=5).state == "completed"
+        results = list(client.jobs.results(job.id))
+        assert [line.custom_id for line in results] == [row["custom_id"] for row in rows]
+        assert all(len(line.answer.candidates) == 1 for line in results)
+        errors = {line.custom_id: line.error.code for line in client.jobs.errors(job.id)}
+        assert errors == {"missing": "upload_missing", None: "invalid_line"}
+        client.jobs.delete(job.id)
+        job_server.work_deleted(str(job.id))
     assert job_server.photos() == []
 
 
