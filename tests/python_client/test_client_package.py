@@ -146,6 +146,9 @@ def test_client_limit_problem_has_a_class_and_the_requested_pause(status, name, 
     error = client_problems.error_from_response(response)
     assert (type(error), error.retry_after_s, error.status) == (kind, 7.0, status)
     assert is_transient(error) == (kind is not errors.AbnormalUsageError)
+    if isinstance(error, errors.QuotaExceededError):
+        error.policies = ("jobs",)
+        assert not is_transient(error)
     with pytest.raises(getattr(server_errors, converted)) as raised, convert_errors():
         raise error
     assert raised.value.retry_after_s == 7.0

@@ -154,8 +154,7 @@ def run_jobs(client: Client, queries: Path) -> dict[str, Any]:
     for state in states:
         check_job(state)
     # A third job is beyond the limit of the key.
-    photos = {names[0]: queries / names[0]}
-    expect_error(errors.QuotaExceededError, 429, lambda: client.jobs.create(photos))
+    expect_error(errors.QuotaExceededError, 429, lambda: client.locate_as_job(queries))
     until = time.monotonic() + WAIT_S
     while client.jobs.get(other.id).counts.completed < CANCEL_AFTER:
         assert time.monotonic() < until
