@@ -76,6 +76,10 @@ class Key(AnswerModel):
     role: str | None
     scopes: list[str]
     """All scopes, those of the role included."""
+    granularity: str
+    """Finest statement about a position in a protected area."""
+    min_radius_m: float
+    """Minimum radius of each answer, meters."""
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
