@@ -25,6 +25,7 @@ from pinpoint.store.jobs.job_database import JobDatabase
 from pinpoint.webhook_services import open_webhooks
 from stack_fixtures import ServiceHarness, limit_services
 from tenant_isolation.other_organization import TenantPair, create_tenants
+from tenant_isolation.protected_galleries import ProtectedGalleries, create_galleries
 
 TEMPLATE = "template_pinpoint"
 OPERATOR_KEY = "the-operators-secret"
@@ -99,6 +100,12 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         server.should_exit = True
         thread.join(10)
         harness.close()
+
+
+@pytest.fixture(scope="session")
+def galleries(tenant_pair) -> ProtectedGalleries:
+    """Two galleries with one protected area; each test sets its granularity."""
+    return create_galleries(tenant_pair)
 
 
 @pytest.fixture
