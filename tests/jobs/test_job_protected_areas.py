@@ -7,6 +7,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import shapely
 from pyarrow import parquet
 
 from stack_fixtures import jpeg
@@ -82,10 +83,7 @@ def test_job_answers_equal_those_of_a_gallery_that_never_had_the_images(
             for tenant, result in ((full, lines), (reduced, reduced_lines))
         )
         assert one == other, name
-        positions = [
-            tuple(table.get(name, {}).get(key) for key in ("lat", "lon"))
-            for table in (rows, reduced_rows)
-        ]
+        positions = [table.get(name, {}).get("geometry") for table in (rows, reduced_rows)]
         assert positions[0] == positions[1], name
     ids = galleries.protected_ids().values()
     assert not any(id_ in json.dumps(line) for line in lines.values() for id_ in ids)
@@ -101,7 +99,8 @@ def test_job_answers_equal_those_of_a_gallery_that_never_had_the_images(
         assert answer["candidates"] == answer["matches"] == []
         assert answer["citations"] == {}
         # The file of positions has the coarse one.
-        assert (rows[name]["lat"], rows[name]["lon"]) == tuple(answer["point"].values())
+        position = shapely.from_wkb(rows[name]["geometry"])
+        assert (position.y, position.x) == tuple(answer["point"].values())
     with full.http() as http:
         name, photo = next(iter(INSIDE.items()))
         fields = {"top": 100, "include": ["matches", "explain"]}

@@ -69,6 +69,10 @@ def test_search_ends_when_it_has_enough_visible_hits(points):
 
 @pytest.mark.parametrize("search", [locate, find_similar])
 def test_search_that_is_cut_says_so(points, search, monkeypatch):
+    monkeypatch.setattr(visible_hits, "MAX_ROUNDS", 1)
+    context, _ = open_contexts(points, hide(points, 2))
+    assert search(context).warnings == (visible_hits.CUT_SEARCH_WARNING,)
+    monkeypatch.undo()
     monkeypatch.setattr(visible_hits, "MAX_HITS", 4)
     context, _ = open_contexts(points, hide(points, 4 * visible_hits.MAX_ROUNDS * 2 + 8))
     assert search(context).warnings == (visible_hits.CUT_SEARCH_WARNING,)

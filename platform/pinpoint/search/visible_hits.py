@@ -38,7 +38,9 @@ def search_visible(queries: Sequence[IndexQuery], context: SearchContext) -> lis
     checked: set[UUID] = set()
     hidden: set[UUID] = set()
     narrowed = list(queries)
-    for _ in range(MAX_ROUNDS):
+    for number in range(MAX_ROUNDS):
+        if number > 0:
+            narrowed = _enlarge(queries, narrowed, hidden)
         answers = context.index.search(narrowed)
         unchecked = {hit.id for hits in answers for hit in hits} - checked
         newly_hidden = hidden_images.find(list(unchecked))
@@ -47,17 +49,6 @@ def search_visible(queries: Sequence[IndexQuery], context: SearchContext) -> lis
         visible = [[hit for hit in hits if hit.id not in hidden] for hits in answers]
         if not newly_hidden or not _list_short(queries, visible):
             break
-        narrowed = [
-            replace(
-                query,
-                limit=max(query.limit, min(previous.limit * _ENLARGEMENT, MAX_HITS)),
-                filter=replace(
-                    query.filter,
-                    exclude_ids=(*query.filter.exclude_ids, *sorted(hidden)),
-                ),
-            )
-            for query, previous in zip(queries, narrowed, strict=True)
-        ]
     else:
         # A search with fewer hits than its limit had no others.
         hidden_images.cut_searches |= any(
@@ -71,6 +62,22 @@ def list_warnings(context: SearchContext) -> tuple[str, ...]:
     """Warnings of an answer whose searches are complete: whether one of them was cut."""
     hidden_images = context.hidden_images
     return (CUT_SEARCH_WARNING,) if hidden_images is not None and hidden_images.cut_searches else ()
+
+
+def _enlarge(
+    queries: Sequence[IndexQuery], previous: Sequence[IndexQuery], hidden: set[UUID]
+) -> list[IndexQuery]:
+    """The queries with larger limits than the previous ones, and without the hidden images."""
+    return [
+        replace(
+            query,
+            limit=max(query.limit, min(before.limit * _ENLARGEMENT, MAX_HITS)),
+            filter=replace(
+                query.filter, exclude_ids=(*query.filter.exclude_ids, *sorted(hidden))
+            ),
+        )
+        for query, before in zip(queries, previous, strict=True)
+    ]
 
 
 def _list_short(queries: Sequence[IndexQuery], answers: Sequence[Sequence[Hit]]) -> list[int]:
