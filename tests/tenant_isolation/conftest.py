@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -31,13 +32,20 @@ TEMPLATE = "template_pinpoint"
 OPERATOR_KEY = "the-operators-secret"
 
 
-@pytest.fixture(scope="session")
-def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
-    """A migrated database of these tests, with the URLs of owner and API role."""
+@contextmanager
+def create_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
+    """A migrated database for several tests, with the URLs of owner and API role."""
     name = f"w_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
     yield SimpleNamespace(owner=server_paths.owner_url(name), api=server_paths.api_url(name))
     postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
+    """The database of both organizations."""
+    with create_database(postgres, server_paths) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

@@ -98,8 +98,19 @@ def run_pass(api: Api, folder: Path, seed: int, *, with_key: bool) -> tuple[int,
         *("--output-sanitize", "false", "--workers", "1"),
         *(("--header", f"Authorization: Bearer {api.key}") if with_key else ()),
     ]
+    environment = {
+        **os.environ,
+        "SCHEMATHESIS_HOOKS": "schemathesis_hooks",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }
     completed = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=PASS_S + 600, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PASS_S + 600,
+        check=False,
     )
     assert completed.returncode in (0, 1), (completed.stdout + completed.stderr)[-4000:]
     return read_report(report)
@@ -184,7 +195,7 @@ def test_generated_requests_get_documented_answers(api, tmp_path, capsys):
         with capsys.disabled():
             with_or_without = "with" if with_key else "without"
             sys.stderr.write(f"pass {seed}: {cases} cases {with_or_without} key\n")
-        if unexpected or sum(num_cases.values()) >= CASES:
+        if sum(num_cases.values()) >= CASES:
             break
     assert sorted(f"{one.operation}: {one.check}: {one.message}" for one in unexpected) == []
     assert sum(num_cases.values()) >= CASES

@@ -53,12 +53,25 @@ def _parse_attribute_field(value: Any) -> Any:
         raise make_parsing_error(str(error)) from error
 
 
-IdPrefix = Annotated[str, Field(max_length=36), AfterValidator(normalize_id_prefix)]
+IdPrefix = Annotated[
+    str,
+    Field(max_length=36),
+    AfterValidator(normalize_id_prefix),
+    WithJsonSchema(
+        {"type": "string", "maxLength": 36, "pattern": "^(?:-*[0-9a-fA-F]){6,32}-*$"}
+    ),
+]
 """A request field with the first digits of an id."""
 AttributeField = Annotated[
     tuple[Text, Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]],
     BeforeValidator(_parse_attribute_field),
-    WithJsonSchema({"type": "string", "maxLength": 1_501, "pattern": "^[^=]+="}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 1_501,
+            "pattern": r"^[^=\x00-\x1f\x7f]{1,500}=[^\x00]{0,1000}$",
+        }
+    ),
 ]
 """A request field with name and value of an attribute."""
 
