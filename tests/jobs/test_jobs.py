@@ -340,6 +340,27 @@ def test_client_locates_the_lines_of_a_file_and_its_results_name_them(job_server
     assert job_server.photos() == []
 
 
+def test_metrics_have_the_states_and_the_age_of_jobs(job_server, photos):
+    stats = job_server.stack.worker.maintenance_stats
+    before = stats.totals()
+    assert before.oldest_job_item_s is None
+    job_server.set_chunk_size(2)
+    job_id = job_server.create(photos)["job"]["id"]
+    job_server.work(job_id, chunks=1)
+    commit(job_server, "UPDATE jobs SET started_at = now() - interval '90 s' WHERE id = :job",
+           job=job_id)  # fmt: skip
+    running = stats.totals()
+    assert running.jobs["in_progress"] == before.jobs["in_progress"] + 1
+    changes = {state: running.job_items[state] - before.job_items[state] for state in
+               running.job_items}  # fmt: skip
+    assert changes == {"open": 4, "completed": 2, "failed": 0, "canceled": 0}
+    assert 90 <= running.oldest_job_item_s < 150
+    job_server.work(job_id)
+    ended = stats.totals()
+    assert ended.jobs["completed"] == before.jobs["completed"] + 1
+    assert (ended.job_items, ended.oldest_job_item_s) == (before.job_items, None)
+
+
 def test_jobs_take_turns(job_server, photos):
     job_server.set_chunk_size(2)
     repository = get_repository(job_server.stack.worker)

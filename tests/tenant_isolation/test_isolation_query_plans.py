@@ -26,37 +26,30 @@ from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.gallery.image_tiles import build_image_tile
 from pinpoint.store.gallery.panoramax_tiles import build_map_tile
-from tenant_isolation.conftest import TEMPLATE
+from tenant_isolation.conftest import create_database
 from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 from vector_tiles import tile_of
 
 
 @pytest.fixture(scope="module")
 def plan_database(postgres, server_paths):
-    """A migrated database of these tests, which only read it after it was filled."""
-    name = f"p_{uuid4().hex[:16]}"
-    postgres.clone(TEMPLATE, name)
-    yield name
-    postgres.drop(name)
+    """A database that these tests only read after it is filled."""
+    with create_database(postgres, server_paths) as database:
+        yield database
 
 
 @pytest.fixture(scope="module")
-def as_api(plan_database, server_paths):
+def as_api(plan_database):
     """Transactions of the API role."""
-    transactions = Transactions(api_engine(server_paths.api_url(plan_database), own_login=True))
+    transactions = Transactions(api_engine(plan_database.api, own_login=True))
     yield transactions
     transactions.close()
 
 
 @pytest.fixture(scope="module")
-def large_organization(plan_database, server_paths):
+def large_organization(plan_database):
     """20,000 images of five organizations in one city, analyzed; returns one organization."""
-    owner = Transactions(owner_engine(server_paths.owner_url(plan_database)))
-    yield fill_city(owner)
-    owner.close()
-
-
-def fill_city(owner):
+    owner = Transactions(owner_engine(plan_database.owner))
     created = organizations(owner, 5)
     with owner.begin() as unit:
         unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
@@ -82,6 +75,7 @@ def fill_city(owner):
         )
         unit.connection.execute(text("ANALYZE images"))
         unit.connection.execute(text("ANALYZE embeddings"))
+    owner.close()
     return created[0][0]
 
 

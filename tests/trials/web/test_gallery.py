@@ -153,7 +153,9 @@ def test_time_slider_filters_list_and_map_by_keyboard(page, gallery):
     listed_names(page)
     page.get_by_label("First day").last.fill("2022-06-15")
     page.get_by_label("First day").last.press("Tab")
-    number = sum(START + timedelta(days=30 * n) >= datetime(2022, 6, 15, tzinfo=UTC) for n in range(12))
+    number = sum(
+        START + timedelta(days=30 * n) >= datetime(2022, 6, 15, tzinfo=UTC) for n in range(12)
+    )
     wait_for_count(page, f"{number} images in view")
     handle = page.get_by_role("slider", name="Last day")
     handle.focus()
@@ -164,7 +166,9 @@ def test_time_slider_filters_list_and_map_by_keyboard(page, gallery):
     number = sum(
         "2022-06-15" <= f"{START + timedelta(days=30 * n):%Y-%m-%d}" <= last_day for n in range(12)
     )
-    expected = f"{number} image{'' if number == 1 else 's'} in view" if number else "No image in view"
+    expected = (
+        f"{number} image{'' if number == 1 else 's'} in view" if number else "No image in view"
+    )
     wait_for_count(page, expected)
     page.get_by_role("button", name="Reset filters").click()
     wait_for_count(page, f"{NUM_IMAGES} images in view")
@@ -223,7 +227,12 @@ def test_key_without_scope_ingest_cannot_correct(open_page, read_key, gallery):
 def test_view_is_accessible_and_answers_are_small(page, check_accessibility, gallery):
     sizes = {}
     page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
-    for values in ({}, {"show": "gaps"}, {"list": "box:-121,-36,-119,-34"}, {"image": gallery.ids[1]}):
+    for values in (
+        {},
+        {"show": "gaps"},
+        {"list": "box:-121,-36,-119,-34"},
+        {"image": gallery.ids[1]},
+    ):
         open_view(page, 10, **values)
         page.wait_for_timeout(1_500)
         check_accessibility(page)

@@ -132,7 +132,8 @@ class AuditRow(AnswerModel):
     image_filter: dict[str, Any] | None
     """Format and filter of an export."""
     lat: float | None
-    """Latitude of the answer; null unless PINPOINT_API_AUDIT_POSITIONS is set."""
+    """Latitude of the answer; null unless PINPOINT_API_AUDIT_POSITIONS is set, or if the caller
+    may not see it: it is in a protected area, or the key has a minimum radius."""
     lon: float | None
 
 

@@ -67,7 +67,12 @@ def normalize_cell(text: str) -> str:
     return cell
 
 
-IdPrefix = Annotated[str, Field(max_length=36), AfterValidator(normalize_id_prefix)]
+IdPrefix = Annotated[
+    str,
+    Field(max_length=36),
+    AfterValidator(normalize_id_prefix),
+    WithJsonSchema({"type": "string", "maxLength": 36, "pattern": "^(?:-*[0-9a-fA-F]){6,32}-*$"}),
+]
 """A request field with the first digits of an id."""
 CellField = Annotated[str, Field(max_length=16), AfterValidator(normalize_cell)]
 """A request field with the id of an H3 cell."""
@@ -78,7 +83,13 @@ Creators = Annotated[list[IndexedText], Field(max_length=_MAX_VALUES)]
 AttributeField = Annotated[
     tuple[Text, Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]],
     BeforeValidator(_parse_attribute_field),
-    WithJsonSchema({"type": "string", "maxLength": 1_501, "pattern": "^[^=]+="}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 1_501,
+            "pattern": r"^[^=\x00-\x1f\x7f]{1,500}=[^\x00]{0,1000}$",
+        }
+    ),
 ]
 """A request field with name and value of an attribute."""
 

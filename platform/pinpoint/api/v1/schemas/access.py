@@ -122,6 +122,7 @@ class RotationIn(BaseModel):
         default=0,
         ge=0,
         le=MAX_OVERLAP_S,
+        strict=True,
         description="Time during which the previous secret stays valid, seconds; at most "
         f"{MAX_OVERLAP_S} (7 days). A secret from before an earlier rotation ends at once.",
         examples=[3600],
