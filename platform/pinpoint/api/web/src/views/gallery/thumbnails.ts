@@ -5,6 +5,8 @@ import type { AppContext } from "../../context";
 import { createElement } from "../../dom";
 import type { GalleryImage } from "./answers";
 
+type ThumbnailImage = Pick<GalleryImage, "id" | "source_kind">;
+
 const maxRequests = 4;
 const maxKept = 400;
 
@@ -13,9 +15,9 @@ export class Thumbnails {
   readonly #context: AppContext;
   readonly #abort = new AbortController();
   readonly #urls = new Map<string, string>();
-  readonly #waiting: [HTMLElement, GalleryImage][] = [];
+  readonly #waiting: [HTMLElement, ThumbnailImage][] = [];
   readonly #observer: IntersectionObserver;
-  readonly #images = new WeakMap<Element, GalleryImage>();
+  readonly #images = new WeakMap<Element, ThumbnailImage>();
   #running = 0;
 
   constructor(context: AppContext) {
@@ -33,7 +35,7 @@ export class Thumbnails {
   }
 
   /** A frame that shows the thumbnail of an image; the text next to it names the image. */
-  createFrame(image: GalleryImage): HTMLElement {
+  createFrame(image: ThumbnailImage): HTMLElement {
     const frame = createElement("span", { class: `thumbnail ${image.source_kind}` });
     const url = this.#urls.get(image.id);
     if (url === undefined) {
@@ -57,7 +59,7 @@ export class Thumbnails {
 
   #startNext(): void {
     while (this.#running < maxRequests && this.#waiting.length > 0) {
-      const [frame, image] = this.#waiting.shift() as [HTMLElement, GalleryImage];
+      const [frame, image] = this.#waiting.shift() as [HTMLElement, ThumbnailImage];
       if (frame.isConnected) {
         this.#running += 1;
         void this.#load(frame, image).finally(() => {
@@ -68,7 +70,7 @@ export class Thumbnails {
     }
   }
 
-  async #load(frame: HTMLElement, image: GalleryImage): Promise<void> {
+  async #load(frame: HTMLElement, image: ThumbnailImage): Promise<void> {
     try {
       const path = `v1/images/${image.id}/thumbnail`;
       const url = await this.#context.client.fetchBlobUrl(path, this.#abort.signal);
