@@ -154,7 +154,9 @@ def test_time_slider_filters_list_and_map_by_keyboard(page, gallery):
     listed_names(page)
     page.get_by_label("First day").last.fill("2022-06-15")
     page.get_by_label("First day").last.press("Tab")
-    number = sum(START + timedelta(days=30 * n) >= datetime(2022, 6, 15, tzinfo=UTC) for n in range(12))
+    number = sum(
+        START + timedelta(days=30 * n) >= datetime(2022, 6, 15, tzinfo=UTC) for n in range(12)
+    )
     wait_for_count(page, f"{number} images in view")
     handle = page.get_by_role("slider", name="Last day")
     handle.focus()
@@ -165,7 +167,9 @@ def test_time_slider_filters_list_and_map_by_keyboard(page, gallery):
     number = sum(
         "2022-06-15" <= f"{START + timedelta(days=30 * n):%Y-%m-%d}" <= last_day for n in range(12)
     )
-    expected = f"{number} image{'' if number == 1 else 's'} in view" if number else "No image in view"
+    expected = (
+        f"{number} image{'' if number == 1 else 's'} in view" if number else "No image in view"
+    )
     wait_for_count(page, expected)
     page.get_by_role("button", name="Reset filters").click()
     wait_for_count(page, f"{NUM_IMAGES} images in view")
@@ -186,7 +190,8 @@ def test_position_is_corrected_by_dragging_and_undone(page, api, gallery):
     page.get_by_role("button", name="Save").click()
     page.locator(".edit-message", has_text="Saved; the image moved by").wait_for()
     moved = api.get(f"/v1/images/{image_id}").json()
-    assert moved["lat"] > before["lat"] and moved["lon"] > before["lon"]
+    assert moved["lat"] > before["lat"]
+    assert moved["lon"] > before["lon"]
     assert moved["position_source"] == "manual"
     assert min(moved["heading_deg"], 360 - moved["heading_deg"]) < 3
     page.get_by_role("button", name="Undo").click()
@@ -224,7 +229,12 @@ def test_key_without_scope_ingest_cannot_correct(open_page, read_key, gallery):
 def test_view_is_accessible_and_answers_are_small(page, check_accessibility, gallery):
     sizes = {}
     page.on("response", lambda answer: sizes.update({answer.url: len(answer.body())}))
-    for values in ({}, {"show": "gaps"}, {"list": "box:-121,-36,-119,-34"}, {"image": gallery.ids[1]}):
+    for values in (
+        {},
+        {"show": "gaps"},
+        {"list": "box:-121,-36,-119,-34"},
+        {"image": gallery.ids[1]},
+    ):
         open_view(page, 10, **values)
         page.wait_for_timeout(1_500)
         check_accessibility(page)
