@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -19,7 +19,7 @@ from stack_fixtures import plain_jpeg, unique
 
 # A place without other images.
 LAT, LON = -35.0, -120.0
-STEP_DEG = 0.004
+STEP_DEG = 0.002
 START = datetime(2022, 3, 1, 12, tzinfo=UTC)
 HOSTILE = '<img src=x onerror="window.hacked=1"><b>bold'
 NUM_IMAGES = 12
@@ -33,7 +33,7 @@ def api(stack) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def gallery(api) -> SimpleNamespace:
+def gallery(api) -> Iterator[SimpleNamespace]:
     """Twelve images on a line to the east, one per 30 days; names and credits contain markup."""
     source = unique(HOSTILE)
     body = {"name": source, "kind": "photo", "license": HOSTILE, "attribution": HOSTILE}
@@ -52,7 +52,8 @@ def gallery(api) -> SimpleNamespace:
         for number in range(NUM_IMAGES)
     }
     ids = upload(api, source, files)
-    return SimpleNamespace(source=source, ids=[ids[name][0] for name in sorted(files)])
+    yield SimpleNamespace(source=source, ids=[ids[name][0] for name in sorted(files)])
+    api.delete(f"/v1/sources/{quote(source)}").raise_for_status()
 
 
 def open_view(page: Any, zoom: float, lon: float = LON, **values: str) -> None:
@@ -189,7 +190,8 @@ def test_position_is_corrected_by_dragging_and_undone(page, api, gallery):
     page.get_by_role("button", name="Save").click()
     page.locator(".edit-message", has_text="Saved; the image moved by").wait_for()
     moved = api.get(f"/v1/images/{image_id}").json()
-    assert moved["lat"] > before["lat"] and moved["lon"] > before["lon"]
+    assert moved["lat"] > before["lat"]
+    assert moved["lon"] > before["lon"]
     assert moved["position_source"] == "manual"
     assert min(moved["heading_deg"], 360 - moved["heading_deg"]) < 3
     page.get_by_role("button", name="Undo").click()

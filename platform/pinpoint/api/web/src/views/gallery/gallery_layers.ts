@@ -194,9 +194,9 @@ export class GalleryLayers {
       ["cells", "fill-color", color],
       // Transparent, not hidden: the number in view is that of the tiles.
       ["cells", "fill-opacity", show === "gaps" ? 0 : ["step", ["get", "images"], ...opacities]],
-      ["cells", "fill-outline-color", readColor("--color-background")],
+      ["cells", "fill-outline-color", color],
       ["gaps", "fill-color", kindColor()],
-      ["gaps", "fill-outline-color", readColor("--color-background")],
+      ["gaps", "fill-outline-color", kindColor()],
       ["points", "circle-color", kindColor()],
       ["points", "circle-stroke-color", readColor("--color-background")],
       ["area-fill", "fill-color", readColor("--gallery-cells")],

@@ -82,7 +82,13 @@ export class ImageList {
     this.show(filters, area);
   }
 
-  focus(): void {
+  /** Focus the entry of an image, or the heading. */
+  focus(imageId: string | null = null): void {
+    const entry = this.#items.querySelector<HTMLElement>(`[data-image="${imageId ?? ""}"]`);
+    if (entry !== null) {
+      entry.focus();
+      return;
+    }
     this.#heading.focus();
     this.element.scrollIntoView({ block: "start" });
   }
@@ -142,6 +148,7 @@ export function makeImageEntry(
     {
       type: "button",
       class: "image-entry",
+      dataset: { image: image.id },
       title: image.file_name,
       onclick: () => listeners.openImage(image.id),
       onmouseenter: () => listeners.highlight(image),

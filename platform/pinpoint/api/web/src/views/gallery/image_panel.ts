@@ -141,6 +141,7 @@ export class ImagePanel {
       lookingAt,
     );
     heading.focus({ preventScroll: true });
+    this.element.scrollIntoView({ block: "start" });
     this.#context.announce(image.file_name);
     this.#selection.show(image);
     this.#showNear(image);

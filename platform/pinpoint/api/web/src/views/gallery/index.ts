@@ -171,9 +171,10 @@ class GalleryView implements MountedView {
   }
 
   #closeImage(): void {
+    const { image } = this.#state;
     this.#context.state.set({ image: null });
     if (this.#listArea !== null) {
-      this.#list.focus();
+      this.#list.focus(image);
     }
   }
 

@@ -5,7 +5,7 @@ import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
 import { strings } from "../../strings";
 import type { GalleryImage } from "./answers";
-import { distanceBetween } from "./directions";
+import { distanceBetween, normalizeDegrees } from "./directions";
 import { PositionMarkers } from "./position_markers";
 import type { SelectionLayer } from "./selection_layer";
 
@@ -82,7 +82,7 @@ export class PositionEditor {
     const fields = {
       lat: makeNumberField("gallery-lat", image.lat.toFixed(7), -90, 90),
       lon: makeNumberField("gallery-lon", image.lon.toFixed(7), -180, 180),
-      heading: makeNumberField("gallery-heading", image.heading_deg?.toFixed(1) ?? "", 0, 359.999),
+      heading: makeNumberField("gallery-heading", formatHeading(image.heading_deg), 0, 359.999),
     };
     const error = createElement("p", { class: "field-error", role: "alert" });
     const readView = () => ({
@@ -132,7 +132,7 @@ export class PositionEditor {
     const markers = new PositionMarkers(this.#context.map, image.file_name, (view) => {
       fields.lat.value = view.lat.toFixed(7);
       fields.lon.value = view.lon.toFixed(7);
-      fields.heading.value = view.heading_deg?.toFixed(1) ?? "";
+      fields.heading.value = formatHeading(view.heading_deg);
       this.#selection.show(readView(), { hidesPoint: true });
     });
     this.#markers = markers;
@@ -161,8 +161,8 @@ export class PositionEditor {
         undo.clear?.push("position");
       }
     }
-    const oldHeading = before.heading_deg === null ? null : Number(before.heading_deg.toFixed(1));
-    if (view.heading_deg !== oldHeading) {
+    const newHeading = formatHeading(view.heading_deg);
+    if (newHeading !== formatHeading(before.heading_deg)) {
       if (view.heading_deg === null) {
         correction.clear = ["heading_deg"];
       } else {
@@ -243,6 +243,11 @@ export class PositionEditor {
       throw error;
     }
   }
+}
+
+/** Text with one decimal; 359.96 becomes 0, not 360. */
+function formatHeading(headingDeg: number | null): string {
+  return headingDeg === null ? "" : normalizeDegrees(Number(headingDeg.toFixed(1))).toFixed(1);
 }
 
 function checkView(view: { lat: number; lon: number; heading_deg: number | null }): string | null {
