@@ -1,7 +1,7 @@
 """Answers to queries reveal nothing of images in protected areas to a key that may not see them.
 
-With `refuse`, answers of `locate`, `similar` and `search` equal those of a gallery that never had the
-images. With a coarser granularity this holds for all but photos of the area, which get a coarse
+With `refuse`, answers of `locate`, `similar` and `search` equal those of a gallery that never had
+the images. With a coarser granularity this holds for all but photos of the area, which get a coarse
 answer. `tests/jobs/test_job_protected_areas.py` has the answers of jobs.
 """
 

@@ -1,8 +1,8 @@
 """Generated requests to every route of a real stack get documented answers, and no 5xx.
 
 `PINPOINT_TEST_SCHEMATHESIS_CASES` is the number of cases to reach, with and without keys together.
-`PINPOINT_TEST_SCHEMATHESIS_LOG` names a file for all failed checks, excepted ones included: one JSON
-object on each line.
+`PINPOINT_TEST_SCHEMATHESIS_LOG` names a file for all failed checks, excepted ones included: one
+JSON object on each line.
 """
 
 from __future__ import annotations

@@ -72,9 +72,7 @@ def _enlarge(
         replace(
             query,
             limit=max(query.limit, min(before.limit * _ENLARGEMENT, MAX_HITS)),
-            filter=replace(
-                query.filter, exclude_ids=(*query.filter.exclude_ids, *sorted(hidden))
-            ),
+            filter=replace(query.filter, exclude_ids=(*query.filter.exclude_ids, *sorted(hidden))),
         )
         for query, before in zip(queries, previous, strict=True)
     ]

@@ -57,9 +57,7 @@ IdPrefix = Annotated[
     str,
     Field(max_length=36),
     AfterValidator(normalize_id_prefix),
-    WithJsonSchema(
-        {"type": "string", "maxLength": 36, "pattern": "^(?:-*[0-9a-fA-F]){6,32}-*$"}
-    ),
+    WithJsonSchema({"type": "string", "maxLength": 36, "pattern": "^(?:-*[0-9a-fA-F]){6,32}-*$"}),
 ]
 """A request field with the first digits of an id."""
 AttributeField = Annotated[
