@@ -51,7 +51,8 @@ def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
 @pytest.fixture(scope="session")
 def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     """Both organizations with data, and an API on loopback that requires keys."""
-    logs.configure(LogSettings())
+    # Thousands of requests: a line for each costs more than many of them.
+    logs.configure(LogSettings(level="warning"))
     folder = tmp_path_factory.mktemp("isolation")
     harness = ServiceHarness(isolation_database.owner, isolation_database.api, folder / "harness")
     home = folder / "home"

@@ -11,7 +11,6 @@ import pytest
 from pinpoint.records import KeyGrant
 from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from tenant_isolation.other_organization import photo_of, protect
-from tenant_isolation.route_table import AREA
 
 
 @pytest.fixture
@@ -34,11 +33,12 @@ def read_rows(auditor, since, **filters):
 def area_around(point, name):
     """A protected area of about 20 m around a point."""
     lat, lon = point
-    ring = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
-    ring = [[lon + east * 1e-4, lat + north * 1e-4] for east, north in ring]
-    return AREA | {
+    corners = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
+    ring = [[lon + east * 1e-4, lat + north * 1e-4] for east, north in corners]
+    return {
+        "type": "Feature",
         "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {**AREA["properties"], "name": name},
+        "properties": {"name": name, "granularity": "refuse", "purpose": "a test"},
     }
 
 

@@ -1,7 +1,7 @@
 """No route reveals an image in a protected area to a key that may not see it.
 
-Lists, layers, tiles, items and exports equal those of a gallery that never had the image, apart from
-ids and times; `test_isolation_protected_answers.py` has the answers to queries.
+Lists, layers, tiles, items and exports equal those of a gallery that never had the image, apart
+from ids and times; `test_isolation_protected_answers.py` has the answers to queries.
 """
 
 from __future__ import annotations

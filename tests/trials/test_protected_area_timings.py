@@ -1,10 +1,11 @@
 """The duration of an answer does not reveal whether a photo was taken in a protected area.
 
-200 queries of a restricted key, half of them with photos of the area, in random order. A duration is
-the time until the head of the response, because bodies differ in length anyway. The statistic is that
-of Mann and Whitney, as the probability that a photo of the area takes longer than another one (AUC):
-0.5 if durations reveal nothing. Its standard error, corrected for ties, is about 0.04 with 100 photos
-each; a difference at the level of 1 % fails, which detects an AUC of 0.64 with a power of 80 %.
+200 queries of a restricted key, half of them with photos of the area, in random order. A duration
+is the time until the head of the response, because bodies differ in length anyway. The statistic is
+that of Mann and Whitney, as the probability that a photo of the area takes longer than another one
+(AUC): 0.5 if durations reveal nothing. Its standard error, corrected for ties, is about 0.04 with
+100 photos each; a difference at the level of 1 % fails, which detects an AUC of 0.64 with a power
+of 80 %.
 
 Needs a machine without other load: a load that comes and goes widens both distributions alike, but
 steps beyond the first interval make the test weaker.
@@ -81,9 +82,11 @@ def clients() -> Iterator[tuple[ApiClient, httpx.Client, httpx.Client]]:
         while not (now := exempt.batch(batch))["is_processed"]:
             assert time.monotonic() < until, now
             time.sleep(0.2)
-        yield exempt, *connections
-        for client in (exempt, *connections):
-            client.close()
+        restricted, unrestricted = connections
+        yield exempt, restricted, unrestricted
+        exempt.close()
+        for connection in connections:
+            connection.close()
 
 
 @pytest.mark.timeout(600)

@@ -1,7 +1,7 @@
 """Resolution of names within a time limit.
 
-The resolver of the system takes no time limit from its caller, so each call has a thread of its own.
-A thread whose answer comes too late ends by itself, and the number of threads is limited.
+The resolver of the system takes no time limit from its caller, so each call has a thread of its
+own. A thread whose answer comes too late ends by itself, and the number of threads is limited.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ _Position = Annotated[
                 {"type": "number", "minimum": -180, "maximum": 180},
                 {"type": "number", "minimum": -90, "maximum": 90},
             ],
-            "items": {"type": "number"},
+            "items": {"type": "number", "exclusiveMinimum": -1e9, "exclusiveMaximum": 1e9},
         }
     ),
 ]
