@@ -81,6 +81,12 @@ export class ApiClient extends EventTarget {
     this.#openSession(secret);
   }
 
+  /** Whether the API admits this machine without a key. */
+  async isKeyless(): Promise<boolean> {
+    const response = await this.#fetchResponse("GET", "", { headers: { Accept: "application/json" } });
+    return response.ok && ((await response.json()) as { keyless?: boolean }).keyless === true;
+  }
+
   /** Exchange the one-time token of a sign-in URL for a session. */
   async signInWithToken(token: string): Promise<void> {
     const headers = { Authorization: `Bearer ${token}` };

@@ -66,10 +66,12 @@ class App {
   /** Sign in with the token of the URL, or without a key where the API admits it. */
   async start(token: string | null): Promise<void> {
     try {
-      if (token === null) {
+      if (token !== null) {
+        await this.#client.signInWithToken(token);
+      } else if (await this.#client.isKeyless()) {
         await this.#client.signInWithKey(null);
       } else {
-        await this.#client.signInWithToken(token);
+        this.#showSignIn({ reason: "", requestId: null });
       }
     } catch (error) {
       const reason = token === null ? "" : `${strings.signIn.tokenFailed} ${describeError(error)}`;

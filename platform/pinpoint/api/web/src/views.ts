@@ -3,9 +3,8 @@
 import type { ViewDefinition } from "./context";
 import { view as gallery } from "./views/gallery";
 import { view as locate } from "./views/locate";
-import { view as quality } from "./views/quality";
 import { view as work } from "./views/work";
 
 export type { MountedView, ViewDefinition } from "./context";
 
-export const views: readonly ViewDefinition[] = [locate, gallery, work, quality];
+export const views: readonly ViewDefinition[] = [locate, gallery, work];

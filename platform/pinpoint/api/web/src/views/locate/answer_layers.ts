@@ -215,15 +215,16 @@ function makePoint({ lat, lon }: LatLon): { type: string; coordinates: [number, 
 }
 
 /**
- * Box `[west, south, east, north]` of the largest region, the finding and the first candidates.
- * Longitudes are taken relative to the finding, so that a box across ±180° stays small.
+ * Box `[west, south, east, north]` of the smallest region and the finding; without them, of the first
+ * candidates. The 90 % region is often spread over several countries. Longitudes are taken relative to the finding, so that a box across ±180° stays small.
  */
 export function computeBox(answer: Answer): [number, number, number, number] | null {
   const center = answer.point ?? answer.candidates[0];
   if (center === undefined) {
     return null;
   }
-  const regions = answer.abstention_reason === null ? (answer.posterior?.credible_regions ?? []) : [];
+  const all = answer.abstention_reason === null ? (answer.posterior?.credible_regions ?? []) : [];
+  const regions = [...all].sort((a, b) => a.area_km2 - b.area_km2).slice(0, 1);
   const positions: [number, number][] = [[center.lon, center.lat]];
   for (const { geometry } of regions) {
     const polygons = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
