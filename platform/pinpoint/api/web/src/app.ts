@@ -107,7 +107,15 @@ class App {
     this.#mountedId = definition.id;
     this.#header.update(state);
     document.title = `${definition.title} – ${strings.shell.productName}`;
-    this.#mounted = definition.mount(this.#panel, this.#context);
+    void definition.load().then(
+      (view) => {
+        // Unless another view was chosen while this one was loaded.
+        if (this.#mountedId === definition.id && this.#mounted === null) {
+          this.#mounted = view.mount(this.#panel, this.#context);
+        }
+      },
+      (error: unknown) => this.#showError(error),
+    );
   }
 
   #showSignIn({ reason, requestId }: SignedOutDetail): void {

@@ -239,7 +239,5 @@ class GalleryView implements MountedView {
 }
 
 export const view: ViewDefinition = {
-  id: "gallery",
-  title: texts.title,
   mount: (panel, context) => new GalleryView(panel, context),
 };

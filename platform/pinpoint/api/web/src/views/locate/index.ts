@@ -204,7 +204,5 @@ class LocateView implements MountedView {
 }
 
 export const view: ViewDefinition = {
-  id: "locate",
-  title: texts.title,
   mount: (panel, context) => new LocateView(panel, context),
 };

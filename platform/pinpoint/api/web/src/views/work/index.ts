@@ -110,7 +110,5 @@ class WorkView implements MountedView {
 }
 
 export const view: ViewDefinition = {
-  id: "work",
-  title: texts.title,
   mount: (panel, context) => new WorkView(panel, context),
 };
