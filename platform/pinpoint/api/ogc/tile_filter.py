@@ -7,6 +7,7 @@ a list and of the map next to it.
 from __future__ import annotations
 
 from typing import Final
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -43,7 +44,7 @@ def read_tile_filter(
     Raises:
         NotFoundError: A source does not exist in the caller's organization.
     """
-    source_ids = ()
+    source_ids: tuple[UUID, ...] = ()
     if parameters.source:
         with services.database.read(caller.organization_id) as catalog:
             source_ids = find_source_ids(parameters.source, catalog)

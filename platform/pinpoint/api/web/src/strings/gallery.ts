@@ -31,6 +31,7 @@ export const gallery = {
     sample: (shown: number, all: number) =>
       `${numbers.format(shown)} of about ${count(all, "image")} in view are drawn; zoom in for all`,
     none: "No image in view",
+    unknown: "The number in view is not known",
     loading: "Loading the map…",
   },
   listInView: "List images in view",

@@ -50,6 +50,7 @@ class GalleryView implements MountedView {
   readonly #abort = new AbortController();
   readonly #radios = new Map<MapLayerChoice, HTMLInputElement>();
   #state: PageState;
+  #hasTileError = false;
   #stopCounting: () => void = () => {};
 
   constructor(panel: HTMLElement, context: AppContext) {
@@ -61,8 +62,7 @@ class GalleryView implements MountedView {
       openList: (area) => this.#openList(area),
       openImage,
       isBusy: () => this.#form.isDrawing,
-      onTileError: (isTooSlow) =>
-        replaceChildren(this.#mapError, isTooSlow ? texts.tooSlow : texts.tileFailed),
+      onTileError: (isTooSlow) => this.#showTileError(isTooSlow ? texts.tooSlow : texts.tileFailed),
     });
     this.#selection = new SelectionLayer(context, this.#layers);
     this.#form = new FilterForm(context, (change) => this.#changeFilters(change));
@@ -152,7 +152,7 @@ class GalleryView implements MountedView {
   }
 
   #changeFilters(change: Partial<GalleryFilters>): void {
-    replaceChildren(this.#mapError);
+    this.#showTileError(null);
     const filters = formatFilters({ ...this.#filters, ...change }, this.#state.filters);
     this.#context.state.set({ filters });
   }
@@ -187,10 +187,27 @@ class GalleryView implements MountedView {
   #startCounting(): void {
     this.#context.map.whenReady((map) => {
       const show = () => this.#showCount();
+      let level = Math.floor(map.getZoom());
+      // Other tiles are loaded at another level; tiles that failed are not loaded again.
+      const clearError = () => {
+        if (Math.floor(map.getZoom()) !== level) {
+          level = Math.floor(map.getZoom());
+          this.#showTileError(null);
+        }
+      };
       map.on("idle", show);
-      this.#stopCounting = () => map.off("idle", show);
+      map.on("zoomend", clearError);
+      this.#stopCounting = () => {
+        map.off("idle", show);
+        map.off("zoomend", clearError);
+      };
     });
     showLegend(this.#legend, this.#filters.show, null);
+  }
+
+  #showTileError(text: string | null): void {
+    this.#hasTileError = text !== null;
+    replaceChildren(this.#mapError, text);
   }
 
   #showCount(): void {
@@ -199,9 +216,11 @@ class GalleryView implements MountedView {
       return;
     }
     const { images, drawn, isOfCells, resolution } = countInView(map, this.#layers.group.fullId("images"));
-    const { cells, points, sample, none } = texts.inView;
+    const { cells, points, sample, none, unknown } = texts.inView;
     let text = isOfCells ? cells(images) : points(images);
-    if (images === 0) {
+    if (this.#hasTileError) {
+      text = unknown;
+    } else if (images === 0) {
       text = none;
     } else if (drawn < images) {
       text = sample(drawn, images);
