@@ -16,6 +16,16 @@ import shapely
 
 from api.panoramax_pages import upload
 from stack_fixtures import plain_jpeg, unique
+from trials.web.gallery_browser import (
+    browser,
+    check_accessibility,
+    open_page,
+    page,
+    read_key,
+    stack,
+)
+
+__all__ = ["browser", "check_accessibility", "open_page", "page", "read_key", "stack"]
 
 # A place without other images.
 LAT, LON = -35.0, -120.0
