@@ -68,7 +68,6 @@ export const gallery = {
     lastDay: "Last day",
     allTimes: "All times, images without a time included",
     period: (from: string, to: string) => `${from} to ${to}; images without a time are left out`,
-    anyTime: "All times",
     area: "Area",
     polygon: "Draw polygon",
     lasso: "Draw lasso",
