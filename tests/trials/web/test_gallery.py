@@ -17,7 +17,6 @@ import shapely
 from api.panoramax_pages import upload
 from stack_fixtures import plain_jpeg, unique
 
-
 # A place without other images.
 LAT, LON = -35.0, -120.0
 STEP_DEG = 0.002
