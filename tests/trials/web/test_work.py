@@ -20,8 +20,8 @@ def test_batch_is_uploaded_and_watched_to_its_end(
     (tmp_path / "cut.jpg").write_bytes(files[0].read_bytes()[:600])
     page = open_page(stack.key, "work")
     page.get_by_text("Add photos to the gallery").click()
-    page.get_by_label("Source").select_option(label=name)
-    page.get_by_label("Photos").set_input_files(
+    page.get_by_label("Source", exact=True).select_option(label=name)
+    page.get_by_label("Photos", exact=True).set_input_files(
         [str(path) for path in (*files, tmp_path / "cut.jpg")]
     )
     page.get_by_role("button", name="Upload").click()
