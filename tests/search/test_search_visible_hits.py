@@ -69,12 +69,12 @@ def test_search_ends_when_it_has_enough_visible_hits(points):
 
 @pytest.mark.parametrize("search", [locate, find_similar])
 def test_search_that_is_cut_says_so(points, search, monkeypatch):
-    monkeypatch.setattr(visible_hits, "MAX_ROUNDS", 1)
+    monkeypatch.setattr(visible_hits, "MAX_SEARCHES", 1)
     context, _ = open_contexts(points, hide(points, 2))
     assert search(context).warnings == (visible_hits.CUT_SEARCH_WARNING,)
     monkeypatch.undo()
     monkeypatch.setattr(visible_hits, "MAX_HITS", 4)
-    context, _ = open_contexts(points, hide(points, 4 * visible_hits.MAX_ROUNDS * 2 + 8))
+    context, _ = open_contexts(points, hide(points, 4 * visible_hits.MAX_SEARCHES * 2 + 8))
     assert search(context).warnings == (visible_hits.CUT_SEARCH_WARNING,)
     # Fewer hidden images: the same limits suffice.
     context, reduced = open_contexts(points, hide(points, 8))
@@ -82,7 +82,7 @@ def test_search_that_is_cut_says_so(points, search, monkeypatch):
 
 
 def test_search_that_returns_the_whole_gallery_is_complete(points, monkeypatch):
-    monkeypatch.setattr(visible_hits, "MAX_ROUNDS", 1)
+    monkeypatch.setattr(visible_hits, "MAX_SEARCHES", 1)
     rows = points[:3]
     context, reduced = open_contexts(rows, {rows[0].id})
     assert locate(context) == locate(reduced)

@@ -245,8 +245,8 @@ def test_answer_of_a_search_that_hidden_images_cut_says_so(galleries, monkeypatc
     galleries.set_area("refuse")
     warning = [visible_hits.CUT_SEARCH_WARNING]
     with galleries.full.http() as http:
-        for rounds, expected in ((1, warning), (visible_hits.MAX_ROUNDS, [])):
-            monkeypatch.setattr(visible_hits, "MAX_ROUNDS", rounds)
+        for rounds, expected in ((1, warning), (visible_hits.MAX_SEARCHES, [])):
+            monkeypatch.setattr(visible_hits, "MAX_SEARCHES", rounds)
             for path in ("similar", "search"):
                 answer = post(http, f"/v1/{path}", "inside", limit=1, per_group=1)
                 assert answer.json()["warnings"] == expected, (path, json.dumps(answer.json()))

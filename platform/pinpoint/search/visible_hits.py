@@ -15,7 +15,7 @@ from uuid import UUID
 from pinpoint.records import Hit, IndexQuery
 from pinpoint.search.context import SearchContext
 
-MAX_ROUNDS: Final = 6
+MAX_SEARCHES: Final = 6
 """Maximum number of searches for one query."""
 MAX_HITS: Final = 4_096
 """Maximum number of hits of one search, unless the query itself asks for more."""
@@ -29,7 +29,7 @@ CUT_SEARCH_WARNING: Final = (
 def search_visible(queries: Sequence[IndexQuery], context: SearchContext) -> list[list[Hit]]:
     """Search the index; hits of each query, best first, at most its limit.
 
-    After `MAX_ROUNDS` hidden hits are dropped without replacement, and
+    After `MAX_SEARCHES` hidden hits are dropped without replacement, and
     `context.hidden_images.cut_searches` is set if there may be other visible ones.
     """
     hidden_images = context.hidden_images
@@ -38,7 +38,7 @@ def search_visible(queries: Sequence[IndexQuery], context: SearchContext) -> lis
     checked: set[UUID] = set()
     hidden: set[UUID] = set()
     narrowed = list(queries)
-    for number in range(MAX_ROUNDS):
+    for number in range(MAX_SEARCHES):
         if number > 0:
             narrowed = _enlarge(queries, narrowed, hidden)
         answers = context.index.search(narrowed)
