@@ -20,7 +20,7 @@ def choose_photo(page: Any, *files: Any) -> None:
 
 def locate(page: Any) -> None:
     page.locator(".locate-form button[type=submit]").click()
-    page.locator(".answer").wait_for()
+    page.locator(".answer-panel").wait_for()
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_locate_works_by_keyboard_alone(view, stack, check_accessibility):
         if view.evaluate("document.activeElement.type === 'submit'"):
             break
     view.keyboard.press("Enter")
-    view.locator(".answer").wait_for()
+    view.locator(".answer-panel").wait_for()
     for _ in range(40):
         view.keyboard.press("Tab")
         if view.evaluate("document.activeElement.closest('.card') !== null"):

@@ -5,6 +5,7 @@ export const work = {
   jobs: "Locate jobs",
   noBatches: "No batch yet. A batch takes photos into the gallery.",
   noJobs: "No job yet. `pinpoint locate --job` and POST /v1/jobs/locate create jobs.",
+  noJobScope: "Your key cannot see jobs: it lacks the scope `locate`.",
   more: "Show more",
   back: "All batches and jobs",
   upload: "Add photos to the gallery",

@@ -17,7 +17,7 @@ export interface AnswerPanelOptions {
 }
 
 export class AnswerPanel {
-  readonly element = createElement("div", { class: "answer" });
+  readonly element = createElement("div", { class: "answer-panel" });
   readonly #options: AnswerPanelOptions;
   readonly #cards = new Map<string, HTMLElement[]>();
 

@@ -68,17 +68,18 @@ class WorkView implements MountedView {
   async #showLists(): Promise<void> {
     const { client, showError } = this.#context;
     const { signal } = this.#abort;
+    const canSeeJobs = client.hasScope("locate");
     try {
       const [batches, jobs] = await Promise.all([
         client.getJson<{ batches: Batch[] }>(`v1/batches?limit=${pageSize}`, signal),
-        client.getJson<{ jobs: Job[] }>(`v1/jobs?limit=${pageSize}`, signal),
+        canSeeJobs ? client.getJson<{ jobs: Job[] }>(`v1/jobs?limit=${pageSize}`, signal) : { jobs: [] },
       ]);
       replaceChildren(
         this.#list,
         createElement("h2", {}, texts.batches),
         this.#makeList(batches.batches.map(readBatch), texts.noBatches),
         createElement("h2", {}, texts.jobs),
-        this.#makeList(jobs.jobs.map(readJob), texts.noJobs),
+        this.#makeList(jobs.jobs.map(readJob), canSeeJobs ? texts.noJobs : texts.noJobScope),
       );
     } catch (error) {
       if (!isAbort(error)) {

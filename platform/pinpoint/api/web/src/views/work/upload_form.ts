@@ -15,8 +15,8 @@ interface UploadAnswer {
 export class UploadForm {
   readonly element: HTMLElement;
   readonly #context: AppContext;
-  readonly #source = createElement("select", { required: true });
-  readonly #files = createElement("input", { type: "file", multiple: true });
+  readonly #source = createElement("select", { id: "upload-source", required: true });
+  readonly #files = createElement("input", { id: "upload-files", type: "file", multiple: true });
   readonly #submit = createElement("button", { type: "submit", class: "primary" }, texts.start);
   readonly #progress = createElement("progress", { max: 1, value: 0, hidden: true, "aria-label": texts.upload });
   readonly #message = createElement("p", { class: "stage", role: "status" });
@@ -33,8 +33,10 @@ export class UploadForm {
       createElement(
         "form",
         { onsubmit: (event: Event) => void this.#upload(event) },
-        createElement("label", {}, texts.source, this.#source),
-        createElement("label", {}, texts.files, this.#files),
+        createElement("label", { htmlFor: "upload-source" }, texts.source),
+        this.#source,
+        createElement("label", { htmlFor: "upload-files" }, texts.files),
+        this.#files,
         this.#submit,
         this.#progress,
         this.#message,
