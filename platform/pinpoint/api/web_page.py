@@ -23,8 +23,8 @@ from pinpoint.errors import NotFoundError
 router = APIRouter(tags=["health"])
 files_router = APIRouter(include_in_schema=False)
 
-FOLDER: Final = Path(__file__).resolve().parent / "web" / "static"
-POLICY: Final = (
+PAGE_FOLDER: Final = Path(__file__).resolve().parent / "web" / "static"
+PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; worker-src 'self'; font-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -33,7 +33,7 @@ POLICY: Final = (
 API need the key in a header, so the page loads them itself and shows them by `blob:` URLs. The
 stylesheet of MapLibre has icons as `data:` URLs."""
 SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": PAGE_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
@@ -81,7 +81,7 @@ def about(
     if prefers_html(accept):
         headers |= SECURITY_HEADERS | {"Cache-Control": _REVALIDATE}
         return FileResponse(
-            FOLDER / "index.html", media_type=_MEDIA_TYPES[".html"], headers=headers
+            PAGE_FOLDER / "index.html", media_type=_MEDIA_TYPES[".html"], headers=headers
         )
     document = AboutOut(
         name="pinpoint",
@@ -121,7 +121,7 @@ def prefers_html(accept: str) -> bool:
 def _list_files() -> dict[str, Path]:
     """Files by their path below `/web`; no other path reaches the disk."""
     return {
-        path.relative_to(FOLDER).as_posix(): path
-        for path in FOLDER.rglob("*")
+        path.relative_to(PAGE_FOLDER).as_posix(): path
+        for path in PAGE_FOLDER.rglob("*")
         if path.is_file() and path.suffix in _MEDIA_TYPES
     }

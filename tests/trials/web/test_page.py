@@ -28,7 +28,7 @@ def test_revoked_key_leads_to_sign_in_with_the_reason(open_page, stack, guard):
     with httpx.Client(base_url=stack.api_url, headers=stack.as_operator, timeout=60) as client:
         key = client.post("/v1/keys", json={"name": "short", "scopes": ["read"]}).json()
         page = open_page(key["secret"], "work")
-        client.delete(f"/v1/keys/{key['id']}").raise_for_status()
+        client.delete(f"/v1/keys/{key['key']['id']}").raise_for_status()
     guard.expected_statuses |= {401}
     page.get_by_role("link", name="Gallery").click()
     page.locator("#sign-in-key").wait_for()
