@@ -132,7 +132,7 @@ def test_markup_in_attributions_is_text(view, stack, tmp_path):
 def test_locate_works_by_keyboard_alone(view, stack, check_accessibility):
     view.locator("#locate-files").focus()
     with view.expect_file_chooser() as chooser:
-        view.keyboard.press("Enter")
+        view.keyboard.press("Space")
     chooser.value.set_files(str(stack.photos[0]))
     view.locator(".chosen-photo").wait_for()
     view.locator(".photo-title button").focus()
