@@ -53,7 +53,12 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
-from pinpoint.records.claims import CaptureClaim, ComparedClaim
+from pinpoint.records.claims import (
+    C2paClaim,
+    C2paState,
+    CaptureClaim,
+    ComparedClaim,
+)
 from pinpoint.records.corrections import (
     CORRECTION_STATUSES,
     CorrectionResult,
@@ -278,6 +283,8 @@ __all__ = [
     "Box",
     "Calibration",
     "Caller",
+    "C2paClaim",
+    "C2paState",
     "Candidate",
     "CaptureClaim",
     "CaptureMetadata",

@@ -11,7 +11,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from pinpoint.media.decoding.pipe import write_all
 from pinpoint.media.decoding.sandbox import Measure, confine
@@ -22,7 +22,7 @@ _MAX_DESCRIPTORS: Final = 65_536
 
 
 def confine_child(
-    limits: Mapping[str, int], load_modules: Callable[[], None]
+    limits: Mapping[str, Any], load_modules: Callable[[], None]
 ) -> tuple[BinaryIO, BinaryIO, tuple[Measure, ...]]:
     """Load everything that is read from files, then drop all rights except two pipes.
 
