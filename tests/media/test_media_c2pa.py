@@ -168,9 +168,12 @@ def test_certificate_status_is_not_requested(c2pa_reader):
 
 
 def test_huge_manifest_is_refused(c2pa_reader):
-    filler = assertion("org.test.filler", {"text": ["x" * 1_000] * 4_500})
+    filler = assertion("org.test.filler", {"text": ["x" * 1_000] * 900})
     data = sign(PLAIN, [metadata(), filler])
-    claim = c2pa_reader.read(sign(data, [filler], parent=data))
+    assert c2pa_reader.read(data).state == "valid"
+    for _ in range(2):
+        data = sign(data, [filler], parent=data)
+    claim = c2pa_reader.read(data)
     assert (claim.state, claim.point) == ("invalid", None)
     assert "characters as JSON" in claim.state_reason
 

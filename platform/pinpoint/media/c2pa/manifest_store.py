@@ -19,8 +19,8 @@ from pinpoint.media.metadata.positions import Position, choose_position, xmp_pos
 from pinpoint.media.metadata.raw_metadata import clean_metadata_text, to_finite
 from pinpoint.media.metadata.times import Clock, parse_time
 
-MAX_STORE_CHARS: Final = 8_000_000
-"""Maximum length of a manifest store as JSON; real ones, with their ingredients, have 100,000."""
+MAX_STORE_CHARS: Final = 2_000_000
+"""Maximum length of a manifest store as JSON; real ones, with their ingredients, have up to 100,000."""
 MAX_PARENTS: Final = 8
 """Number of edits that are followed back to the manifest of the camera."""
 MAX_MANIFESTS: Final = 64
