@@ -15,10 +15,12 @@ from starlette.testclient import TestClient
 
 from pinpoint import logs
 from pinpoint.api.app import create_app
+from pinpoint.api_settings import ApiSettings
 from pinpoint.geo.cells import cells_of
 from pinpoint.records import KeyGrant, Point
 from pinpoint.settings import LogSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from stack_fixtures import limit_services
@@ -105,8 +107,9 @@ def layer_api(postgres, server_paths, tmp_path_factory) -> Iterator[LayerApi]:
     owner = Transactions(owner_engine(server_paths.owner_url(name)))
     as_api = Transactions(api_engine(server_paths.api_url(name), own_login=True))
     services = SimpleNamespace(
-        settings=Settings(),
+        settings=Settings(api=ApiSettings(host_names="testserver")),
         gallery=GalleryDatabase(as_api),
+        database=CatalogDatabase(as_api, 32),
         api_keys=ApiKeyStore(as_api),
         **limit_services(as_api),
     )

@@ -166,7 +166,7 @@ WITHOUT_ID = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
-    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
     ("GET", "/api"),
     ("GET", "/api/conformance"),
     ("GET", "/api/configuration"),

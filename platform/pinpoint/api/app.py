@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from pinpoint import __version__, bootstrap, logs
-from pinpoint.api import docs_page, health, metrics, problems, sign_in
+from pinpoint.api import docs_page, health, metrics, problems, sign_in, web_page
 from pinpoint.api.admission import count_threads
 from pinpoint.api.cross_origin import CrossOrigin
 from pinpoint.api.export_stream import ExportSlots
@@ -24,6 +24,7 @@ from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
+from pinpoint.api.request_origin import OriginCheck
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
 from pinpoint.api.v1 import (
@@ -82,6 +83,7 @@ ROUTE_MODULES: Final = (
     batch_urls,
     webhooks,
     docs_page,
+    web_page,
 )
 _SPARE_THREADS: Final = 24
 
@@ -126,7 +128,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [module.router for module in ROUTE_MODULES]
+    routers = [*(module.router for module in ROUTE_MODULES), web_page.files_router]
     for router in routers:
         app.include_router(router)
     problems.install_handlers(app)
@@ -138,6 +140,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     app.add_middleware(Protection, rules=rules)
     app.add_middleware(MethodSupport)
     app.add_middleware(CrossOrigin)
+    app.add_middleware(OriginCheck)
     add_request_ids(app)
     describe_routes(app, rules)
     return app

@@ -14,16 +14,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
 from pinpoint import logs
+from pinpoint.api.host_names import is_loopback, is_origin_of_host, is_own_host, parse_host_name
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import ForbiddenError, UnauthenticatedError
 from pinpoint.http_headers import API_KEY_HEADER, ORGANIZATION_HEADER
@@ -39,8 +38,9 @@ from pinpoint.stack.paths import StackPaths
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-RouteAccess = Scope | Literal["operator", "metrics"]
-"""What a route requires: a scope, the operator, or the operator or the metrics token."""
+RouteAccess = Scope | Literal["any_key", "operator", "metrics"]
+"""What a route requires: a scope, any valid key, the operator, or the operator or the metrics
+token."""
 LOOPBACK_DEFAULT: Final = "loopback-default"
 CHALLENGES: Final = ('Bearer realm="pinpoint"', 'Basic realm="pinpoint", charset="UTF-8"')
 """Values of `WWW-Authenticate`, each in a header of its own, because Qt splits no list of them. GIS
@@ -64,7 +64,7 @@ async def get_services(request: Request) -> Services:
     return app_services
 
 
-def require_scope(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+def require_scope(scope: Scope | Literal["any_key"]) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that yields the caller; `protection` has checked this scope."""
 
     async def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
@@ -94,7 +94,7 @@ def authorize(request: Request, services: Services, access: RouteAccess) -> Call
             "organization's admin key manages its keys at /v1/keys",
         )
     caller = authenticate(request, services)
-    if access not in caller.scopes:
+    if access != "any_key" and access not in caller.scopes:
         raise ForbiddenError(
             f"this key lacks the scope `{access}`; "
             "create a key with it by `pinpoint keys create --scope`"
@@ -214,7 +214,7 @@ def read_operator_secret(home: Path) -> str | None:
 
 def is_local(request: Request) -> bool:
     """Whether the peer is this machine and no proxy forwarded the request."""
-    if request.client is None or not _is_loopback(request.client.host):
+    if request.client is None or not is_loopback(request.client.host):
         return False
     return not any(
         name in _FORWARDING_HEADERS or name.startswith(_FORWARDING_PREFIX)
@@ -291,29 +291,13 @@ def _read_authorization(request: Request) -> str | None:
     return password
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
 def _is_known_host(request: Request, configured_host: str) -> bool:
-    name = _parse_hostname(request.headers.get("host", ""))
-    return name is not None and (name in ("localhost", configured_host) or _is_loopback(name))
+    host_name = parse_host_name(request.headers.get("host", ""))
+    return is_own_host(host_name, configured_host)
 
 
 def _is_cross_origin(request: Request) -> bool:
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return True
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-
-
-def _parse_hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    return origin is not None and not is_origin_of_host(origin, request.headers.get("host", ""))

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from pinpoint import __version__
 from pinpoint.api import problems
 from pinpoint.api.auth import is_local, read_operator_secret
 from pinpoint.api.dependencies import AppServices
@@ -50,18 +49,6 @@ class ReadyOut(BaseModel):
 
     ready: bool
     components: dict[str, ComponentOut]
-
-
-@router.get("/", operation_id="about", summary="Name and version")
-async def about() -> dict[str, str]:
-    """Return name, version and links to the OpenAPI document and the readiness check."""
-    return {
-        "name": "pinpoint",
-        "version": __version__,
-        "openapi": "/openapi.json",
-        "docs": "/docs",
-        "ready": "/health/ready",
-    }
 
 
 @router.get(

@@ -14,10 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pinpoint.stack.sign_in_urls import SIGN_IN_PATH
-
-PATHS_WITHOUT_HEAD: Final = frozenset({SIGN_IN_PATH})
-"""Its GET uses up a token, which a program that only checks a link must not do."""
 _ROUTE_KEYS: Final = ("route", "path_params")
 
 
@@ -71,7 +67,7 @@ def list_methods(app: FastAPI, path: str) -> list[str]:
     methods = {method for route in routes for method in route.methods or ()}
     if not methods:
         return []
-    if "GET" in methods and path not in PATHS_WITHOUT_HEAD:
+    if "GET" in methods:
         methods.add("HEAD")
     return sorted(methods | {"OPTIONS"})
 

@@ -1,5 +1,8 @@
 """Sign-in URLs with a one-time token that a browser on this machine exchanges for a session.
 
+The token is in the fragment of the URL, which browsers send to no server and no proxy logs. The
+web page takes it out of the address bar and sends it in a header.
+
 A token is a file below the home, named by the token's hash. Use deletes the file, so the token
 works only once, across all processes, and only with the stack of this home.
 """
@@ -13,7 +16,6 @@ import secrets
 import time
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
 
 from pinpoint.settings import Settings
 from pinpoint.stack.paths import StackPaths
@@ -39,7 +41,7 @@ def make_sign_in_url(paths: StackPaths, api_url: str, *, lasts_s: float = TOKEN_
     handle = os.open(folder / _token_file_name(token), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(str(time.time() + lasts_s))
-    return f"{api_url}{SIGN_IN_PATH}?{urlencode({'token': token})}"
+    return f"{api_url}/#sign-in={token}"
 
 
 def use_token(home: Path, token: str) -> bool:

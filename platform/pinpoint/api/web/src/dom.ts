@@ -1,0 +1,89 @@
+/** Creation of elements. Texts become text nodes, so that a name with markup is shown as text. */
+
+export type Child = Node | string | number | null | undefined | false;
+
+/**
+ * Properties of an element (`disabled`, `value`, `href`), attributes that are no property
+ * (`aria-label`), listeners (`onclick`), and `class`, `dataset` and `style`. `style` sets properties
+ * by script, which the page's policy allows. `null` leaves a value out.
+ */
+export interface ElementProperties {
+  class?: string;
+  dataset?: Record<string, string>;
+  style?: Record<string, string>;
+  [name: string]: unknown;
+}
+
+type ElementOf<Tag extends string> = Tag extends keyof HTMLElementTagNameMap
+  ? HTMLElementTagNameMap[Tag]
+  : HTMLElement;
+
+/** Create an HTML element with its children; children that are null or false are left out. */
+export function createElement<Tag extends string>(
+  tag: Tag,
+  properties: ElementProperties = {},
+  ...children: Child[]
+): ElementOf<Tag> {
+  const element = document.createElement(tag);
+  applyProperties(element, properties);
+  appendChildren(element, children);
+  return element as ElementOf<Tag>;
+}
+
+/** Create an SVG element with its attributes and children. */
+export function createSvgElement<Tag extends keyof SVGElementTagNameMap>(
+  tag: Tag,
+  attributes: Record<string, string | number> = {},
+  ...children: Child[]
+): SVGElementTagNameMap[Tag] {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    element.setAttribute(name, String(value));
+  }
+  appendChildren(element, children);
+  return element;
+}
+
+/** Replace all children of an element. */
+export function replaceChildren(element: Element, ...children: Child[]): void {
+  element.replaceChildren();
+  appendChildren(element, children);
+}
+
+function appendChildren(element: Element, children: Child[]): void {
+  for (const child of children) {
+    if (child !== null && child !== undefined && child !== false) {
+      element.append(child instanceof Node ? child : String(child));
+    }
+  }
+}
+
+/** Properties and attributes whose value would be parsed as markup or as a script. */
+const markupNames = new Set(["innerhtml", "outerhtml", "srcdoc"]);
+/** Properties that are read-only; the attribute of the same name is set. */
+const attributeNames = new Set(["list", "form"]);
+
+function applyProperties(element: HTMLElement, properties: ElementProperties): void {
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined) {
+      continue;
+    }
+    if (name === "class") {
+      element.className = String(value);
+    } else if (name === "dataset") {
+      Object.assign(element.dataset, value);
+    } else if (name === "style") {
+      for (const [property, text] of Object.entries(value as Record<string, string>)) {
+        element.style.setProperty(property, text);
+      }
+    } else if (name.startsWith("on")) {
+      element.addEventListener(name.slice(2), value as EventListener);
+    } else if (markupNames.has(name.toLowerCase())) {
+      throw new TypeError(`${name} would parse text as markup`);
+    } else if (name in element && !attributeNames.has(name)) {
+      (element as unknown as Record<string, unknown>)[name] = value;
+    } else if (value !== false || name.startsWith("aria-")) {
+      element.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
+    }
+  }
+}
