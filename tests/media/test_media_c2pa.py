@@ -187,7 +187,7 @@ def find_children():
     return {
         process.pid
         for process in psutil.Process().children(recursive=True)
-        if reader.CHILD_MODULE in process.cmdline()
+        if reader.C2PA_CHILD_MODULE in process.cmdline()
     }
 
 
@@ -210,7 +210,7 @@ def test_manifest_that_stops_or_kills_its_child_is_not_checked(signed):
 
 def test_child_has_the_sandbox_of_the_decoding_child():
     settings = MediaSettings()
-    process = ChildProcess(settings, reader.CHILD_MODULE, {"c2pa_trust_list": None})
+    process = ChildProcess(settings, reader.C2PA_CHILD_MODULE, {"c2pa_trust_list": None})
     try:
         measures = process.start()
     finally:
@@ -219,7 +219,7 @@ def test_child_has_the_sandbox_of_the_decoding_child():
 
 
 def test_without_the_library_nothing_is_checked(monkeypatch, signed):
-    monkeypatch.setattr(reader.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     running = C2paReader(MediaSettings())
     assert running.read(signed) == C2paClaim(
         state="not_checked", state_reason="the extra pinpoint[c2pa] is not installed"

@@ -53,12 +53,7 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
-from pinpoint.records.claims import (
-    C2paClaim,
-    C2paState,
-    CaptureClaim,
-    ComparedClaim,
-)
+from pinpoint.records.claims import C2paClaim, CaptureClaim, ComparedClaim
 from pinpoint.records.corrections import (
     CORRECTION_STATUSES,
     CorrectionResult,
@@ -284,7 +279,6 @@ __all__ = [
     "Calibration",
     "Caller",
     "C2paClaim",
-    "C2paState",
     "Candidate",
     "CaptureClaim",
     "CaptureMetadata",

@@ -19,7 +19,7 @@ from typing import Any, Final
 import c2pa
 from PIL import Image
 
-from pinpoint.media.c2pa.manifest_claim import ManifestClaim, to_wire
+from pinpoint.media.c2pa.manifest_claim import ManifestClaim, encode_claim
 from pinpoint.media.c2pa.manifest_store import MAX_STORE_CHARS, read_manifest_store
 from pinpoint.media.decoding.child_start import confine_child, set_cpu_limit, write_ready
 from pinpoint.media.decoding.pipe import Header, read_header, write_all
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
             break
         set_cpu_limit(cpu_s)
         try:
-            answer: Header = {"claim": to_wire(readers[0].read(data, MEDIA_TYPES[kind]))}
+            answer: Header = {"claim": encode_claim(readers[0].read(data, MEDIA_TYPES[kind]))}
         except MemoryError:
             answer = {"reason": "out_of_memory", "detail": "over the memory limit"}
         write_all(stream_out, answer, ())

@@ -16,9 +16,9 @@ MAX_SOURCE_TYPES: Final = 8
 
 _CODE_PATTERN: Final = r"^[A-Za-z0-9._-]{1,64}$"
 
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+ShortText = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Code = Annotated[str, msgspec.Meta(pattern=_CODE_PATTERN)]
-Codes = Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_CODES)]
+FailureCodes = Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_CODES)]
 SourceTypes = Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_SOURCE_TYPES)]
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -27,30 +27,30 @@ class ManifestClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Fields of `C2paClaim`; the position is not checked yet, and one coordinate may be missing."""
 
     state: Literal["absent", "remote", "invalid", "valid", "trusted"]
-    state_reason: Text | None = None
-    failure_codes: Codes = ()
+    state_reason: ShortText | None = None
+    failure_codes: FailureCodes = ()
     data_hash_matches: bool | None = None
-    generator: Text | None = None
-    signer: Text | None = None
-    signer_organization: Text | None = None
+    generator: ShortText | None = None
+    signer: ShortText | None = None
+    signer_organization: ShortText | None = None
     signed_at: AwareTime | None = None
     digital_source_types: SourceTypes = ()
     lat: float | None = None
     lon: float | None = None
     position_source: Code | None = None
-    position_note: Text | None = None
+    position_note: ShortText | None = None
     captured_at: AwareTime | None = None
     time_source: Code | None = None
     time_assumed_utc: bool = False
 
 
-def to_wire(claim: ManifestClaim) -> dict[str, object]:
+def encode_claim(claim: ManifestClaim) -> dict[str, object]:
     """Plain values for msgpack."""
     values: dict[str, object] = msgspec.to_builtins(claim)
     return values
 
 
-def from_wire(values: object) -> C2paClaim:
+def decode_claim(values: object) -> C2paClaim:
     """The claim from a child's message, with every value checked.
 
     Raises:

@@ -20,7 +20,7 @@ from pinpoint.media.metadata.raw_metadata import clean_metadata_text, to_finite
 from pinpoint.media.metadata.times import Clock, parse_time
 
 MAX_STORE_CHARS: Final = 2_000_000
-"""Maximum length of a manifest store as JSON; real ones, with their ingredients, have up to 100,000."""
+"""Maximum length of a manifest store as JSON; real ones have up to 100,000."""
 MAX_PARENTS: Final = 8
 """Number of edits that are followed back to the manifest of the camera."""
 MAX_MANIFESTS: Final = 64
@@ -80,7 +80,7 @@ def read_manifest_store(text: str, *, has_trust_list: bool) -> ManifestClaim:
     metadata = [item for manifest in chain for item in _list_metadata(manifest)]
     position = _choose_position(metadata)
     time_source, clock = _choose_time(metadata, chain)
-    captured_at = clock and (clock.instant or clock.wall)
+    captured_at = None if clock is None else (clock.instant or clock.wall)
     return ManifestClaim(
         state=_grade(store.get("validation_state"), has_trust_list),
         failure_codes=tuple(failed[:MAX_CODES]),

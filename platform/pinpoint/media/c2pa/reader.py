@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from pinpoint.errors import UnavailableError
-from pinpoint.media.c2pa.manifest_claim import from_wire
+from pinpoint.media.c2pa.manifest_claim import decode_claim
 from pinpoint.media.checks import RejectedFileError
 from pinpoint.media.decoding.child_process import ChildProcess
 from pinpoint.media.decoding.pipe import Header, PipeBrokenError, TimedPipes
@@ -17,8 +17,8 @@ from pinpoint.media.sniff import HEAD_BYTES, sniff_format
 from pinpoint.records import C2paClaim
 from pinpoint.settings import MediaSettings
 
-CHILD_MODULE: Final = "pinpoint.media.c2pa.child"
-TIMEOUT_S: Final = 3.0
+C2PA_CHILD_MODULE: Final = "pinpoint.media.c2pa.child"
+C2PA_TIMEOUT_S: Final = 3.0
 """Time for one manifest; a signed 100 MB photo takes 0.8 s."""
 NOT_INSTALLED: Final = "the extra pinpoint[c2pa] is not installed"
 
@@ -38,14 +38,16 @@ class C2paReader:
     """
 
     def __init__(self, settings: MediaSettings, children: int = 1) -> None:
-        settings = settings.model_copy(update={"timeout_s": min(TIMEOUT_S, settings.timeout_s)})
+        settings = settings.model_copy(
+            update={"timeout_s": min(C2PA_TIMEOUT_S, settings.timeout_s)}
+        )
         trust_list = settings.c2pa_trust_list
         options = {"c2pa_trust_list": None if trust_list is None else str(trust_list)}
         self._settings = settings
         self._size = children
         self._free_children: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
         for _ in range(children):
-            self._free_children.put(ChildProcess(settings, CHILD_MODULE, options))
+            self._free_children.put(ChildProcess(settings, C2PA_CHILD_MODULE, options))
 
     def read(self, data: bytes) -> C2paClaim:
         """The claim of an image file.
@@ -96,6 +98,6 @@ def _read_answer(header: Header, _pipes: TimedPipes, _deadline: float) -> C2paCl
     if header.get("reason") == "out_of_memory":
         raise RejectedFileError("out_of_memory", "over the memory limit")
     try:
-        return from_wire(header.get("claim"))
+        return decode_claim(header.get("claim"))
     except ValueError as error:
         raise PipeBrokenError(f"nonsense from the child: {error}") from error

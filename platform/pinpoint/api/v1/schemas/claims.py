@@ -7,7 +7,8 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from pinpoint.api.v1.schemas.basics import LatLon
-from pinpoint.records import Answer, C2paState, ComparedClaim
+from pinpoint.records import Answer, ComparedClaim
+from pinpoint.records.claims import C2paState
 
 
 class ClaimAreaOut(BaseModel):
