@@ -16,7 +16,7 @@ MAX_SOURCE_TYPES: Final = 8
 
 _CODE_PATTERN: Final = r"^[A-Za-z0-9._-]{1,64}$"
 
-ShortText = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+ClaimText = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Code = Annotated[str, msgspec.Meta(pattern=_CODE_PATTERN)]
 FailureCodes = Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_CODES)]
 SourceTypes = Annotated[tuple[Code, ...], msgspec.Meta(max_length=MAX_SOURCE_TYPES)]
@@ -27,18 +27,18 @@ class ManifestClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Fields of `C2paClaim`; the position is not checked yet, and one coordinate may be missing."""
 
     state: Literal["absent", "remote", "invalid", "valid", "trusted"]
-    state_reason: ShortText | None = None
+    state_reason: ClaimText | None = None
     failure_codes: FailureCodes = ()
     data_hash_matches: bool | None = None
-    generator: ShortText | None = None
-    signer: ShortText | None = None
-    signer_organization: ShortText | None = None
+    generator: ClaimText | None = None
+    signer: ClaimText | None = None
+    signer_organization: ClaimText | None = None
     signed_at: AwareTime | None = None
     digital_source_types: SourceTypes = ()
     lat: float | None = None
     lon: float | None = None
     position_source: Code | None = None
-    position_note: ShortText | None = None
+    position_note: ClaimText | None = None
     captured_at: AwareTime | None = None
     time_source: Code | None = None
     time_assumed_utc: bool = False
