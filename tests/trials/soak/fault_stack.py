@@ -30,7 +30,15 @@ from pinpoint.stack.supervisor.supervisord import UNREACHABLE_ERRORS, ProcessSta
 
 LEASE_S = 4.0
 BLOBS_MB, INDEX_MB = 48, 1024
-_SECOND = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint")
+_SECOND = (
+    "worker",
+    "--pool=solo",
+    "--concurrency=1",
+    "-Q",
+    "ingest,backfill,maintenance",
+    "-n",
+    "second@pinpoint",
+)
 
 
 class FaultStack:

@@ -77,6 +77,11 @@ class CatalogIngestRepository:
         with self._transactions.begin() as unit:
             return with_stored_layers(unit.connection, items)
 
+    def record_dead_letter(self, ids: Sequence[UUID]) -> None:
+        """Record that the broker gave up the task of these items; see `leases`."""
+        with self._transactions.begin() as unit:
+            leases.record_dead_letter(unit.connection, ids, lease_ttl_s=self._lease_ttl_s)
+
     def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""
         return heartbeat.lease_heartbeat(
