@@ -30,7 +30,8 @@ def process_dead_letters(broker_url: str, handle: HandleTask, max_letters: int =
         max_letters: Maximum number that is handled.
 
     Returns:
-        Number of removed letters. One that cannot be read has no rows; it is logged and removed.
+        Number of letters. One that cannot be read has no rows; it is logged and removed. Expired
+        tasks are removed and not counted: they are periodic, and the next one does their work.
 
     Raises:
         BrokerUnavailableError: RabbitMQ does not answer.
@@ -43,24 +44,29 @@ def process_dead_letters(broker_url: str, handle: HandleTask, max_letters: int =
         try:
             queue = make_dead_letter_queue()(connection.default_channel)
             queue.declare()
-            while num_letters < max_letters and (message := queue.get(no_ack=False)) is not None:
-                _handle_letter(message, handle)
+            for _ in range(max_letters):
+                if (message := queue.get(no_ack=False)) is None:
+                    break
+                num_letters += _handle_letter(message, handle)
                 message.ack()
-                num_letters += 1
         except (OperationalError, OSError, *connection.connection_errors) as error:
             raise BrokerUnavailableError("RabbitMQ does not answer") from error
     return num_letters
 
 
-def _handle_letter(message: Message, handle: HandleTask) -> None:
+def _handle_letter(message: Message, handle: HandleTask) -> bool:
+    """Handle one letter; returns whether it counts."""
     headers: dict[str, Any] = message.headers or {}
     name = str(headers.get("task"))
     deaths = headers.get("x-death") or [{}]
     reason = str(deaths[0].get("reason"))
+    if reason == "expired":
+        return False
     try:
         ids = [UUID(row_id) for row_id in message.payload[0][0]]
     except (KombuError, LookupError, TypeError, ValueError, AttributeError) as error:
         _log.error("dead letter is not a task", task=name, reason=reason, error=str(error)[:200])
-        return
+        return True
     _log.warning("dead letter", task=name, reason=reason, ids=len(ids))
     handle(name, ids)
+    return True

@@ -96,9 +96,7 @@ class CeleryQueue:
         connection: Connection = self._app.connection_for_read(
             connect_timeout=_CHECK_TIMEOUT_S, transport_options=limits
         )
-        connection.ensure_connection(
-            max_retries=1, timeout=_CHECK_TIMEOUT_S
-        )
+        connection.ensure_connection(max_retries=1, timeout=_CHECK_TIMEOUT_S)
         if is_rabbitmq(connection.as_uri()):
             # Asking for a queue that does not exist would close the channel.
             for queue in self._app.amqp.queues.values():
