@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from celery import Celery
 from celery.utils.quorum_queues import detect_quorum_queues
@@ -41,7 +43,7 @@ def test_the_scheme_names_the_broker(url, expected):
 
 
 def test_every_task_has_a_queue_and_every_queue_a_worker(tmp_path):
-    assert set(tasks.QUEUE_OF) == set(tasks.TaskName.__args__)
+    assert set(tasks.QUEUE_OF) == set(get_args(tasks.TaskName))
     assert set(tasks.QUEUE_OF.values()) == set(tasks.QUEUES)
     commands = [program.command for program in list_programs(Settings(), StackPaths(tmp_path))]
     consumed = [
