@@ -47,6 +47,15 @@ class ApiSettings(BaseSettings):
             "passwords are never accepted from another origin.",
         ),
     ] = None
+    host_names: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s,/:*]+(\s*,\s*[^\s,/:*]+)*$",
+            description="Host names of a reverse proxy before the API, separated by commas "
+            "(pinpoint.example.org). An API on a loopback address refuses requests for other names "
+            "than these and its own.",
+        ),
+    ] = None
     idempotency_ttl_s: Annotated[
         float,
         Field(

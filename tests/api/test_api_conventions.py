@@ -187,4 +187,5 @@ def test_cross_origin_calls_of_a_permitted_page_need_a_key(api, origins):
         assert {"ETag", "Link", "RateLimit", "Retry-After"} <= set(exposed.split(", "))
         if origins != "*":
             other = http.get("/v1/sources", headers={"Origin": OTHER_ORIGIN})
+            assert other.json()["reason"] == "foreign_origin"
             assert "access-control-allow-origin" not in other.headers

@@ -90,9 +90,9 @@ def test_sign_in_token_of_another_home_is_rejected(keyed_api, tmp_path):
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Host": "evil.example"}, 401),
+        ({"Host": "evil.example"}, 403),
         ({"X-Forwarded-For": "127.0.0.1"}, 401),
-        ({"Origin": "https://evil.example"}, 401),
+        ({"Origin": "https://evil.example"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 401),
     ],
 )

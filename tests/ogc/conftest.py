@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from pinpoint import logs
 from pinpoint.api.app import create_app
+from pinpoint.api_settings import ApiSettings
 from pinpoint.geo.cells import cells_of
 from pinpoint.records import KeyGrant, Point
 from pinpoint.settings import LogSettings, Settings
@@ -105,7 +106,7 @@ def layer_api(postgres, server_paths, tmp_path_factory) -> Iterator[LayerApi]:
     owner = Transactions(owner_engine(server_paths.owner_url(name)))
     as_api = Transactions(api_engine(server_paths.api_url(name), own_login=True))
     services = SimpleNamespace(
-        settings=Settings(),
+        settings=Settings(api=ApiSettings(host_names="testserver")),
         gallery=GalleryDatabase(as_api),
         api_keys=ApiKeyStore(as_api),
         **limit_services(as_api),

@@ -27,7 +27,8 @@ def http(harness, org, tmp_path):
     )
     scopes = ("read", "ingest", "admin")
     _, key = harness.api_keys.create_key("acme", "all", KeyGrant(scopes=scopes))
-    with TestClient(create_app(services), headers={"Authorization": f"Bearer {key}"}) as client:
+    headers = {"Authorization": f"Bearer {key}"}
+    with TestClient(create_app(services), "http://localhost", headers=headers) as client:
         yield client
 
 

@@ -24,6 +24,7 @@ from pinpoint.api.panoramax import map_tiles, routes
 from pinpoint.api.protection import Protection
 from pinpoint.api.readiness import Readiness
 from pinpoint.api.request_id import add_request_ids
+from pinpoint.api.request_origin import OriginCheck
 from pinpoint.api.rules import read_rules
 from pinpoint.api.sessions import Sessions
 from pinpoint.api.v1 import (
@@ -139,6 +140,7 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
     app.add_middleware(Protection, rules=rules)
     app.add_middleware(MethodSupport)
     app.add_middleware(CrossOrigin)
+    app.add_middleware(OriginCheck)
     add_request_ids(app)
     describe_routes(app, rules)
     return app

@@ -14,16 +14,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
 
 from pinpoint import logs
+from pinpoint.api.host_names import is_loopback, is_origin_of_host, is_own_host, parse_host_name
 from pinpoint.api.sessions import Sessions
 from pinpoint.errors import ForbiddenError, UnauthenticatedError
 from pinpoint.http_headers import API_KEY_HEADER, ORGANIZATION_HEADER
@@ -214,7 +213,7 @@ def read_operator_secret(home: Path) -> str | None:
 
 def is_local(request: Request) -> bool:
     """Whether the peer is this machine and no proxy forwarded the request."""
-    if request.client is None or not _is_loopback(request.client.host):
+    if request.client is None or not is_loopback(request.client.host):
         return False
     return not any(
         name in _FORWARDING_HEADERS or name.startswith(_FORWARDING_PREFIX)
@@ -291,29 +290,13 @@ def _read_authorization(request: Request) -> str | None:
     return password
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
 def _is_known_host(request: Request, configured_host: str) -> bool:
-    name = _parse_hostname(request.headers.get("host", ""))
-    return name is not None and (name in ("localhost", configured_host) or _is_loopback(name))
+    host_name = parse_host_name(request.headers.get("host", ""))
+    return is_own_host(host_name, configured_host)
 
 
 def _is_cross_origin(request: Request) -> bool:
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
         return True
     origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-
-
-def _parse_hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    return origin is not None and not is_origin_of_host(origin, request.headers.get("host", ""))
