@@ -389,7 +389,11 @@ def test_key_with_a_minimum_radius_gets_discs_of_a_fixed_grid(galleries):
             assert (answer["granularity"], answer["candidates"]) == ("radius", [])
             assert answer["credible_discs"][0]["radius_m"] % 2_000 == 0
             answers.append(answer)
+        stream = http.post("/v1/locate", files=photo, headers={"Accept": "text/event-stream"})
         refused = http.post("/v1/similar", files={"photo": PHOTOS["outside"]})
+    assert [line for line in stream.text.splitlines() if line.startswith("data: ")][:3] == [
+        f'data: {{"name": "{name}"}}' for name in ("decode", "encode", "search")
+    ]
     assert (refused.status_code, refused.json()["reason"]) == (403, "minimum_radius")
     # Photos 200 m apart have one node; the other one is 18,000 km away.
     assert answers[0]["point"] == answers[1]["point"] != answers[2]["point"]
