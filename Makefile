@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 
-.PHONY: help setup demo test test-fast coverage trials soak bench world-tiny openapi docs lint fmt clean
+.PHONY: help setup demo test test-fast coverage trials screenshots soak bench world-tiny openapi docs lint fmt clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,6 +26,9 @@ coverage: setup  ## lines and branches that all tests run, as a table and in bui
 trials: setup  ## play real faults against a real stack
 	@$(PYTHON) -m pytest tests/trials
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests -m ci
+
+screenshots: setup  ## every view of the web page as PNG in build/screenshots; needs chromium and playwright
+	@PINPOINT_TEST_SCREENSHOTS=build/screenshots $(PYTHON) -m pytest tests/trials/web/test_screenshots.py
 
 soak: setup  ## play seeded faults until the first difference: make soak N=1000 SEED=1
 	@.venv/bin/pinpoint bench faults -n $(or $(N),1000) $(if $(SEED),--seed $(SEED))

@@ -88,22 +88,28 @@ class SmallStack:
             return False
         return True
 
-    def register(self, folder: Path) -> list[UUID]:
-        """Record a folder's files as items of a batch."""
+    def register(
+        self,
+        folder: Path,
+        organization_id: UUID | None = None,
+        source: str = "photos",
+        kind: str = "photo",
+    ) -> list[UUID]:
+        """Record a folder's files as items of a batch, by default of the first organization."""
         batch = register_folder(
             folder,
-            source="photos",
-            kind="photo",
-            organization_id=self.organization_id,
+            source=source,
+            kind=kind,
+            organization_id=organization_id or self.organization_id,
             database=self.worker.database,
             settings=self.settings,
         )
         statement = "SELECT id FROM batch_items WHERE batch_id = :batch ORDER BY ingest_seq"
         return [row.id for row in self.rows(statement, batch=batch.id)]
 
-    def ingest(self, folder: Path) -> None:
-        """Ingest a folder as a worker does."""
-        ids = self.register(folder)
+    def ingest(self, folder: Path, *options: Any, **named: Any) -> None:
+        """Ingest a folder as a worker does; options as `register`."""
+        ids = self.register(folder, *options, **named)
         self.worker.ensure_index()
         self.worker.with_current_encoder(
             lambda _: pipeline.ingest_items(ids, WORKER, self.worker.ingest_components())

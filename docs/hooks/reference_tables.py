@@ -156,7 +156,11 @@ def access_rows() -> list[Cells]:
     from pinpoint.api.rules import read_rules
     from pinpoint.records import SCOPES
 
-    words = {"operator": "the operator", "metrics": "the operator, or the metrics token"}
+    words = {
+        "any_key": "any valid key",
+        "operator": "the operator",
+        "metrics": "the operator, or the metrics token",
+    }
     words |= {scope: code(scope) for scope in SCOPES}
     rules = {
         id(rule.route): words[rule.access]

@@ -22,7 +22,16 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
     unprocessed AS MATERIALIZED (
         (SELECT i.state FROM images i WHERE i.state = 'pending' LIMIT max_count)
         UNION ALL
-        (SELECT i.state FROM images i WHERE i.state = 'deleted' LIMIT max_count))
+        (SELECT i.state FROM images i WHERE i.state = 'deleted' LIMIT max_count)),
+    open_jobs AS MATERIALIZED (
+        SELECT j.id, j.state, j.started_at FROM jobs j
+         WHERE j.state IN ('validating', 'in_progress', 'finalizing', 'canceling')
+         ORDER BY j.created_at LIMIT max_count),
+    counted_jobs AS MATERIALIZED (
+        SELECT o.state FROM open_jobs o
+        UNION ALL
+        (SELECT j.state FROM jobs j
+          WHERE j.state IN ('completed', 'failed', 'expired', 'canceled') LIMIT max_count))
     SELECT 'items.' || s.status, count(o.status)::float8, now()
       FROM (VALUES ('received'), ('stored')) AS s(status)
       LEFT JOIN open_items o ON o.status = s.status GROUP BY s.status
@@ -42,6 +51,20 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pinpoint, pg_temp AS $$
     UNION ALL
     SELECT 'tombstones', count(*)::float8, now()
       FROM (SELECT FROM tombstones LIMIT max_count) t
+    UNION ALL
+    SELECT 'jobs.' || j.state, count(*)::float8, now() FROM counted_jobs j GROUP BY j.state
+    UNION ALL
+    SELECT 'job_items.' || s.state,
+           (SELECT count(*) FROM (
+               SELECT FROM open_jobs o JOIN job_items i ON i.job_id = o.id
+                WHERE i.state = s.state LIMIT max_count) n)::float8, now()
+      FROM (VALUES ('open'), ('completed'), ('failed'), ('canceled')) AS s(state)
+    UNION ALL
+    SELECT 'job_items.oldest_s', extract(epoch FROM now() - min(o.started_at))::float8, now()
+      FROM open_jobs o
+     WHERE o.state = 'in_progress' AND EXISTS (
+               SELECT FROM job_items i WHERE i.job_id = o.id AND i.state = 'open')
+    HAVING count(*) > 0
     UNION ALL
     SELECT s.name, s.value, s.updated_at FROM maintenance_stats s
 $$;

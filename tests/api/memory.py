@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import pyarrow as pa
 
-from api.memory_stores import Blobs, Index
+from api.memory_stores import Answers, Blobs, Index
 from pinpoint.errors import ConflictError, NotFoundError, PreconditionError, UnauthenticatedError
 from pinpoint.records import (
     FINAL_STATUSES,
@@ -300,6 +300,7 @@ class Rows:
 class Database:
     def __init__(self):
         self.rows: dict[UUID, Rows] = {}
+        self.answers: dict[UUID, Answers] = {}
         self.broken: Exception | None = None
 
     @contextmanager
@@ -309,6 +310,11 @@ class Database:
         yield self.rows.setdefault(organization_id, Rows())
 
     write = read
+
+    @contextmanager
+    def write_once(self, organization_id):
+        with self.write(organization_id):
+            yield self.answers.setdefault(organization_id, Answers())
 
     def check(self):
         if self.broken:

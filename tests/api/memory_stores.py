@@ -1,10 +1,10 @@
-"""Blobs and an index in memory, for the API without servers (`api.memory`)."""
+"""Blobs, stored answers and an index in memory, for the API without servers (`api.memory`)."""
 
 from __future__ import annotations
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from pinpoint.records import IndexInfo
+from pinpoint.records import IndexInfo, StoredAnswer
 
 
 class Blobs:
@@ -21,6 +21,19 @@ class Blobs:
 
     def delete(self, uri):
         self.kept.pop(uri, None)
+
+
+class Answers:
+    """Answers of requests with an `Idempotency-Key`."""
+
+    def __init__(self):
+        self.kept: dict[tuple[UUID, str, str], StoredAnswer] = {}
+
+    def find_answer(self, request):
+        return self.kept.get((request.caller_id, request.route, request.key))
+
+    def store_answer(self, request, answer, ttl_s):
+        self.kept[request.caller_id, request.route, request.key] = answer
 
 
 class Index:

@@ -19,7 +19,6 @@ SOME = str(UUID(int=7))
 NEEDS = [
     ("POST", "/v1/locate", "locate", {"files": PHOTO}),
     ("POST", "/v1/similar", "locate", {"files": PHOTO}),
-    ("GET", "/v1/limits", "read", {}),
     ("GET", "/v1/sources", "read", {}),
     ("GET", "/v1/sources/walk", "read", {}),
     ("POST", "/v1/sources", "ingest", {"json": {"name": "n", "kind": "photo"}}),

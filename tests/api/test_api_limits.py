@@ -167,9 +167,10 @@ def test_own_limits_show_only_those_of_the_caller(api, limit):
         for _ in range(5):
             http.get("/v1/sources")
     with api.http(second) as http:
-        usage = http.get("/v1/limits").json()["usage"]
-    assert usage[0]["policy"] == "requests"
-    assert usage[0]["remaining"] == 99
+        limits = http.get("/v1/limits").json()
+    assert limits["scopes"] == ["read"]
+    assert limits["usage"][0]["policy"] == "requests"
+    assert limits["usage"][0]["remaining"] == 99
 
 
 def test_misuse_of_one_place_is_audited_and_refused_if_set(api, limit, search_calls):

@@ -127,7 +127,7 @@ def _parse_arguments() -> argparse.Namespace:
         "--only",
         choices=(
             *("locate", "access", "judged", "decode", "index", "ingest", "jobs"),
-            *("planet", "geoclip", "rerank", "aggregation", "verification", "training"),
+            *("planet", "geoclip", "rerank", "aggregation", "verification", "training", "client"),
         ),
     )
     parser.add_argument(

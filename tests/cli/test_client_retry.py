@@ -22,14 +22,15 @@ BUSY = b"HTTP/1.1 %d Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: 
 
 
 class FaultyProxy:
-    """A TCP proxy in front of a server; a script gives the fault of each upload.
+    """A TCP proxy in front of a server; a script gives the fault of each request to a path.
 
     `cut`: the server receives the request, its response is lost. `refuse`: the connection is
     closed before the server receives the request. A number: the proxy returns this status.
     """
 
-    def __init__(self, url, script):
+    def __init__(self, url, script, path):
         self.target = (urlsplit(url).hostname, urlsplit(url).port)
+        self.path = path
         self.script = list(script)
         self.uploads = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -54,7 +55,7 @@ class FaultyProxy:
             if not head:
                 return
             todo = None
-            if b"/images HTTP" in head.split(b"\r\n")[0]:
+            if f"{self.path} HTTP".encode() in head.split(b"\r\n")[0]:
                 self.uploads += 1
                 todo = self.script.pop(0) if self.script else None
             if todo == "refuse":
@@ -85,8 +86,9 @@ def _request(client):
 
 
 @contextmanager
-def faulty_proxy(url, *script):
-    proxy = FaultyProxy(url, script)
+def faulty_proxy(url, *script, path="/images"):
+    """A proxy; the faults are those of uploads, or of requests whose path has this end."""
+    proxy = FaultyProxy(url, script, path)
     try:
         yield proxy
     finally:
@@ -217,6 +219,20 @@ def test_upload_to_stack_with_lost_responses_stores_each_file_once(
     counts = {state: batch[state] for state in ("items", "indexed", "duplicate", "failed")}
     assert counts == {"items": 6, "indexed": 6, "duplicate": 0, "failed": 0}
     assert batch["repeated"] == 3
+
+
+def test_upload_to_stack_with_a_lost_answer_of_a_new_batch_opens_one_batch(running_stack, tmp_path):
+    write_photos(tmp_path / "in", 1, first=9_100)
+    with (
+        faulty_proxy(running_stack.api_url, "cut", path="/v1/batches") as proxy,
+        ApiClient.open(proxy.url, running_stack.operator_key) as client,
+    ):
+        client.add_source("lost-batch", "photo")
+        batch = client.ingest_folder(tmp_path / "in", source="lost-batch")
+        batches = client.batches(limit=200)["batches"]
+        client.cancel(batch["id"])
+    assert (batch["items"], batch["state"], batch["repeated"]) == (1, "closed", 1)
+    assert [opened["source"] for opened in batches].count("lost-batch") == 1
 
 
 def test_call_beyond_a_quota_waits_until_it_is_free_again(pauses):

@@ -118,36 +118,57 @@ def find_synonym(synonym: str, term: str) -> list[WordHit]:
     A use inside the term itself is none: `ground truth` contains `truth`.
     """
     pattern, own = make_pattern(synonym), make_pattern(term)
-    texts = [(path, line, split_words(name)) for path, line, name in list_identifiers()]
-    texts += [
-        (path, line, split_words(blank_code(text)))
-        for path, line, text in (*list_product_texts(), *list_document_texts())
-    ]
     return [
         WordHit(path, line, synonym, term, text[max(0, match.start() - 50) : match.end() + 50])
-        for path, line, text in texts
+        for path, line, text in list_split_texts()
+        if pattern.search(text)
         for match in pattern.finditer(own.sub(lambda term: " " * len(term.group()), text))
     ]
 
 
+@cache
+def list_split_texts() -> tuple[tuple[str, int, str], ...]:
+    """File, line and words of everything that is searched for synonyms."""
+    return (
+        *((path, line, split_words(name)) for path, line, name in list_identifiers()),
+        *(
+            (path, line, split_words(blank_code(text)))
+            for path, line, text in (*list_product_texts(), *list_document_texts())
+        ),
+    )
+
+
 def is_used_in_code(term: str) -> bool:
     """Whether a term occurs in an identifier or a text of the product."""
-    return _occurs(term, [*list_identifiers(), *list_product_texts()])
+    return _occurs(term, list_code_words())
 
 
 def is_used_in_documents(term: str) -> bool:
     """Whether a term occurs in a document other than the glossary."""
-    return _occurs(term, list_document_texts())
+    return _occurs(term, list_document_words())
 
 
-def _occurs(
-    term: str, texts: list[tuple[str, int, str]] | tuple[tuple[str, int, str], ...]
-) -> bool:
+@cache
+def list_code_words() -> tuple[str, ...]:
+    """Words of each identifier and text of the product."""
+    return _list_words((*list_identifiers(), *list_product_texts()))
+
+
+@cache
+def list_document_words() -> tuple[str, ...]:
+    """Words of each line of the documents."""
+    return _list_words(list_document_texts())
+
+
+def _list_words(texts: tuple[tuple[str, int, str], ...]) -> tuple[str, ...]:
+    """Each different text, split into words and in lower case."""
+    distinct = dict.fromkeys(text for _path, _line, text in texts)
+    return tuple(dict.fromkeys(form for t in distinct for form in (split_words(t), t.lower())))
+
+
+def _occurs(term: str, texts: tuple[str, ...]) -> bool:
     pattern = make_pattern(term)
-    return any(
-        pattern.search(split_words(text)) or pattern.search(text.lower())
-        for _path, _line, text in texts
-    )
+    return any(pattern.search(text) for text in texts)
 
 
 def main() -> int:

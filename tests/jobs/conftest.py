@@ -57,12 +57,16 @@ class JobServer:
 
     def work(self, job_id: str, *, chunks: int = 1_000, worker: str = WORKER) -> dict[str, Any]:
         """Work on a job as the task does, for at most some chunks."""
+        self.run_tasks(job_id, chunks=chunks, worker=worker)
+        return self.job(job_id)
+
+    def run_tasks(self, job_id: str, *, chunks: int = 1_000, worker: str = WORKER) -> None:
+        """As `work`, for a job of any organization."""
         components = make_components(self.stack.worker)
         for _ in range(chunks):
             if not locate_items.locate_job_items(UUID(job_id), worker, components):
                 locate_items.finish_jobs([UUID(job_id)], components.repository, components.blobs)
                 break
-        return self.job(job_id)
 
     def finish(self, job_id: str) -> dict[str, Any]:
         """End a job without open items as the task does."""

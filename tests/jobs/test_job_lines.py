@@ -7,10 +7,13 @@ import json
 import socket
 import tracemalloc
 
+import httpx
 import pytest
 
 from pinpoint.api.v1.job_lines import read_lines
 from pinpoint.errors import TooLargeError
+from pinpoint.records import KeyGrant
+from pinpoint.records.key_limits import KeyLimits
 
 
 def read(text, **changes):
@@ -138,6 +141,41 @@ def test_job_of_lines_reports_invalid_lines_and_missing_uploads(job_server, phot
     }
     page = job_server.http.get(f"/v1/jobs/{job['id']}/items", params={"state": "failed"}).json()
     assert [item["line_number"] for item in page["items"]] == [4, 5, 6, 7, 8]
+    assert job_server.photos() == []
+
+
+def test_lines_of_a_job_count_as_photos_of_the_day(job_server, photos):
+    services = job_server.stack.api
+    key, secret = job_server.stack.worker.api_keys.create_key(
+        "acme", "limited", KeyGrant(scopes=("locate",))
+    )
+    job_server.stack.worker.key_limiter.set_overrides(key.id, KeyLimits(photos_per_day=5))
+    lines = [{"custom_id": str(n), "url": f"https://photos.test/{n}.jpg"} for n in range(4)]
+    lines += [{"custom_id": "uploaded", "upload": "a.jpg"}, {"custom_id": "invalid"}]
+    text = "\n".join(map(json.dumps, lines))
+    headers = {"Authorization": f"Bearer {secret}"}
+    object.__setattr__(services, "url_fetcher", services.remote_files)
+    try:
+        with httpx.Client(
+            base_url=job_server.http.base_url, headers=headers, trust_env=False
+        ) as http:
+            forms = [[("lines", ("in.jsonl", part))] for part in (text, text.splitlines()[0])]
+            created = http.post("/v1/jobs/locate", files=forms[0], data={"start": "false"})
+            job_id = created.json()["job"]["id"]
+            upload = [("files", ("a.jpg", photos["walk/0.jpg"]))]
+            uploaded = http.post(f"/v1/jobs/{job_id}/files", files=upload)
+            before = http.get("/v1/jobs").json()
+            refused = http.post("/v1/jobs/locate", files=[*forms[1], *upload])
+            assert http.get("/v1/jobs").json() == before
+    finally:
+        object.__setattr__(services, "url_fetcher", None)
+    assert created.json()["job"]["counts"]["invalid_lines"] == 1
+    assert '"photos";r=0' in created.headers["RateLimit"]
+    # Its line is counted already.
+    assert uploaded.status_code == 202
+    assert (refused.status_code, refused.json()["violated-policies"]) == (429, ["photos"])
+    job_server.http.delete(f"/v1/jobs/{job_id}")
+    job_server.work_deleted(job_id)
     assert job_server.photos() == []
 
 

@@ -6,7 +6,6 @@ import io
 import json
 from uuid import UUID
 
-import httpx
 import pytest
 from pyarrow import parquet
 from sqlalchemy import text
@@ -14,8 +13,8 @@ from sqlalchemy import text
 from pinpoint.cli.api_client import ApiClient
 from pinpoint.errors import IndexUnavailableError
 from pinpoint.jobs import locate_items, recover_jobs
-from pinpoint.records import KeyGrant
 from pinpoint.store.jobs import job_leases
+from pinpoint_client import connect
 from pinpoint_workers.jobs import get_repository, make_components
 
 DEAD_WORKER = "host/2/0.00"
@@ -312,16 +311,54 @@ def test_client_resumes_an_interrupted_upload(job_server, photos, tmp_path):
         assert client.wait_for_job(job_id)["state"] == "completed"
         assert client.save_job_results(job_id, tmp_path / "out.parquet") > 1_000
         assert parquet.read_table(tmp_path / "out.parquet").num_rows == 6
-        lines = tmp_path / "in" / "photos.jsonl"
-        lines.write_text(
-            "\n".join(json.dumps({"custom_id": name, "upload": name}) for name in photos) + "\n"
-        )
-        from_lines = client.locate_as_job(lines, parameters={"top": 1})
-        assert from_lines["counts"]["open"] == 6
-        assert job_server.work(from_lines["id"])["counts"]["completed"] == 6
-        client.delete_job(from_lines["id"])
-        job_server.work_deleted(from_lines["id"])
     assert job_server.photos() == []
+
+
+def test_client_locates_the_lines_of_a_file_and_its_results_name_them(job_server, photos, tmp_path):
+    for number, data in enumerate(photos.values()):
+        (tmp_path / f"{number}.jpg").write_bytes(data)
+    lines = tmp_path / "photos.jsonl"
+    rows = [{"custom_id": f"photo {n}", "upload": f"{n}.jpg"} for n in range(len(photos))]
+    missing = {"custom_id": "missing", "upload": "no.jpg"}
+    lines.write_text("".join(f"{json.dumps(row)}\n" for row in (*rows, missing)) + "no JSON\n")
+    key = job_server.http.headers["Authorization"].removeprefix("Bearer ")
+    with connect(str(job_server.http.base_url), key) as client:
+        sent = []
+        job = client.locate_as_job(
+            lines, parameters={"top": 1}, on_upload=lambda done, total: sent.append(done == total)
+        )
+        assert (sent[-1], job.counts.open, job.counts.failed) == (True, len(photos), 2)
+        job_server.work(str(job.id))
+        assert client.jobs.wait(job.id, timeout_s=5).state == "completed"
+        results = list(client.jobs.results(job.id))
+        assert [line.custom_id for line in results] == [row["custom_id"] for row in rows]
+        assert all(len(line.answer.candidates) == 1 for line in results)
+        errors = {line.custom_id: line.error.code for line in client.jobs.errors(job.id)}
+        assert errors == {"missing": "upload_missing", None: "invalid_line"}
+        client.jobs.delete(job.id)
+        job_server.work_deleted(str(job.id))
+    assert job_server.photos() == []
+
+
+def test_metrics_have_the_states_and_the_age_of_jobs(job_server, photos):
+    stats = job_server.stack.worker.maintenance_stats
+    before = stats.totals()
+    assert before.oldest_job_item_s is None
+    job_server.set_chunk_size(2)
+    job_id = job_server.create(photos)["job"]["id"]
+    job_server.work(job_id, chunks=1)
+    commit(job_server, "UPDATE jobs SET started_at = now() - interval '90 s' WHERE id = :job",
+           job=job_id)  # fmt: skip
+    running = stats.totals()
+    assert running.jobs["in_progress"] == before.jobs["in_progress"] + 1
+    changes = {state: running.job_items[state] - before.job_items[state] for state in
+               running.job_items}  # fmt: skip
+    assert changes == {"open": 4, "completed": 2, "failed": 0, "canceled": 0}
+    assert 90 <= running.oldest_job_item_s < 150
+    job_server.work(job_id)
+    ended = stats.totals()
+    assert ended.jobs["completed"] == before.jobs["completed"] + 1
+    assert (ended.job_items, ended.oldest_job_item_s) == (before.job_items, None)
 
 
 def test_jobs_take_turns(job_server, photos):
@@ -338,34 +375,3 @@ def test_jobs_take_turns(job_server, photos):
         job_server.http.delete(f"/v1/jobs/{job_id}")
         job_server.work_deleted(job_id)
     assert job_server.photos() == []
-
-
-def test_restricted_key_gets_coarse_answers_and_sees_its_own_jobs_only(job_server, photos):
-    exact = job_server.create(photos)["job"]["id"]
-    grant = KeyGrant(scopes=("locate",), min_radius_m=50_000)
-    _, secret = job_server.stack.worker.api_keys.create_key("acme", "coarse", grant)
-    headers = {"Authorization": f"Bearer {secret}"}
-    with httpx.Client(base_url=job_server.http.base_url, headers=headers, trust_env=False) as http:
-        (name, photo), *_ = photos.items()
-        files = {"files": (name, photo)}
-        created = http.post("/v1/jobs/locate", files=files, data={"start": "true"})
-        coarse = created.json()["job"]["id"]
-        for job_id in (exact, coarse):
-            job_server.work(job_id)
-        for path in ("", "/items", "/results", "/errors"):
-            assert http.get(f"/v1/jobs/{exact}{path}").status_code == 404
-            assert http.get(f"/v1/jobs/{coarse}{path}").status_code == 200
-        for action in ("start", "cancel"):
-            assert http.post(f"/v1/jobs/{exact}/{action}").status_code == 404
-        assert http.delete(f"/v1/jobs/{exact}").status_code == 404
-        assert [job["id"] for job in http.get("/v1/jobs").json()["jobs"]] == [coarse]
-        line = json.loads(http.get(f"/v1/jobs/{coarse}/results").text)
-        direct = http.post("/v1/locate", files={"photo": photo}, timeout=60).json()
-    answer = line["answer"]
-    assert answer["point"] == direct["point"]
-    assert answer["candidates"] == []
-    assert answer["timings_ms"] == {}
-    job = job_server.http.get(f"/v1/jobs/{exact}").json()
-    assert job["counts"]["completed"] == len(photos)
-    exact_answer = json.loads(job_server.http.get(f"/v1/jobs/{exact}/results").text.splitlines()[0])
-    assert exact_answer["answer"]["candidates"]

@@ -20,6 +20,7 @@ from pinpoint.geo.cells import cells_of
 from pinpoint.records import KeyGrant, Point
 from pinpoint.settings import LogSettings, Settings
 from pinpoint.store.db.api_keys import ApiKeyStore
+from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from stack_fixtures import limit_services
@@ -108,6 +109,7 @@ def layer_api(postgres, server_paths, tmp_path_factory) -> Iterator[LayerApi]:
     services = SimpleNamespace(
         settings=Settings(api=ApiSettings(host_names="testserver")),
         gallery=GalleryDatabase(as_api),
+        database=CatalogDatabase(as_api, 32),
         api_keys=ApiKeyStore(as_api),
         **limit_services(as_api),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 import time
 from collections import defaultdict
 from ipaddress import ip_network
@@ -277,6 +278,15 @@ def test_guard_with_a_hostile_answer_gives_its_error_code(path, reason, guard, s
     start = time.monotonic()
     assert refusal(guard, server.url(path)) == reason
     assert time.monotonic() - start < 8
+
+
+def test_guard_with_a_resolver_that_hangs_ends_within_its_time_limit(names, trap, server):
+    guard, is_over = make_guard(names, trap, server), threading.Event()
+    guard._resolve = lambda host, port: [ALLOWED_ADDRESS] if is_over.wait(20) else []
+    started_at = time.monotonic()
+    assert refusal(guard, f"http://photos.test:{server.port}/") == "url_timeout"
+    assert time.monotonic() - started_at < 5
+    is_over.set()
 
 
 def test_trap_records_a_connection_to_any_address():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -100,6 +101,39 @@ def test_client_raises_the_error_of_the_problem_type(client_gallery):
         client.locate("no-such-file.jpg")
     with connect(stack.api_url, "wrong") as stranger, pytest.raises(errors.UnauthenticatedError):
         next(stranger.sources())
+
+
+def test_client_manages_organizations_keys_and_limits(client_gallery):
+    operator, url = client_gallery.client, client_gallery.stack.api_url
+    created = operator.create_organization("typed-client")
+    assert operator.organization("typed-client").id == created.id
+    assert created.id in {entry.id for entry in operator.organizations(limit=1)}
+    admin_key = operator.create_key("admin", role="admin", organization=created.id)
+    assert [key.id for key in operator.keys(organization="typed-client")] == [admin_key.key.id]
+    with connect(url, admin_key.secret) as admin:
+        expires_at = datetime.now(UTC) + timedelta(days=1)
+        viewer = admin.create_key(
+            "viewer", role="viewer", expires_at=expires_at, granularity="city", min_radius_m=500.0
+        )
+        assert (viewer.key.granularity, viewer.key.min_radius_m) == ("city", 500.0)
+        assert viewer.key.expires_at == expires_at
+        with pytest.raises(errors.ForbiddenError):
+            admin.organization("typed-client")
+        rotated = admin.rotate_key(viewer.key.id)
+        operator.set_key_limits(viewer.key.id, photos_per_day=7)
+        assert operator.key_limits(viewer.key.id).overrides.photos_per_day == 7
+        with connect(url, rotated.secret) as client:
+            assert client.limits().limits.photos_per_day == 7
+            operator.delete_key_limits(viewer.key.id)
+            assert operator.key_limits(viewer.key.id).limits.photos_per_day == 0
+            admin.revoke_key(viewer.key.id)
+            with pytest.raises(errors.UnauthenticatedError, match="revoked"):
+                client.limits()
+        assert admin.key(viewer.key.id).revoked_at is not None
+        assert {row.operation for row in admin.audit_rows()} >= {"rotate_key", "revoke_key"}
+        operator.disable_organization(created.id)
+        with pytest.raises(errors.UnauthenticatedError):
+            next(admin.keys())
 
 
 def test_client_completes_host_and_port_and_finds_the_operator_key(client_gallery, monkeypatch):

@@ -23,6 +23,7 @@ from pinpoint.stack.backup.backup import write_backup
 from pinpoint.stack.backup.restore import check_backup, restore_backup
 from pinpoint.stack.paths import StackPaths
 from pinpoint.stack.supervisor import lifecycle, processes
+from pinpoint.store.webhooks.secret_cipher import SecretCipher
 from stack_fixtures import ServiceHarness, jpeg, write_photos
 
 
@@ -70,6 +71,9 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
     thresholds.mkdir()
     (thresholds / f"{filled.api_keys.organization('acme').id}.json").write_text("{}\n")
     stored_thresholds = files(thresholds)
+    organization_id = filled.api_keys.organization("acme").id
+    _, secret = filled.webhooks.store.add_webhook(organization_id, "https://hooks.test/", [])
+    webhook_key = StackPaths(tmp_path / "home").webhook_key_file
     manifest = write_backup(settings, target, quiet)
     original = dumps.read_installation(settings.services.database_url)
     assert (manifest.counts["images"], manifest.blobs, manifest.bundle) == (3, 3, "descriptor")
@@ -83,6 +87,7 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
 
     shutil.rmtree(tmp_path / "home" / "blobs")
     shutil.rmtree(thresholds)
+    webhook_key.write_bytes(b"key of another gallery")
     thresholds.mkdir()
     (thresholds / "00000000-0000-4000-8000-000000000000.json").write_text("of another gallery")
     filled.owner.close()
@@ -100,6 +105,9 @@ def test_restore_into_external_database_keeps_rows_and_blobs(filled, settings, t
     assert dumps.read_installation(settings.services.database_url) == copy
     assert files(tmp_path / "home" / "blobs") == blobs
     assert files(thresholds) == stored_thresholds
+    assert webhook_key.stat().st_mode & 0o777 == 0o600
+    encrypted = filled.scalar("SELECT secret FROM webhooks")
+    assert SecretCipher(webhook_key).decrypt(bytes(encrypted)) == secret
     filled.as_api.check()
     with filled.database.read(filled.api_keys.organization("acme").id) as catalog:
         assert [source.images for source in catalog.sources()] == [3]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import h3
 import numpy as np
 import pytest
 from sqlalchemy import select, text
@@ -86,6 +87,7 @@ def to_json(row: Row) -> dict:
     return {
         **vars(row), "id": str(row.id), "source": str(row.source), "captured_at": captured_at,
         "lat": row.point.lat, "lon": row.point.lon, "point": None,
+        "r7": h3.str_to_int(h3.latlng_to_cell(row.point.lat, row.point.lon, 7)),
     }  # fmt: skip
 
 
@@ -117,10 +119,11 @@ def gallery(database_url, database):
                     " position_source, sha256, size_bytes, format, width_px, height_px, cell_r5,"
                     " cell_r7, cell_r9, version) SELECT id, :org, source, kind, name,"
                     " ST_SetSRID(ST_MakePoint(lon, lat), 4326)::geography, captured_at, creator,"
-                    " sequence, camera, state, attributes, 'exif', 'x', 1, 'jpeg', 8, 8, 1, 1, 1, 1"
-                    " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, source uuid,"
+                    " sequence, camera, state, attributes, 'exif', 'x', 1, 'jpeg', 8, 8, 1, r7, 1,"
+                    " 1 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, source uuid,"
                     " kind text, name text, lat float8, lon float8, captured_at timestamptz,"
-                    " creator text, sequence text, camera text, state text, attributes jsonb)"
+                    " creator text, sequence text, camera text, state text, attributes jsonb, r7"
+                    " bigint)"
                 ),
                 {"org": organization, "rows": json.dumps(list(map(to_json, rows)))},
             )
@@ -153,6 +156,12 @@ def select_by_loop(rows: list[Row], where: ImageFilter) -> set[UUID]:
     }
 
 
+def find_cells(point):
+    """The cell of resolution 7 of a position, and its parents."""
+    cell = h3.latlng_to_cell(point.lat, point.lon, 7)
+    return {h3.cell_to_parent(cell, resolution) for resolution in range(8)}
+
+
 def has_values(row: Row, where: ImageFilter) -> bool:
     """Whether a row matches all conditions but those on its position."""
     taken = row.captured_at
@@ -163,6 +172,7 @@ def has_values(row: Row, where: ImageFilter) -> bool:
             where.id_prefix is None or row.id.hex.startswith(where.id_prefix),
             not where.source_ids or row.source in where.source_ids,
             not where.source_kinds or row.kind in where.source_kinds,
+            not where.cells or not find_cells(row.point).isdisjoint(where.cells),
             where.file_name is None
             or fnmatch.fnmatchcase(row.name.rpartition("/")[2], where.file_name),
             not where.states or row.state in where.states,
@@ -267,6 +277,11 @@ def test_image_conditions_equal_loop(database, gallery):
         **{name: ImageFilter(**fields) for name, fields in FILTERS.items()},
         "ids": ImageFilter(ids=ids),
         "id prefix": ImageFilter(id_prefix=ids[0].hex[:3]),
+        "cell": ImageFilter(cells=(h3.latlng_to_cell(48.8566, 2.3522, 7),)),
+        "large cells": ImageFilter(
+            cells=tuple(h3.cell_to_parent(h3.latlng_to_cell(0, lon, 7), 1) for lon in (0, 180))
+        ),
+        "pentagon": ImageFilter(cells=(sorted(h3.get_pentagons(0))[0],)),
         "source": ImageFilter(source_ids=(rows[0].source,)),
         "no such source": ImageFilter(source_ids=(uuid4(),)),
     }

@@ -13,7 +13,7 @@ import shapely
 from pinpoint.errors import NotFoundError
 from pinpoint.geo.cell_outlines import outline_cells
 from pinpoint.geo.map_tiles import MapTile, to_web_mercator
-from pinpoint.records import ImageFilter
+from pinpoint.records import ImageFilter, Point, Polygon
 from pinpoint.store.gallery import cell_tiles, image_tiles, panoramax_tiles, tile_encoding
 from store.spatial_gallery import START
 from store.tile_gallery import check_points, choose_tiles, format_time, group_cells
@@ -40,6 +40,9 @@ def test_image_tile_at_high_zoom_has_exactly_its_images(tile_gallery, zoom):
                 **heading,
                 **time,
             }
+
+
+LIMIT = START + timedelta(days=700)
 
 
 def reach_tile(cell, tile, margin):
@@ -95,20 +98,43 @@ def test_image_tile_at_low_zoom_counts_the_images_of_its_cells(tile_gallery, zoo
             check_cells(layers.get("images", []), cells, tile, describe_cell)
 
 
-LIMIT = START + timedelta(days=700)
+SQUARE = Polygon(
+    exterior=(Point(-60.1, -50.2), Point(-60.1, 70.3), Point(60.2, 70.3), Point(60.2, -50.2))
+)
 
 
-@pytest.mark.parametrize("zoom", [0, 4, 14])
-def test_coverage_tile_has_the_cells_of_each_kind_and_of_gaps(tile_gallery, zoom):
+@pytest.mark.parametrize(
+    ("zoom", "image_filter", "matches"),
+    [
+        (0, ImageFilter(), lambda row: True),
+        (4, ImageFilter(), lambda row: True),
+        (14, ImageFilter(), lambda row: True),
+        (
+            4,
+            ImageFilter(captured_before=LIMIT),
+            lambda row: row.captured_at is not None and row.captured_at < LIMIT,
+        ),
+        (
+            1,
+            ImageFilter(polygons=(SQUARE,)),
+            lambda row: -60.1 < row.lat < 60.2 and -50.2 < row.lon < 70.3,
+        ),
+    ],
+)
+def test_coverage_tile_has_the_cells_of_each_kind_and_of_gaps(
+    tile_gallery, zoom, image_filter, matches
+):
     resolution = cell_tiles.cell_resolution(zoom)
-    cells = group_cells(tile_gallery.rows, resolution)
+    rows = [row for row in tile_gallery.rows if matches(row)]
+    cells = group_cells(rows, resolution)
     gaps = {
         cell: members
         for cell, members in cells.items()
         if len({row.source_kind for row in members}) == 1
     }
     for tile in choose_tiles(tile_gallery.rows, zoom, 2):
-        layers = tile_gallery.build(cell_tiles.build_coverage_tile, "gaps", *tile)
+        build = (cell_tiles.build_coverage_tile, "gaps", MapTile(*tile), image_filter)
+        layers = tile_gallery.build(*build)
         check_cells(
             layers.get("gaps", []),
             gaps,
@@ -118,13 +144,10 @@ def test_coverage_tile_has_the_cells_of_each_kind_and_of_gaps(tile_gallery, zoom
                 **describe_cell(members),
             },
         )
-        features = tile_gallery.build(cell_tiles.build_coverage_tile, "coverage", *tile).get(
-            "coverage", []
-        )
+        build = (cell_tiles.build_coverage_tile, "coverage", MapTile(*tile), image_filter)
+        features = tile_gallery.build(*build).get("coverage", [])
         for kind in ("photo", "street"):
-            of_kind = group_cells(
-                [r for r in tile_gallery.rows if r.source_kind == kind], resolution
-            )
+            of_kind = group_cells([r for r in rows if r.source_kind == kind], resolution)
             check_cells(
                 [f for f in features if f.attributes["source_kind"] == kind],
                 of_kind,
@@ -176,7 +199,6 @@ def test_outline_of_pole_cell_reaches_the_edge_of_the_map():
 def test_tile_outside_the_map_is_not_found(tile_gallery, tile):
     for build in (
         lambda: tile_gallery.build(image_tiles.build_image_tile, *tile, ImageFilter()),
-        lambda: tile_gallery.build(cell_tiles.build_coverage_tile, "gaps", *tile),
         lambda: tile_gallery.build(panoramax_tiles.build_map_tile, *tile),
     ):
         with pytest.raises(NotFoundError, match="there is no tile"):

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -25,14 +26,15 @@ from pinpoint.store.jobs.job_database import JobDatabase
 from pinpoint.webhook_services import open_webhooks
 from stack_fixtures import ServiceHarness, limit_services
 from tenant_isolation.other_organization import TenantPair, create_tenants
+from tenant_isolation.protected_galleries import ProtectedGalleries, create_galleries
 
 TEMPLATE = "template_pinpoint"
 OPERATOR_KEY = "the-operators-secret"
 
 
-@pytest.fixture(scope="session")
-def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
-    """A migrated database of these tests, with the URLs of owner and API role."""
+@contextmanager
+def create_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
+    """A migrated database for several tests, with the URLs of owner and API role."""
     name = f"w_{uuid.uuid4().hex[:16]}"
     postgres.clone(TEMPLATE, name)
     yield SimpleNamespace(owner=server_paths.owner_url(name), api=server_paths.api_url(name))
@@ -40,9 +42,17 @@ def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
 
 
 @pytest.fixture(scope="session")
+def isolation_database(postgres, server_paths) -> Iterator[SimpleNamespace]:
+    """The database of both organizations."""
+    with create_database(postgres, server_paths) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
 def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
     """Both organizations with data, and an API on loopback that requires keys."""
-    logs.configure(LogSettings())
+    # Thousands of requests: a line for each costs more than many of them.
+    logs.configure(LogSettings(level="warning"))
     folder = tmp_path_factory.mktemp("isolation")
     harness = ServiceHarness(isolation_database.owner, isolation_database.api, folder / "harness")
     home = folder / "home"
@@ -99,6 +109,12 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         server.should_exit = True
         thread.join(10)
         harness.close()
+
+
+@pytest.fixture(scope="session")
+def galleries(tenant_pair) -> ProtectedGalleries:
+    """Two galleries with one protected area; each test sets its granularity."""
+    return create_galleries(tenant_pair)
 
 
 @pytest.fixture

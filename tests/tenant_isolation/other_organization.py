@@ -44,6 +44,13 @@ ROWS = (
     "job_items",
     "protected_areas",
 )
+_ID_COLUMNS = {
+    **dict.fromkeys(("thumbnails", "embeddings", "tombstones"), "image_id"),
+    "cell_stats": "source_id",
+    "item_images": "item_id",
+    "idempotency_keys": "caller_id",
+}
+"""Column with the id of a row that has none of its own."""
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -73,19 +80,11 @@ class Tenant:
 
     def ids(self) -> set[str]:
         """All ids that no other organization may see."""
-        all_ids = {str(self.id)}
-        for table in ROWS:
-            key = {"thumbnails": "image_id", "embeddings": "image_id", "tombstones": "image_id"}
-            key |= {"cell_stats": "source_id", "item_images": "item_id"}
-            key |= {"idempotency_keys": "caller_id"}
-            column = key.get(table, "id")
-            all_ids |= set(
-                map(
-                    str,
-                    self.column(f"SELECT {column} FROM {table} WHERE organization_id = :org"),
-                )
-            )
-        return all_ids
+        selects = [
+            f"SELECT {_ID_COLUMNS.get(table, 'id')}::text FROM {table} WHERE organization_id = :org"
+            for table in ROWS
+        ]
+        return {str(self.id), *self.column(" UNION ".join(selects))}
 
     def words(self) -> set[str]:
         """Texts that occur only in the rows of this organization."""
@@ -93,13 +92,12 @@ class Tenant:
 
     def fingerprint(self) -> str:
         """A digest over all rows; equal digests show that no row was changed."""
-        digest = hashlib.sha256()
-        for table in ROWS:
-            rows = self.column(
-                f"SELECT t::text FROM {table} t WHERE organization_id = :org ORDER BY 1"
-            )
-            digest.update(repr((table, rows)).encode())
-        return digest.hexdigest()
+        selects = [
+            f"SELECT '{table} ' || t::text FROM {table} t WHERE organization_id = :org"
+            for table in ROWS
+        ]
+        rows = self.column(" UNION ALL ".join(selects) + " ORDER BY 1")
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 @dataclass
@@ -124,7 +122,8 @@ class TenantPair:
 
     def leaks(self, answer: str, other: Tenant) -> set[str]:
         """Ids and texts of the other tenant in an answer."""
-        leaked = set(_ID.findall(answer.lower())) & other.ids()
+        answer_ids = set(_ID.findall(answer.lower()))
+        leaked = answer_ids & other.ids() if answer_ids else set()
         return leaked | {word for word in other.words() if word in answer}
 
 

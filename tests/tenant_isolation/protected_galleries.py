@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,20 @@ def create_galleries(pair: TenantPair) -> ProtectedGalleries:
                 (folder / f"{REMOTE_SEED:04d}.jpg").write_bytes(remote)
             if name == "dogwood":
                 _remove_protected(folder)
+            if kind == "street":
+                _write_sequences(folder)
             pair.harness.ingest(folder, tenant.id, source=source, kind=kind)
         areas[name] = protect(pair.harness, tenant.id, area_document("refuse")).id
         tenants.append(tenant)
     full, reduced = tenants
     return ProtectedGalleries(full, reduced, exempt_keys, areas)
+
+
+def _write_sequences(folder: Path) -> None:
+    """Two sequences; the second one has the images in the area, and one outside."""
+    names = sorted(path.name for path in folder.glob("*.jpg"))
+    rows = [f"{name},{'first' if int(name[:4]) < 723 else 'second'} drive" for name in names]
+    (folder / "images.csv").write_text("\n".join(["file,sequence", *rows, ""]))
 
 
 def _remove_protected(folder: Path) -> None:
@@ -131,20 +141,20 @@ class Normalizer:
             rows = unit.connection.execute(
                 text(
                     "SELECT i.id::text, i.collection_id::text, i.organization_id::text,"
-                    "       s.id::text, s.name, i.external_id"
+                    "       s.id::text, s.name, i.external_id, coalesce(i.sequence, '')"
                     "  FROM images i JOIN sources s ON s.id = i.source_id"
                     " WHERE i.organization_id = :org"
                 ),
                 {"org": tenant.id},
             ).all()
         self._names = {tenant.name: "ORGANIZATION"}
-        for image, collection, organization, source_id, source, file in rows:
+        for image, collection, organization, source_id, source, file, sequence in rows:
             self._names |= {
                 image: f"{source}/{file}",
                 image.replace("-", ""): f"{source}/{file}",
                 source_id: source,
-                collection: f"collection of {source}",
-                collection.replace("-", ""): f"collection of {source}",
+                collection: f"collection of {source} {sequence}",
+                collection.replace("-", ""): f"collection of {source} {sequence}",
                 organization: "ORGANIZATION",
             }
         self._pattern = re.compile("|".join(sorted(map(re.escape, self._names), reverse=True)))
@@ -166,6 +176,64 @@ class Normalizer:
         if isinstance(value, float):
             return round(value, 9)
         return value
+
+
+def assert_equal_answers(
+    galleries: ProtectedGalleries, iterate_answers: Callable[[Tenant], Iterator[tuple[str, Any]]]
+) -> None:
+    """Assert that both galleries give the same answers, except for ids and times.
+
+    Args:
+        galleries: The galleries.
+        iterate_answers: Sends requests of a tenant; yields what each is, and its response.
+    """
+    full, reduced = (
+        sorted(
+            (
+                (what, normalizer.replace(_strip_volatile(what, answer)))
+                for what, answer in iterate_answers(tenant)
+            ),
+            key=repr,
+        )
+        for tenant in (galleries.full, galleries.reduced)
+        for normalizer in [Normalizer(tenant)]
+    )
+    assert len(full) == len(reduced) > 0
+    for one, other in zip(full, reduced, strict=True):
+        assert list(_find_differences(one, other)) == [], one[0]
+
+
+def _strip_volatile(what: str, answer: Any) -> tuple[int, dict[str, str], Any]:
+    """What both galleries share of an answer."""
+    assert answer.status_code in (200, 404, 422), (what, answer.text)
+    match answer.headers.get("content-type"):
+        case "image/jpeg":
+            content = answer.content
+        case "image/png":  # a match picture shows the id of the image
+            content = None
+        case _:
+            content = read_content(answer)
+    if isinstance(content, dict):
+        for name in ("timings_ms", "request_id", "instance"):
+            content.pop(name, None)
+    volatile = (
+        *("x-request-id", "date", "etag", "content-length", "content-disposition", "link"),
+        "ratelimit",  # what is left of the limit of the key
+    )
+    headers = {name: value for name, value in answer.headers.items() if name not in volatile}
+    return answer.status_code, headers, content
+
+
+def _find_differences(first: Any, second: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Paths and values where two answers differ."""
+    if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
+        for key in first:
+            yield from _find_differences(first[key], second[key], f"{path}.{key}")
+    elif isinstance(first, list | tuple) and len(first) == len(second):
+        for number, (one, other) in enumerate(zip(first, second, strict=True)):
+            yield from _find_differences(one, other, f"{path}[{number}]")
+    elif first != second:
+        yield path, first, second
 
 
 def read_content(answer: Any) -> Any:

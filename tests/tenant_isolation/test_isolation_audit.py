@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pinpoint.records import KeyGrant
-from tenant_isolation.other_organization import photo_of
+from pinpoint.store.db.protected_areas import ProtectedAreaStore
+from tenant_isolation.other_organization import photo_of, protect
 
 
 @pytest.fixture
@@ -27,6 +28,18 @@ def read_rows(auditor, since, **filters):
     answer = auditor.get("/v1/audit", params={"datetime": f"{since}/..", "limit": 1000, **filters})
     assert answer.status_code == 200, answer.text
     return answer.json()["rows"]
+
+
+def area_around(point, name):
+    """A protected area of about 20 m around a point."""
+    lat, lon = point
+    corners = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
+    ring = [[lon + east * 1e-4, lat + north * 1e-4] for east, north in corners]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"name": name, "granularity": "refuse", "purpose": "a test"},
+    }
 
 
 def now():
@@ -94,8 +107,23 @@ def test_position_is_stored_if_the_setting_allows_it(tenant_pair, auditor, monke
     with monkeypatch.context() as patched, tenant_pair.alder.http() as http:
         patched.setattr(settings, "api", allowed)
         answer = http.post("/v1/locate", files={"photo": photo_of(tenant_pair.alder)}).json()
+    point = (answer["point"]["lat"], answer["point"]["lon"])
     (row,) = read_rows(auditor, since, operation="locate")
-    assert (row["lat"], row["lon"]) == (answer["point"]["lat"], answer["point"]["lon"])
+    assert (row["lat"], row["lon"]) == point
+    # An auditor who is not exempt does not read what another key located in a protected area.
+    area = protect(
+        tenant_pair.harness, tenant_pair.alder.id, area_around(point, name="audited place")
+    )
+    (hidden,) = read_rows(auditor, since, operation="locate")
+    assert (hidden["lat"], hidden["lon"], hidden["id"]) == (None, None, row["id"])
+    grant = KeyGrant(scopes=("audit",), granularity="exact")
+    _, secret = tenant_pair.harness.api_keys.create_key("alder", "exempt auditor", grant)
+    auditor.headers["Authorization"] = f"Bearer {secret}"
+    (shown,) = read_rows(auditor, since, operation="locate")
+    assert (shown["lat"], shown["lon"]) == point
+    with tenant_pair.alder.http() as http:
+        assert http.delete(f"/v1/protected-areas/{area.id}").status_code == 204
+    assert ProtectedAreaStore(tenant_pair.harness.owner).apply(60)
 
 
 def test_filters_pages_and_lines_have_the_same_rows(tenant_pair, auditor):

@@ -22,7 +22,8 @@ def test_export_has_the_images_of_its_organization_only(tenant_pair, tenant_name
     )
     with requester.http() as http:
         answer = http.get(f"/v1/exports/images.{suffix}")
-        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name}-only*")
+        # Without the whole name: the audit log has the filters of the caller.
+        theirs = http.get(f"/v1/exports/images.{suffix}?file_name={other.name[:3]}*only*")
     assert answer.status_code == theirs.status_code == 200
     assert answer.headers["X-Pinpoint-Rows"] == str(len(expected))
     assert theirs.headers["X-Pinpoint-Rows"] == "0"

@@ -22,16 +22,34 @@ from pinpoint.records import (
 )
 from pinpoint.store.catalog import neighbors
 from pinpoint.store.catalog.image_listing import PLAN_SETTINGS, select_image_page
+from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.gallery.image_tiles import build_image_tile
 from pinpoint.store.gallery.panoramax_tiles import build_map_tile
+from tenant_isolation.conftest import create_database
 from tenant_isolation.rows import COLUMNS, CONTRACT, organizations
 from vector_tiles import tile_of
 
 
-@pytest.fixture
-def large_organization(owner):
+@pytest.fixture(scope="module")
+def plan_database(postgres, server_paths):
+    """A database that these tests only read after it is filled."""
+    with create_database(postgres, server_paths) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def as_api(plan_database):
+    """Transactions of the API role."""
+    transactions = Transactions(api_engine(plan_database.api, own_login=True))
+    yield transactions
+    transactions.close()
+
+
+@pytest.fixture(scope="module")
+def large_organization(plan_database):
     """20,000 images of five organizations in one city, analyzed; returns one organization."""
+    owner = Transactions(owner_engine(plan_database.owner))
     created = organizations(owner, 5)
     with owner.begin() as unit:
         unit.connection.execute(text("ALTER TABLE images DISABLE TRIGGER USER"))
@@ -57,6 +75,7 @@ def large_organization(owner):
         )
         unit.connection.execute(text("ANALYZE images"))
         unit.connection.execute(text("ANALYZE embeddings"))
+    owner.close()
     return created[0][0]
 
 

@@ -33,7 +33,6 @@ READ_PATHS = (
     "/v1/images/{image_id}/file",
     "/v1/images/{image_id}/neighbors",
     "/v1/images/{image_id}/thumbnail",
-    "/v1/limits",
     "/v1/sources",
     "/v1/sources/{source_id}",
     "/api",
@@ -100,6 +99,7 @@ ADMIN = (
     ("POST", "/v1/webhooks/{webhook_id}/rotate-secret"),
     ("POST", "/v1/webhooks/{webhook_id}/test"),
 )
+WITHOUT_KEY = ("public", "sign_in_token")
 ACCESS = {
     **{("GET", path): "read" for path in READ_PATHS},
     **{(method, path): "read" for path in OGC_PATHS for method in ("GET", "HEAD")},
@@ -114,11 +114,13 @@ ACCESS = {
     ("GET", "/v1/exports/images.{suffix}"): "export",
     ("HEAD", "/v1/exports/images.{suffix}"): "export",
     ("GET", "/v1/audit"): "audit",
+    ("GET", "/v1/limits"): "any_key",
     ("GET", "/metrics"): "metrics",
     ("GET", "/"): "public",
     ("GET", "/health/live"): "public",
     ("GET", "/health/ready"): "public",
-    ("POST", "/sign-in"): "public",
+    ("POST", "/sign-in"): "sign_in_token",
+    ("GET", "/web/{path:path}"): "public",
     # The documentation page contains the schema only.
     ("GET", "/docs"): "public",
     ("GET", "/docs/{name}"): "public",
@@ -136,10 +138,17 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def keys(tenant_pair):
-    """Secret of a key with one scope, by organization and scope."""
+    """Secrets by organization and scope: of a key with this scope alone, and with all others."""
     create = tenant_pair.harness.api_keys.create_key
+
+    def create_with(tenant, *scopes):
+        return create(tenant.name, " ".join(scopes), KeyGrant(scopes=scopes))[1]
+
     return {
-        (tenant.name, scope): create(tenant.name, f"only {scope}", KeyGrant(scopes=(scope,)))[1]
+        (tenant.name, scope): (
+            create_with(tenant, scope),
+            create_with(tenant, *(other for other in SCOPES if other != scope)),
+        )
         for tenant in (tenant_pair.alder, tenant_pair.birch)
         for scope in SCOPES
     }
@@ -173,7 +182,7 @@ def test_access_of_rules_equals_the_table():
     declared = {
         (method, rule.route.path): rule.access for rule in rules for method in rule.route.methods
     }
-    protected = {route: access for route, access in ACCESS.items() if access != "public"}
+    protected = {route: access for route, access in ACCESS.items() if access not in WITHOUT_KEY}
     assert declared == protected
 
 
@@ -187,20 +196,20 @@ def test_request_without_a_key_returns_401_unless_public(tenant_pair):
 
 @pytest.mark.parametrize("tenant_name", ["alder", "birch"])
 @pytest.mark.parametrize("scope", SCOPES)
-def test_key_with_one_scope_opens_the_routes_of_this_scope_only(
-    tenant_pair, keys, tenant_name, scope
-):
+def test_scope_opens_its_routes_and_no_other_scope_does(tenant_pair, keys, tenant_name, scope):
+    """A key with all other scopes is refused, so each of them alone is: more scopes open more."""
     requester, other = tenant_pair.pair(tenant_name)
     photo, before = photo_of(requester), other.fingerprint()
+    alone, all_others = map(as_key, keys[tenant_name, scope])
     with requester.http() as http:
-        http.headers.update(as_key(keys[tenant_name, scope]))
+        http.headers.update(alone)
         for (method, path), access in ACCESS.items():
-            if access == "public":
+            if access not in (scope, "any_key"):
                 continue
+            if access == scope:
+                refused = http.request(method, fill_path(path), headers=all_others)
+                assert refused.status_code == 403, (method, path)
             answer = http.request(method, fill_path(path))
-            if access != scope:
-                assert answer.status_code == 403, (method, path)
-                continue
             assert answer.status_code < 500, (method, path)
             assert answer.status_code not in (401, 403), (method, path)
             assert not tenant_pair.leaks(answer.text + str(answer.headers), other), path
@@ -211,11 +220,20 @@ def test_key_with_one_scope_opens_the_routes_of_this_scope_only(
     assert other.fingerprint() == before
 
 
+@pytest.mark.parametrize("tenant_name", ["alder", "birch"])
+def test_key_with_all_scopes_opens_no_route_of_the_operator(tenant_pair, tenant_name):
+    requester, _ = tenant_pair.pair(tenant_name)
+    with requester.http() as http:
+        for (method, path), access in ACCESS.items():
+            if access in ("operator", "metrics"):
+                assert http.request(method, fill_path(path)).status_code == 403, (method, path)
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 def test_operator_routes_refuse_keys_with_ids_of_any_organization(tenant_pair, keys, scope):
     """The same 403, so that no key learns which organizations exist."""
     with tenant_pair.alder.http() as http:
-        for secret in (keys["alder", scope], tenant_pair.alder.key):
+        for secret in (*keys["alder", scope], tenant_pair.alder.key):
             for name in ("alder", "birch", "cedar", str(tenant_pair.birch.id)):
                 refused = http.get(f"/v1/organizations/{name}", headers=as_key(secret))
                 assert (refused.status_code, refused.json()["reason"]) == (403, "forbidden")
@@ -227,4 +245,4 @@ def test_operator_key_opens_every_route(tenant_pair):
         for (method, path), access in ACCESS.items():
             if path != "/metrics":  # which reads statistics that these services lack
                 answer = http.request(method, fill_path(path))
-                assert access == "public" or answer.status_code not in (401, 403), (method, path)
+                assert access in WITHOUT_KEY or answer.status_code not in (401, 403), (method, path)

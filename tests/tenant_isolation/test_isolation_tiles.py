@@ -7,6 +7,7 @@ import json
 import pytest
 from sqlalchemy import text
 
+from pinpoint.geo.map_tiles import MapTile
 from pinpoint.records import ImageFilter
 from pinpoint.store.db.views import LAYERS_SCHEMA, READER_ROLE
 from pinpoint.store.gallery.cell_tiles import build_coverage_tile
@@ -22,8 +23,15 @@ BUILDERS = {
     "images of a time": lambda connection, zoom, x, y: build_image_tile(
         connection, zoom, x, y, ImageFilter(states=("indexed", "pending"))
     ),
-    "coverage": lambda connection, *tile: build_coverage_tile(connection, "coverage", *tile),
-    "gaps": lambda connection, *tile: build_coverage_tile(connection, "gaps", *tile),
+    "coverage": lambda connection, *tile: build_coverage_tile(
+        connection, "coverage", MapTile(*tile), ImageFilter()
+    ),
+    "gaps": lambda connection, *tile: build_coverage_tile(
+        connection, "gaps", MapTile(*tile), ImageFilter()
+    ),
+    "coverage of a filter": lambda connection, *tile: build_coverage_tile(
+        connection, "coverage", MapTile(*tile), ImageFilter(states=("indexed", "pending"))
+    ),
     "map": build_map_tile,
 }
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
-from pinpoint_client import uploads
+from pinpoint_client import job_uploads, uploads, url_uploads
 from pinpoint_client.calls import (
+    access_calls,
     administration_calls,
     batch_calls,
     gallery_calls,
@@ -197,6 +198,7 @@ class Client(Caller):
     search_features = call_method(query_calls.search_features)
     kept_queries = list_method(query_calls.kept_queries)
     delete_kept_query = call_method(query_calls.delete_kept_query)
+    locate_as_job = flow_method(job_uploads.locate_as_job)
 
     sources = list_method(gallery_calls.sources)
     source = call_method(gallery_calls.source)
@@ -216,6 +218,8 @@ class Client(Caller):
     cancel = call_method(batch_calls.cancel)
     ingest_files = flow_method(uploads.ingest_files)
     ingest_folder = flow_method(uploads.ingest_folder)
+    ingest_urls = flow_method(url_uploads.ingest_urls)
+    ingest_prefix = flow_method(url_uploads.ingest_prefix)
     wait_for_batch = flow_method(uploads.wait_for_batch)
 
     images = list_method(gallery_calls.images)
@@ -230,6 +234,20 @@ class Client(Caller):
     neighbors_of_points = flow_method(spatial_calls.neighbors_of_points)
     coverage = list_method(spatial_calls.coverage)
     gaps = list_method(spatial_calls.gaps)
+
+    organizations = list_method(access_calls.organizations)
+    organization = call_method(access_calls.organization)
+    create_organization = call_method(access_calls.create_organization)
+    disable_organization = call_method(access_calls.disable_organization)
+    keys = list_method(access_calls.keys)
+    key = call_method(access_calls.key)
+    create_key = call_method(access_calls.create_key)
+    rotate_key = call_method(access_calls.rotate_key)
+    revoke_key = call_method(access_calls.revoke_key)
+    limits = call_method(access_calls.limits)
+    key_limits = call_method(access_calls.key_limits)
+    set_key_limits = call_method(access_calls.set_key_limits)
+    delete_key_limits = call_method(access_calls.delete_key_limits)
 
     audit_rows = list_method(administration_calls.audit_rows)
     webhooks = call_method(administration_calls.webhooks)

@@ -9,7 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from pinpoint_client.calls.call import Call, Flow, Pause
-from pinpoint_client.errors import AbnormalUsageError, PinpointError, StackError, UnavailableError
+from pinpoint_client.errors import (
+    AbnormalUsageError,
+    PinpointError,
+    RateLimitedError,
+    StackError,
+    UnavailableError,
+)
 
 UPLOAD_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses of an upload, half a minute in total; a restart of API or proxy takes seconds."""
@@ -59,10 +65,15 @@ class RetryPolicy:
 
 
 def is_transient(error: PinpointError) -> bool:
-    """Whether the same call may succeed after a pause of at most `MAX_PAUSE_S`."""
+    """Whether the same call may succeed after a pause of at most `MAX_PAUSE_S`.
+
+    The limit of open jobs is none of time: the caller has to wait for a job, or cancel one.
+    """
+    policies = error.policies if isinstance(error, RateLimitedError) else ()
     return (
         error.status in _TRANSIENT_STATUSES
         and not isinstance(error, AbnormalUsageError)
+        and "jobs" not in policies
         and (error.retry_after_s or 0.0) <= MAX_PAUSE_S
     )
 

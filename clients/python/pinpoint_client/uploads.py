@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from pinpoint_client import answers
 from pinpoint_client.calls import batch_calls
@@ -104,9 +105,8 @@ def upload_files(
     rejected = [*rejections, *rejected]
     if not sendable and not rejected:
         raise BadRequestError("no files to upload", reason="no_files")
-    # Not repeated: after a lost response, an empty batch would stay open.
-    batch: Json = yield batch_calls.open_batch(source).as_json()
     patience = RetryPolicy()
+    batch = yield from open_batch(source, patience)
     uploader = _BatchUploader(batch["id"], patience, on_upload)
     show = batch_calls.batch(batch["id"]).as_json()
     for chunk in split_into_requests(sendable):
@@ -149,7 +149,7 @@ def ingest_files(
         uploads,
         source,
         wait=wait,
-        on_progress=_make_batch_callback(on_progress),
+        on_progress=make_batch_callback(on_progress),
         on_upload=on_upload,
     )
     # Imported here so that `import pinpoint_client` stays fast.
@@ -200,11 +200,27 @@ def wait_for_batch(
         on_progress: Called with each state of the batch.
     """
     batch = yield batch_calls.batch(batch_id).as_json()
-    batch = yield from wait_until_processed(batch, _make_batch_callback(on_progress), RetryPolicy())
+    batch = yield from wait_until_processed(batch, make_batch_callback(on_progress), RetryPolicy())
     return answers.Batch.model_validate(batch)
 
 
-def _make_batch_callback(on_progress: Callable[[answers.Batch], None] | None) -> BatchCallback:
+def open_batch(source: Id, patience: RetryPolicy) -> Flow[Json]:
+    """Open a batch; after a lost response, the repeated request opens no second one.
+
+    Args:
+        source: Name or id of the source.
+        patience: Repeats the request.
+
+    Returns:
+        The JSON document of the batch.
+    """
+    call = batch_calls.open_batch(source, idempotency_key=str(uuid4())).as_json()
+    batch: Json = yield from patience.repeat(lambda: send_call(call))
+    return batch
+
+
+def make_batch_callback(on_progress: Callable[[answers.Batch], None] | None) -> BatchCallback:
+    """Make a function that calls another one with the typed batch; None for None."""
     if on_progress is None:
         return None
     return lambda batch: on_progress(answers.Batch.model_validate(batch))

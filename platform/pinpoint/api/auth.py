@@ -38,8 +38,9 @@ from pinpoint.stack.paths import StackPaths
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
 
-RouteAccess = Scope | Literal["operator", "metrics"]
-"""What a route requires: a scope, the operator, or the operator or the metrics token."""
+RouteAccess = Scope | Literal["any_key", "operator", "metrics"]
+"""What a route requires: a scope, any valid key, the operator, or the operator or the metrics
+token."""
 LOOPBACK_DEFAULT: Final = "loopback-default"
 CHALLENGES: Final = ('Bearer realm="pinpoint"', 'Basic realm="pinpoint", charset="UTF-8"')
 """Values of `WWW-Authenticate`, each in a header of its own, because Qt splits no list of them. GIS
@@ -63,7 +64,7 @@ async def get_services(request: Request) -> Services:
     return app_services
 
 
-def require_scope(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+def require_scope(scope: Scope | Literal["any_key"]) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that yields the caller; `protection` has checked this scope."""
 
     async def caller(request: Request, _: Annotated[object, Security(_bearer)] = None) -> Caller:
@@ -93,7 +94,7 @@ def authorize(request: Request, services: Services, access: RouteAccess) -> Call
             "organization's admin key manages its keys at /v1/keys",
         )
     caller = authenticate(request, services)
-    if access not in caller.scopes:
+    if access != "any_key" and access not in caller.scopes:
         raise ForbiddenError(
             f"this key lacks the scope `{access}`; "
             "create a key with it by `pinpoint keys create --scope`"

@@ -157,12 +157,28 @@ def parse_json(text: str, field: str) -> Any:
 
 
 def openapi_body(
-    model: type[BaseModel], *, file: str, many: bool, required: bool
+    model: type[BaseModel],
+    *,
+    file: str,
+    many: bool,
+    required: bool,
+    max_files: int | None = None,
 ) -> dict[str, Any]:
-    """Build the OpenAPI request body of a form: the fields of `model` and the file field."""
+    """Build the OpenAPI request body of a form: the fields of `model` and the file field.
+
+    Args:
+        model: The fields.
+        file: Name of the file field.
+        many: Whether it may have several files.
+        required: Whether it has at least one.
+        max_files: Maximum number of files, if it is a constant.
+    """
     schema = model.model_json_schema()
-    binary = {"type": "string", "format": "binary"}
-    file_schema = {"type": "array", "items": binary} if many else binary
+    file_schema: dict[str, Any] = {"type": "string", "format": "binary"}
+    if many:
+        file_schema = {"type": "array", "items": file_schema}
+        limits = {"minItems": 1 if required else None, "maxItems": max_files}
+        file_schema |= {name: limit for name, limit in limits.items() if limit is not None}
     properties = {name: _remove_null(field) for name, field in schema["properties"].items()}
     schema["properties"] = {file: file_schema, **properties}
     if required:

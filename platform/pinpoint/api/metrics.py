@@ -74,6 +74,14 @@ METRICS: Final = (
     Metric("pinpoint_ingest_oldest_item_seconds", "",
            "Age of the oldest open file, seconds; 0 if none is open.",
            "above 900 s, or your slowest batch; absent for 5 min"),
+    Metric("pinpoint_jobs", "`state`",
+           "Locate jobs by state; ended ones until they are deleted. Capped at 100,000."),
+    Metric("pinpoint_job_items", "`state`",
+           "Items of locate jobs that have not ended: `open`, `completed`, `failed`, `canceled`. "
+           "Capped at 100,000."),
+    Metric("pinpoint_job_oldest_item_seconds", "",
+           "Time since the start of the oldest running job with an open item, seconds; 0 if there "
+           "is none.", "above the duration of your largest job"),
     Metric("pinpoint_leases_held", "", "Files that a worker is processing."),
     Metric("pinpoint_leases_expired", "", "Files whose lease has expired.",
            "above 0 for 5 min: the recovery task does not run"),

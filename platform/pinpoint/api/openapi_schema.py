@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from pinpoint.api import problems
+from pinpoint.api.auth import RouteAccess
 from pinpoint.api.rules import RouteRule
 from pinpoint.api.schema_examples import build_example
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
@@ -135,8 +136,9 @@ def _describe_operation(operation: dict[str, Any], rule: RouteRule | None) -> No
         # Keyless access is possible only if PINPOINT_API_ALLOW_KEYLESS is set.
         roles = [rule.access] if rule.access in SCOPES else []
         operation["security"] = [*({name: roles} for name in KEY_SCHEMES), {}]
-        scope = f"Scope: `{rule.access}`." if roles else "Only for the operator."
-        operation["description"] = f"{operation.get('description', '')}\n\n{scope}".strip()
+        operation["description"] = (
+            f"{operation.get('description', '')}\n\n{_describe_access(rule.access)}".strip()
+        )
         if rule.is_idempotent:
             statuses.append(409)
     if "requestBody" in operation:
@@ -150,6 +152,12 @@ def _describe_operation(operation: dict[str, Any], rule: RouteRule | None) -> No
     for status, response in responses.items():
         _add_headers(response, status, parameters)
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _describe_access(access: RouteAccess) -> str:
+    if access in SCOPES:
+        return f"Scope: `{access}`."
+    return "For every valid key." if access == "any_key" else "Only for the operator."
 
 
 def _add_headers(response: dict[str, Any], status: str, parameters: set[str]) -> None:

@@ -91,6 +91,7 @@ class StatusCollector(Collector):
             yield self._make_gauge("pinpoint_queue_length", waiting)
         if totals is not None:
             yield from self._item_metrics(totals)
+            yield from self._job_metrics(totals)
             yield from self._maintenance_metrics(totals)
             yield from self._worker_metrics(totals)
 
@@ -112,6 +113,11 @@ class StatusCollector(Collector):
         for key, items in sorted(counts.items()):
             family.add_metric(key, items)
         yield family
+
+    def _job_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
+        yield self._make_labeled_gauge("pinpoint_jobs", "state", totals.jobs)
+        yield self._make_labeled_gauge("pinpoint_job_items", "state", totals.job_items)
+        yield self._make_gauge("pinpoint_job_oldest_item_seconds", totals.oldest_job_item_s or 0.0)
 
     def _maintenance_metrics(self, totals: StatsSnapshot) -> Iterator[Metric]:
         if totals.drift is not None and totals.reconciled_at is not None:

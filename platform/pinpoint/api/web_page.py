@@ -9,29 +9,31 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, Field
 
 from pinpoint import __version__
 from pinpoint.api.conditional import is_not_modified
+from pinpoint.api.dependencies import AppServices
 from pinpoint.errors import NotFoundError
 
 router = APIRouter(tags=["health"])
 files_router = APIRouter(include_in_schema=False)
 
-FOLDER: Final = Path(__file__).resolve().parent / "web" / "static"
-POLICY: Final = (
+PAGE_FOLDER: Final = Path(__file__).resolve().parent / "web" / "static"
+PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; worker-src 'self'; font-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 )
 """Content-Security-Policy of the page: no inline scripts or styles and no other host. Images of the
-API need the key in a header, so the page loads them itself and shows them by `blob:` URLs. MapLibre's
-stylesheet has icons as `data:` URLs."""
+API need the key in a header, so the page loads them itself and shows them by `blob:` URLs. The
+stylesheet of MapLibre has icons as `data:` URLs."""
 SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": PAGE_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
@@ -51,34 +53,45 @@ _REVALIDATE: Final = "no-cache"
 """The browser asks for a changed file by ETag at each use, so that an upgrade is seen at once."""
 
 
+class AboutOut(BaseModel):
+    """Name, version and links of this API."""
+
+    name: str
+    version: str
+    openapi: str
+    docs: str
+    ready: str
+    keyless: bool = Field(
+        description="Whether programs and pages on this machine may call the API without a key."
+    )
+
+
 @router.get(
     "/",
     operation_id="about",
     summary="Name and version; the web page in a browser",
+    response_model=AboutOut,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
 )
-async def about(
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
-) -> dict[str, str]:
+def about(
+    services: AppServices, accept: Annotated[str, Header(include_in_schema=False)] = ""
+) -> Response:
     """Return name, version and links; a browser (`Accept: text/html`) gets the web page."""
-    headers: dict[str, str] = {"Vary": "Accept"}
+    headers = {"Vary": "Accept"}
     if prefers_html(accept):
         headers |= SECURITY_HEADERS | {"Cache-Control": _REVALIDATE}
-        page: Any = FileResponse(
-            FOLDER / "index.html", media_type=_MEDIA_TYPES[".html"], headers=headers
+        return FileResponse(
+            PAGE_FOLDER / "index.html", media_type=_MEDIA_TYPES[".html"], headers=headers
         )
-        return page  # type: ignore[no-any-return]
-    document: Any = JSONResponse(
-        {
-            "name": "pinpoint",
-            "version": __version__,
-            "openapi": "/openapi.json",
-            "docs": "/docs",
-            "ready": "/health/ready",
-        },
-        headers=headers,
+    document = AboutOut(
+        name="pinpoint",
+        version=__version__,
+        openapi="/openapi.json",
+        docs="/docs",
+        ready="/health/ready",
+        keyless=services.settings.api.allow_keyless,
     )
-    return document  # type: ignore[no-any-return]
+    return JSONResponse(document.model_dump(), headers=headers)
 
 
 @files_router.get("/web/{path:path}")
@@ -108,7 +121,7 @@ def prefers_html(accept: str) -> bool:
 def _list_files() -> dict[str, Path]:
     """Files by their path below `/web`; no other path reaches the disk."""
     return {
-        path.relative_to(FOLDER).as_posix(): path
-        for path in FOLDER.rglob("*")
+        path.relative_to(PAGE_FOLDER).as_posix(): path
+        for path in PAGE_FOLDER.rglob("*")
         if path.is_file() and path.suffix in _MEDIA_TYPES
     }

@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from pinpoint.cli import folder_uploads, job_uploads, url_uploads
+from pinpoint.cli import folder_uploads
 from pinpoint.cli.api_connection import ApiConnection, convert_errors, json_method, raw_method
 from pinpoint.records import ReadOptions
-from pinpoint_client import Client
+from pinpoint_client import Client, Upload, job_uploads, url_uploads
 from pinpoint_client.calls import (
     administration_calls,
     batch_calls,
@@ -138,12 +138,18 @@ class ApiClient(ApiConnection):
         return self.run_flow(flow)
 
     def ingest_urls(
-        self, target: str, *, source: Id, wait: bool = True, on_progress: BatchCallback = None
+        self, urls: str | Path, *, source: Id, wait: bool, on_progress: BatchCallback = None
     ) -> Json:
-        """Ingest a URL, a prefix or a list of URLs as one batch; see `url_uploads.ingest_urls`."""
-        return self.run_flow(
-            url_uploads.ingest_urls(target, source=source, wait=wait, on_progress=on_progress)
-        )
+        """Ingest a URL or a list of URLs; see `pinpoint_client.url_uploads.ingest_urls`."""
+        flow = url_uploads.upload_urls(urls, source, wait=wait, on_progress=on_progress)
+        return {**self.run_flow(flow), "manifest": None}
+
+    def ingest_prefix(
+        self, url: str, *, source: Id, wait: bool, on_progress: BatchCallback = None
+    ) -> Json:
+        """Ingest a bucket or prefix; see `pinpoint_client.url_uploads.ingest_prefix`."""
+        flow = url_uploads.upload_prefix(url, source, wait=wait, on_progress=on_progress)
+        return {**self.run_flow(flow), "manifest": None}
 
     # --- jobs --------------------------------------------------------------------------------
 
@@ -162,9 +168,23 @@ class ApiClient(ApiConnection):
         job_id: Id | None = None,
         on_progress: job_uploads.JobCallback = None,
     ) -> Json:
-        """Upload a folder or a JSONL file as a job; see `job_uploads.locate_as_job`."""
-        flow = job_uploads.locate_as_job(
-            Path(path), parameters=parameters, job_id=job_id, on_progress=on_progress
+        """Upload a folder or a JSONL file as a job, and start it; return the job.
+
+        Args:
+            path: A folder, a photo, or a JSONL file; see `pinpoint_client.job_uploads`.
+            parameters: Those of `locate` for all photos.
+            job_id: A job whose upload was interrupted: only the files that it lacks are sent.
+            on_progress: Called with the job after each request.
+
+        Raises:
+            BadRequestError: There is nothing to upload.
+        """
+        path = Path(path)
+        lines = path if job_uploads.is_list(path) else None
+        with convert_errors(self._transport.home):
+            uploads = job_uploads.list_named_files(path) if lines else _list_photos(path)
+        flow = job_uploads.upload_job(
+            uploads, lines=lines, parameters=parameters, job_id=job_id, on_progress=on_progress
         )
         return self.run_flow(flow)
 
@@ -307,3 +327,9 @@ class ApiClient(ApiConnection):
             if "next" not in response.links:
                 return
             query = parse_qs(urlsplit(response.links["next"]["url"]).query)
+
+
+def _list_photos(path: Path) -> list[Upload]:
+    """Photos of a folder by their path below it, as `pinpoint ingest` finds them."""
+    files = folder_uploads.find_uploads(path, only_rows=False)
+    return [file for file in files if isinstance(file, Upload)]

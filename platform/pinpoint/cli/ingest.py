@@ -16,7 +16,7 @@ from pinpoint.cli.batch_waiting import count_processed, explain_continuation
 from pinpoint.cli.batches import show_counts, show_errors
 from pinpoint.cli.exit_codes import FAILED_ITEMS
 from pinpoint.cli.folder_uploads import check_upload, choose_manifest, count_photos_with_track
-from pinpoint.cli.ingest_urls import ingest_remote
+from pinpoint.cli.ingest_urls import ingest_remote, is_remote
 from pinpoint.cli.metadata_options import (
     ClockOption,
     ColumnOption,
@@ -32,7 +32,6 @@ from pinpoint.cli.metadata_options import (
 )
 from pinpoint.cli.option_values import ORIGINALS_POLICIES, check_choice, check_exists, check_kinds
 from pinpoint.cli.session import JsonOption, KeyOption, OrganizationOption, ServerOption, Session
-from pinpoint.cli.url_uploads import is_remote
 from pinpoint.errors import BadRequestError, NotFoundError
 from pinpoint.records import Batch, ReadOptions, SourceKind
 

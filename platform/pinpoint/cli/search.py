@@ -114,4 +114,4 @@ def search(  # noqa: PLR0913 - options of a command
     if session.as_json or as_geojson:
         output.print_json(result)
     else:
-        print_groups(result["groups"])
+        print_groups(result)

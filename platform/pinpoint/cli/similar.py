@@ -90,11 +90,11 @@ def similar(  # noqa: PLR0913 - options of a command
     if session.as_json or as_geojson:
         output.print_json(result)
     else:
-        print_groups(result["groups"])
+        print_groups(result)
 
 
-def print_groups(groups: list[dict[str, Any]]) -> None:
-    """Print the images of each group, the most similar ones first."""
+def print_groups(result: dict[str, Any]) -> None:
+    """Print the images of each group, the most similar ones first, and warnings."""
     rows = [
         (
             number if rank == 0 else "",
@@ -107,7 +107,7 @@ def print_groups(groups: list[dict[str, Any]]) -> None:
             f"{hit['lat']:.5f}, {hit['lon']:.5f}",
             hit["image_id"],
         )
-        for number, group in enumerate(groups, start=1)
+        for number, group in enumerate(result["groups"], start=1)
         for rank, hit in enumerate(group["hits"])
     ]
     columns = (
@@ -121,6 +121,8 @@ def print_groups(groups: list[dict[str, Any]]) -> None:
         "lat, lon (°)",
     )
     output.print_table(None, (*columns, "image"), rows)
+    for warning in result["warnings"]:
+        output.print_line(warning)
 
 
 def _format_score(score: float | None) -> str | None:

@@ -135,5 +135,30 @@ def parse_cell(cell: str) -> int:
     return number
 
 
+def child_range(cell: int, resolution: int) -> tuple[int, int]:
+    """Lowest and highest id that a cell of a finer resolution inside of a cell can have.
+
+    The resolution is in bits 52 to 55; the digit of resolution r is in three bits from bit
+    3 * (15 - r): 0 to 6, and 7 beyond the resolution. Source: H3 documentation, "H3 Index
+    Inspection".
+
+    Args:
+        cell: Id of a cell.
+        resolution: Resolution of the finer cells.
+
+    Raises:
+        ValueError: The cell is finer than the resolution.
+    """
+    parent_resolution = h3.get_resolution(cell)
+    if parent_resolution > resolution:
+        raise ValueError(f"a cell of resolution {parent_resolution} has none of {resolution}")
+    low = (cell & ~(15 << 52)) | (resolution << 52)
+    high = low
+    for finer in range(parent_resolution + 1, resolution + 1):
+        low &= ~(7 << 3 * (15 - finer))
+        high ^= 1 << 3 * (15 - finer)
+    return low, high
+
+
 def _close_ring(vertices: Sequence[Point]) -> Ring:
     return (*vertices, vertices[0])

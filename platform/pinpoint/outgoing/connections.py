@@ -8,10 +8,9 @@ verifies the certificate of the name.
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
@@ -20,6 +19,7 @@ import httpcore
 
 from pinpoint.errors import RemoteFileError
 from pinpoint.outgoing.addresses import IpAddress, IpNetwork, is_allowed_address
+from pinpoint.outgoing.name_resolution import RESOLVE_TIMEOUT_S, Resolve, resolve_in_time
 from pinpoint.outgoing.urls import URL_REFUSED, WebUrl
 
 URL_TIMEOUT: Final = "url_timeout"
@@ -29,15 +29,6 @@ TRANSFER_GRACE_S: Final = 10.0
 MIN_BYTES_PER_S: Final = 1_000
 _MAX_READ_PAUSE_S: Final = 15.0
 """Longest wait for the next byte."""
-
-Resolve = Callable[[str, int], Sequence[str]]
-"""Maps a name and a port to addresses; raises `OSError` if the name is unknown."""
-
-
-def resolve_name(host: str, port: int) -> list[str]:
-    """Addresses of a name from the resolver of the system, in its order."""
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(answer[4][0]) for answer in answers))
 
 
 @dataclass(slots=True)
@@ -134,8 +125,8 @@ class VerifiedBackend(httpcore.NetworkBackend):
         """Connect to the first verified address that answers.
 
         Raises:
-            RemoteFileError: `url_refused` if any address of the name is not public,
-                `url_unavailable` if none answers.
+            RemoteFileError: `url_refused` if any address of the name is not public, `url_timeout`
+                if the name is not resolved in time, `url_unavailable` if no address answers.
         """
         if (host, port) != (self._url.host, self._url.port):
             raise RemoteFileError(f"{host}:{port} is another server", reason=URL_REFUSED)
@@ -159,8 +150,17 @@ class VerifiedBackend(httpcore.NetworkBackend):
             addresses: list[IpAddress] = [literal]
         else:
             try:
-                answers = self._resolve(self._url.host, self._url.port)
+                answers = resolve_in_time(
+                    self._resolve,
+                    self._url.host,
+                    self._url.port,
+                    min(RESOLVE_TIMEOUT_S, self._budget.limit_wait_s()),
+                )
                 addresses = [ip_address(answer) for answer in answers]
+            except TimeoutError as error:
+                raise RemoteFileError(
+                    f"the name {self._url.host} was not resolved in time", reason=URL_TIMEOUT
+                ) from error
             except (OSError, UnicodeError, ValueError) as error:
                 raise RemoteFileError(
                     f"the name {self._url.host} cannot be resolved", reason=URL_UNAVAILABLE

@@ -22,11 +22,10 @@ from pinpoint.outgoing.addresses import IpNetwork
 from pinpoint.outgoing.connections import (
     URL_TIMEOUT,
     URL_UNAVAILABLE,
-    Resolve,
     TransferBudget,
     VerifiedBackend,
-    resolve_name,
 )
+from pinpoint.outgoing.name_resolution import Resolve, resolve_name
 from pinpoint.outgoing.urls import URL_REFUSED, WebUrl, normalize_host, parse_url, refuse_url
 
 URL_TOO_LARGE: Final = "url_too_large"

@@ -12,8 +12,8 @@ from typing import IO, Final
 from pinpoint.atomic_files import PARTIAL_SUFFIX, open_atomic
 from pinpoint.errors import ConfigurationError, RemoteFileError, UnavailableError
 from pinpoint.outgoing.buckets import Buckets, ObjectStore
-from pinpoint.outgoing.connections import Resolve, resolve_name
 from pinpoint.outgoing.guard import Guard, RequestRules
+from pinpoint.outgoing.name_resolution import Resolve, resolve_name
 from pinpoint.outgoing.urls import URL_REFUSED, parse_url
 from pinpoint.outgoing_settings import RemoteSettings, split_list
 from pinpoint.records import KeyPage

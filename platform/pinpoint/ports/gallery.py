@@ -86,8 +86,10 @@ class GalleryReader(Protocol):
         """One feature of a layer; None if there is none with this id."""
         ...
 
-    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
-        """A vector tile of a layer (Mapbox Vector Tile 2.1).
+    def layer_tile(
+        self, layer_name: str, zoom: int, x: int, y: int, image_filter: ImageFilter
+    ) -> bytes:
+        """A vector tile of a layer (Mapbox Vector Tile 2.1); cells count the images of a filter.
 
         Raises:
             NotFoundError: The layer has no tiles, or the map has no such tile.

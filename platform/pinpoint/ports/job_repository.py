@@ -27,7 +27,10 @@ class JobRepository(Protocol):
     """Jobs of all organizations; each call is one transaction."""
 
     def claim(self, job_id: UUID, worker: str) -> list[ClaimedJobItem]:
-        """Claim the next items of a job; items with too many attempts are failed instead."""
+        """Claim the next items of a job, which is canceled instead if its key was revoked.
+
+        Items with too many attempts are failed instead.
+        """
         ...
 
     def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
@@ -59,7 +62,10 @@ class JobRepository(Protocol):
         ...
 
     def expire_jobs(self) -> int:
-        """Expire unfinished jobs that are too old; returns their number."""
+        """Expire unfinished jobs that are too old; returns their number.
+
+        Jobs of revoked keys are canceled, and items of canceled jobs whose worker was lost.
+        """
         ...
 
     def find_next_job(self) -> UUID | None:

@@ -324,3 +324,5 @@ class SimilarResult:
     """Weight of each part of the query; their sum is 1."""
     by_distance: bool = False
     """Whether groups are ordered by their distance from a point; scores are then 0."""
+    warnings: tuple[str, ...] = ()
+    """Limitations of this result compared with others."""

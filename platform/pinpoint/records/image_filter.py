@@ -27,6 +27,9 @@ class ImageFilter:
     file_name: str | None = None
     """Last part of the path in the source; `*` matches any text, `?` one character."""
     states: tuple[ImageState, ...] = ()
+    cells: tuple[str, ...] = ()
+    """In at least one of these H3 cells, hex ids; as in the counters, by the parent of the cell of
+    resolution 7."""
     box: Box | None = None
     """Edges included; `west > east` crosses the antimeridian."""
     polygons: tuple[Polygon, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from pinpoint.records.audit import AuditEntry
@@ -27,6 +27,8 @@ UploadStatus = Literal["stored", "repeated", "not_referenced"]
 """`stored`: the photo is used. `repeated`: the job has a photo of this name. `not_referenced`: no
 line of the JSONL file refers to this name."""
 
+JOB_STATES: Final[tuple[JobState, ...]] = get_args(JobState)
+JOB_ITEM_STATES: Final[tuple[JobItemState, ...]] = get_args(JobItemState)
 OPEN_JOB_STATES: Final = ("validating", "in_progress", "finalizing", "canceling")
 DUPLICATE_CUSTOM_ID: Final = "duplicate_custom_id"
 INVALID_LINE: Final = "invalid_line"

@@ -56,6 +56,12 @@ class StatsSnapshot:
     images_deleted: int
     """Rows that wait for deletion."""
     tombstones: int
+    jobs: Mapping[str, int]
+    """Locate jobs by state."""
+    job_items: Mapping[str, int]
+    """Items of jobs that have not ended, by state."""
+    oldest_job_item_s: float | None
+    """Time since the start of the oldest running job with an open item; None if there is none."""
     rejected_items: tuple[RejectionCount, ...]
     """Most frequent first."""
     drift: Drift | None

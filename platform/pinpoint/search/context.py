@@ -28,6 +28,16 @@ class QueryPhoto:
     """Region of the photo that is the query; None for the whole photo."""
 
 
+@dataclass(slots=True, kw_only=True)
+class HiddenImages:
+    """Images that the caller of one query may not see (`search.visible_hits`)."""
+
+    find: Callable[[Sequence[UUID]], set[UUID]]
+    """Which of these images are hidden."""
+    cut_searches: bool = False
+    """Whether a search ended before it had as many visible hits as the gallery could give."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchContext:
     """The gallery, the components and the settings of one query."""
@@ -48,8 +58,8 @@ class SearchContext:
     """Ranks the candidates, if the bundle has one; otherwise they vote."""
     trace: SearchTrace | None = None
     """Records why images were dropped, if given."""
-    find_hidden: Callable[[Sequence[UUID]], set[UUID]] | None = None
-    """Which images the caller may not see; None if it may see all (`search.visible_hits`)."""
+    hidden_images: HiddenImages | None = None
+    """Images that the caller may not see; None if it may see all."""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     """Measures the stages of this query."""
 

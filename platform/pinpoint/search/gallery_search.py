@@ -38,6 +38,7 @@ from pinpoint.search.query_vector import (
     compute_query_vector,
     has_location_encoder,
 )
+from pinpoint.search.visible_hits import list_warnings
 
 _WHOLE_EARTH_M: Final = 20_100_000.0
 _FIRST_READ: Final = 64
@@ -119,6 +120,7 @@ def search_gallery(
         index_build=snapshot.build,
         timings_ms=stopwatch.timings_ms(),
         weights={str(part): weight for part, weight in weights.items()},
+        warnings=list_warnings(context),
     )
 
 

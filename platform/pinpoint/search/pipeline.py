@@ -53,6 +53,7 @@ from pinpoint.search.context import EvidenceSettings, QueryPhoto, SearchContext
 from pinpoint.search.gallery_search import SearchRequest, search_gallery
 from pinpoint.search.query_vector import GalleryQuery
 from pinpoint.search.verifier import QueryVerification
+from pinpoint.search.visible_hits import list_warnings
 from pinpoint.settings import SearchSettings
 
 Ranker = Callable[
@@ -267,6 +268,7 @@ def _build_answer(
             verification_threshold=None if verification is None else verification.threshold,
             engine=snapshot.engine,
             build=snapshot.build,
+            warnings=list_warnings(context),
         ),
         context.stopwatch.timings_ms(),
     )

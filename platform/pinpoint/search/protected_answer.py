@@ -37,7 +37,8 @@ from pinpoint.records import (
 from pinpoint.records.protected_areas import AreaHit, Granularity, coarser_granularity
 from pinpoint.search import claims, pipeline
 from pinpoint.search.candidates_and_evidence import EncodedPhotos, encode_photos
-from pinpoint.search.context import QueryPhoto, SearchContext
+from pinpoint.search.context import HiddenImages, QueryPhoto, SearchContext
+from pinpoint.search.visible_hits import CUT_SEARCH_WARNING
 
 COARSE_NOTE: Final = (
     "The position is coarse on purpose: the place is in a protected area, or the API key has a "
@@ -111,7 +112,7 @@ def hide_images(context: SearchContext) -> SearchContext:
         with context.database.read(context.organization_id) as reader:
             return reader.hidden_images(ids)
 
-    return replace(context, find_hidden=find_hidden)
+    return replace(context, hidden_images=HiddenImages(find=find_hidden))
 
 
 def protect_answer(answer: Answer, reader: CatalogReader, access: PositionAccess) -> Answer:
@@ -165,6 +166,7 @@ def refuse_answer(answer: Answer) -> Answer:
         citations=(),
         num_candidates=0,
         coordinates=(),
+        warnings=tuple(text for text in answer.warnings if text != CUT_SEARCH_WARNING),
         calibrated_result=CalibratedResult(note=result.note, abstention_reason="no_candidates"),
         matches={},
     )

@@ -1,6 +1,6 @@
 """Sign-in URLs with a one-time token that a browser on this machine exchanges for a session.
 
-The token is in the fragment of the URL, which browsers send to no server and proxies cannot log. The
+The token is in the fragment of the URL, which browsers send to no server and no proxy logs. The
 web page takes it out of the address bar and sends it in a header.
 
 A token is a file below the home, named by the token's hash. Use deletes the file, so the token

@@ -14,6 +14,7 @@ from sqlalchemy import Row, func, text
 from sqlalchemy.dialects.postgresql import insert
 
 from pinpoint.records import Drift, RecoveryReport, RejectionCount, StageTiming, StatsSnapshot
+from pinpoint.records.jobs import JOB_ITEM_STATES, JOB_STATES
 from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.tables import maintenance_stats
 
@@ -152,6 +153,11 @@ def _to_totals(rows: Sequence[Row[Any]], max_count: int) -> StatsSnapshot:
         images_pending=number("images.pending"),
         images_deleted=number("images.deleted"),
         tombstones=number("tombstones"),
+        jobs={state: number(f"jobs.{state}") for state in JOB_STATES},
+        job_items={state: number(f"job_items.{state}") for state in JOB_ITEM_STATES},
+        oldest_job_item_s=(
+            values["job_items.oldest_s"][0] if "job_items.oldest_s" in values else None
+        ),
         rejected_items=_to_rejection_counts(values),
         drift=Drift(**drift) if drift else None,
         reconciled_at=values["drift.checked"][1] if drift else None,

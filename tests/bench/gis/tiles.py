@@ -16,6 +16,7 @@ from bench.gis.measuring import (
     summarize,
     time_calls,
 )
+from pinpoint.geo.map_tiles import MapTile
 from pinpoint.records import ImageFilter
 from pinpoint.store.gallery.cell_tiles import build_coverage_tile, cell_resolution
 from pinpoint.store.gallery.image_tiles import MAX_TILE_POINTS, POINT_ZOOM, build_image_tile
@@ -30,8 +31,12 @@ _EXPLAINED_ZOOMS = (0, 6, 11, 15)
 Tile = tuple[int, int, int]
 BUILDERS: dict[str, Callable[[Connection, Tile], bytes]] = {
     "images": lambda connection, tile: build_image_tile(connection, *tile, ImageFilter()),
-    "coverage": lambda connection, tile: build_coverage_tile(connection, "coverage", *tile),
-    "gaps": lambda connection, tile: build_coverage_tile(connection, "gaps", *tile),
+    "coverage": lambda connection, tile: build_coverage_tile(
+        connection, "coverage", MapTile(*tile), ImageFilter()
+    ),
+    "gaps": lambda connection, tile: build_coverage_tile(
+        connection, "gaps", MapTile(*tile), ImageFilter()
+    ),
     "panoramax map": lambda connection, tile: build_map_tile(connection, *tile),
 }
 

@@ -76,6 +76,10 @@ class Key(AnswerModel):
     role: str | None
     scopes: list[str]
     """All scopes, those of the role included."""
+    granularity: str
+    """Finest statement about a position in a protected area."""
+    min_radius_m: float
+    """Minimum radius of each answer, meters."""
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -128,7 +132,8 @@ class AuditRow(AnswerModel):
     image_filter: dict[str, Any] | None
     """Format and filter of an export."""
     lat: float | None
-    """Latitude of the answer; null unless PINPOINT_API_AUDIT_POSITIONS is set."""
+    """Latitude of the answer; null unless PINPOINT_API_AUDIT_POSITIONS is set, or if the caller
+    may not see it: it is in a protected area, or the key has a minimum radius."""
     lon: float | None
 
 
@@ -162,8 +167,10 @@ class LimitUsage(AnswerModel):
 
 
 class OwnLimits(AnswerModel):
-    """Limits of the caller, and what is left of them."""
+    """Scopes and limits of the caller, and what is left of them."""
 
+    scopes: list[str]
+    """All scopes of the key, those of its role included."""
     limits: Limits
     usage: list[LimitUsage]
     """One entry for each limit that counts within a window; empty if the counters do not

@@ -109,6 +109,7 @@ class SimilarFeatures(AnswerModel):
 
     type: str | None = None
     features: list[AnswerFeature]
+    warnings: list[str]
     bundle: str
     index_build: str | None
     timings_ms: dict[str, float]

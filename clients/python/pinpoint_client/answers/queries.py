@@ -334,6 +334,8 @@ class Similar(AnswerModel):
     """Most similar images, grouped so that one sequence does not dominate the result."""
 
     groups: list[Group]
+    warnings: list[str]
+    """Limitations of this result: whether images may be missing from it."""
     bundle: str
     index_build: str | None
     timings_ms: dict[str, float]
@@ -343,6 +345,8 @@ class Search(AnswerModel):
     """Images of a search, best group first."""
 
     groups: list[Group]
+    warnings: list[str]
+    """Limitations of this result: whether images may be missing from it."""
     bundle: str
     index_build: str | None
     timings_ms: dict[str, float]

@@ -107,8 +107,8 @@ def images(**filters: Any) -> Call[Page[answers.Image]]:
     Args:
         filters: `source`, `source_kind`, `creator`, `sequence`, `camera` and `state` (one or a
             list), `attribute` (`NAME=VALUE`, one or a list), `file_name` (`*` matches any text, `?`
-            one character), `id_prefix`; `lat`, `lon`, `radius_m`, `bbox`, `polygon` and `datetime`
-            as in `locate`; `limit` (images of a page), `cursor`.
+            one character), `id_prefix`, `cell` (ids of H3 cells); `lat`, `lon`, `radius_m`, `bbox`,
+            `polygon` and `datetime` as in `locate`; `limit` (images of a page), `cursor`.
     """
     return list_call("/v1/images", lambda: answers.Image, "images", to_form(filters))
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from starlette.datastructures import QueryParams
 
 from pinpoint.api.ogc.cql2_parser import FilterLanguage, parse_filter
+from pinpoint.api.ogc.tile_filter import REPEATABLE_PARAMETERS, TILE_PARAMETERS
 from pinpoint.api.problems import shorten
 from pinpoint.api.v1.spatiotemporal_parameters import parse_bbox
 from pinpoint.api.v1.times import TimeInterval, parse_interval, parse_time
@@ -34,6 +35,8 @@ from pinpoint.records import (
 DEFAULT_PAGE_FEATURES: Final = 100
 MAX_PAGE_FEATURES: Final = 10_000
 MAX_ITEM_IDS: Final = 1_000
+TILE_ROUTE: Final = "collection_get_tile"
+"""Name of the route of tiles."""
 CRS84: Final = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 LICENSE_PROPERTIES: Final = ("license", "attribution")
 """Properties that each feature contains, whatever the parameter `properties` selects."""
@@ -52,25 +55,34 @@ def check_parameters(parameters: QueryParams, route_name: str, layer: FeatureLay
     Raises:
         BadRequestError: The message names the parameter.
     """
-    allowed = {"f"}
-    if route_name == "item":
-        allowed |= {"crs"}
-    elif route_name == "items" and layer is not None:
-        allowed |= _ITEM_PARAMETERS | {entry.name for entry in list_parameters(layer)}
-        if layer.is_gridded:
-            allowed.add("resolution")
+    allowed = _list_allowed_names(route_name, layer)
     for name, _ in parameters.multi_items():
         if name not in allowed:
             raise BadRequestError(
                 f"unknown query parameter `{shorten(name, 60)}`; /ogc/api lists all parameters"
             )
-    if len(parameters.multi_items()) > len(parameters):
+    repeatable = REPEATABLE_PARAMETERS if route_name == TILE_ROUTE else frozenset()
+    if any(len(parameters.getlist(name)) > 1 for name in parameters.keys() - repeatable):
         raise BadRequestError("a query parameter is repeated; separate several values by commas")
     if parameters.get("f", "json") not in _FORMATS:
         raise BadRequestError("f must be json")
     for name in _CRS_PARAMETERS:
         if parameters.get(name, CRS84) != CRS84:
             raise BadRequestError(f"{name} must be {CRS84}: longitude, latitude in degrees")
+
+
+def _list_allowed_names(route_name: str, layer: FeatureLayer | None) -> set[str]:
+    """Names of the parameters of a route."""
+    allowed = {"f"}
+    if route_name == "item":
+        allowed |= {"crs"}
+    elif route_name == TILE_ROUTE:
+        allowed |= TILE_PARAMETERS
+    elif route_name == "items" and layer is not None:
+        allowed |= _ITEM_PARAMETERS | {entry.name for entry in list_parameters(layer)}
+        if layer.is_gridded:
+            allowed.add("resolution")
+    return allowed
 
 
 def list_parameters(layer: FeatureLayer) -> list[LayerProperty]:

@@ -14,7 +14,12 @@ from pinpoint.api.ogc import item_parameters
 from pinpoint.api.ogc.layer_collections import COLLECTIONS, LayerCollection
 from pinpoint.api.ogc.layer_schemas import describe_property
 from pinpoint.api.problems import MEDIA_TYPE, Problem
-from pinpoint.records import COVERAGE_RESOLUTIONS, DEFAULT_RESOLUTION, FeatureLayer
+from pinpoint.records import (
+    COVERAGE_RESOLUTIONS,
+    DEFAULT_RESOLUTION,
+    SOURCE_KINDS,
+    FeatureLayer,
+)
 
 _JSON: Final = "application/json"
 _GEOJSON: Final = "application/geo+json"
@@ -92,12 +97,37 @@ _PARAMETERS: Final[dict[str, dict[str, Any]]] = {
             "default": DEFAULT_RESOLUTION,
         },
     },
+    "source": {
+        "name": "source",
+        "description": "Sources of the images, by name or id; repeatable.",
+        "explode": True,
+        "schema": {"type": "array", "items": {"type": "string"}},
+    },
+    "source_kind": {
+        "name": "source_kind",
+        "description": "Source kinds of the images; repeatable.",
+        "explode": True,
+        "schema": {"type": "array", "items": {"type": "string", "enum": list(SOURCE_KINDS)}},
+    },
+    "creator": {
+        "name": "creator",
+        "description": "Creators of the images; repeatable.",
+        "explode": True,
+        "schema": {"type": "array", "items": {"type": "string"}},
+    },
+    "polygon": {
+        "name": "polygon",
+        "description": "Area of the images: GeoJSON Polygon, MultiPolygon, Feature or "
+        "FeatureCollection with polygons.",
+        "schema": {"type": "string"},
+    },
     "f": {
         "name": "f",
         "description": "Encoding of the response.",
         "schema": {"type": "string", "enum": ["json", "geojson"], "default": "json"},
     },
 }
+_TILE_FILTER: Final = ("source", "source_kind", "creator", "datetime", "polygon")
 _PATH_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     "featureId": {"description": "Id of a feature.", "schema": {"type": "string"}},
     "tileMatrixSetId": {
@@ -274,7 +304,7 @@ def _describe_tile_paths(collection: LayerCollection) -> dict[str, Any]:
             f"{layer.title}: vector tile",
             _TILE,
             "Tiles",
-            ["tileMatrixSetId", "z", "x", "y"],
+            ["tileMatrixSetId", "z", "x", "y", *_TILE_FILTER],
         ),
     }
 

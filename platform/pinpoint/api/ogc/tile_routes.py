@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import Depends, Path, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from morecantile.defaults import TileMatrixSets
 from morecantile.defaults import tms as all_tile_matrix_sets
 from tipg import model
@@ -16,8 +16,9 @@ from tipg.resources.response import ORJSONResponse
 from pinpoint.api.dependencies import AppServices, ReadCaller
 from pinpoint.api.ogc.gallery_access import open_gallery
 from pinpoint.api.ogc.layer_collections import LayerCollection, find_tiled_collection
+from pinpoint.api.ogc.tile_filter import TileFilterParameters, read_tile_filter
 from pinpoint.errors import NotFoundError
-from pinpoint.geo.map_tiles import MAX_ZOOM
+from pinpoint.geo.map_tiles import MAX_ZOOM, MapTile
 
 TILE_MATRIX_SET: Final = "WebMercatorQuad"
 
@@ -28,6 +29,17 @@ TileMatrixSetName = Annotated[
 ]
 Zoom = Annotated[int, Path(ge=0, le=MAX_ZOOM, description="Zoom level.")]
 TileIndex = Annotated[int, Path(ge=0, description="Column from the west, or row from the north.")]
+
+
+def find_tile(tile_matrix_set: TileMatrixSetName, z: Zoom, x: TileIndex, y: TileIndex) -> MapTile:
+    """Return the tile of a path.
+
+    Raises:
+        NotFoundError: The tile matrix set has no such tile.
+    """
+    if max(x, y) >= 2**z:
+        raise NotFoundError(f"{tile_matrix_set} has no tile {z}/{x}/{y}")
+    return MapTile(z, x, y)
 
 
 def _select_tile_matrix_sets() -> TileMatrixSets:
@@ -76,16 +88,15 @@ class TileRoutes(OGCTilesFactory):
         @self.router.get("/collections/{collectionId}/tiles/{tileMatrixSetId}/{z}/{x}/{y}")
         def collection_get_tile(
             collection: TiledCollection,
-            tile_matrix_set: TileMatrixSetName,
-            z: Zoom,
-            x: TileIndex,
-            y: TileIndex,
+            tile: Annotated[MapTile, Depends(find_tile)],
+            parameters: Annotated[TileFilterParameters, Query()],
             caller: ReadCaller,
             services: AppServices,
         ) -> Response:
-            """Return a Mapbox vector tile; one without features is empty."""
-            if max(x, y) >= 2**z:
-                raise NotFoundError(f"{tile_matrix_set} has no tile {z}/{x}/{y}")
+            """Return a Mapbox vector tile of images that match a filter; it may be empty."""
+            image_filter = read_tile_filter(services, caller, parameters)
             with open_gallery(services, caller) as gallery:
-                data = gallery.layer_tile(collection.layer.name, z, x, y)
+                data = gallery.layer_tile(
+                    collection.layer.name, tile.zoom, tile.x, tile.y, image_filter
+                )
             return Response(data, media_type=MediaType.mvt.value)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from pinpoint.api import problems
+from pinpoint.api.auth import make_position_access
 from pinpoint.api.dependencies import AppServices, AuditCaller
 from pinpoint.api.v1 import cursors, media_types
 from pinpoint.api.v1.schemas.audit import AuditLogOut, AuditQuery, AuditRowOut
+from pinpoint.ports import CatalogReader
+from pinpoint.position_access import PositionAccess
+from pinpoint.records.audit import AuditRow
 
 router = APIRouter(prefix="/v1/audit", tags=["access"])
 
@@ -45,7 +51,7 @@ def list_audit_rows(
             limit=query.limit + 1,
             before=cursors.decode_time_cursor(query.cursor, "audit"),
         )
-    rows = page[: query.limit]
+        rows = _hide_points(page[: query.limit], make_position_access(caller), catalog)
     next_link = cursors.build_time_link(
         request, "audit", (rows[-1].created_at, rows[-1].id) if len(page) > query.limit else None
     )
@@ -58,3 +64,22 @@ def list_audit_rows(
         return Response(lines, media_type=media_types.NDJSON, headers=headers)
     response.headers.update(headers)
     return AuditLogOut(rows=rows_out, next=next_link)
+
+
+def _hide_points(
+    rows: Sequence[AuditRow], access: PositionAccess, reader: CatalogReader
+) -> list[AuditRow]:
+    """Rows without the located points that the caller may not see: answers of other keys."""
+    if access.granularity == "exact" and access.min_radius_m <= 0:
+        return list(rows)
+    points = [row.entry.point for row in rows if row.entry.point is not None]
+    hits = reader.protected_areas_at(points)
+    hidden = {
+        point
+        for point, hit in zip(points, hits, strict=True)
+        if access.min_radius_m > 0 or hit is not None
+    }
+    return [
+        replace(row, entry=replace(row.entry, point=None)) if row.entry.point in hidden else row
+        for row in rows
+    ]

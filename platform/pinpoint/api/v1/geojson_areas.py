@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
 )
 
 from pinpoint.api.forms import parse_json
@@ -116,7 +117,22 @@ def _check_ring(ring: list[list[float]]) -> list[list[float]]:
     return ring
 
 
-_Position = Annotated[list[float], BeforeValidator(_check_position)]
+_Position = Annotated[
+    list[float],
+    BeforeValidator(_check_position),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "minItems": 2,
+            "maxItems": 3,
+            "prefixItems": [
+                {"type": "number", "minimum": -180, "maximum": 180},
+                {"type": "number", "minimum": -90, "maximum": 90},
+            ],
+            "items": {"type": "number", "exclusiveMinimum": -1e9, "exclusiveMaximum": 1e9},
+        }
+    ),
+]
 _RingJson = Annotated[list[_Position], FailFast(), Field(min_length=4), AfterValidator(_check_ring)]
 _Rings = Annotated[list[_RingJson], FailFast(), Field(min_length=1)]
 

@@ -11,11 +11,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from pinpoint.api.v1.parsing_errors import make_parsing_error
 from pinpoint.api.v1.schemas.catalog import IndexedText, Text
 from pinpoint.api.v1.spatiotemporal_parameters import SpatiotemporalParameters
+from pinpoint.geo.cells import child_range, parse_cell
 from pinpoint.ports import CatalogReader
 from pinpoint.records import ImageFilter, LooksAt, Point, SourceKind
 
 _MIN_ID_DIGITS: Final = 6
 _MAX_VALUES: Final = 100
+MAX_CELL_RESOLUTION: Final = 7
+"""Finest H3 resolution of a filter on cells."""
 
 
 def parse_attribute(text: str) -> tuple[str, str]:
@@ -53,12 +56,40 @@ def _parse_attribute_field(value: Any) -> Any:
         raise make_parsing_error(str(error)) from error
 
 
-IdPrefix = Annotated[str, Field(max_length=36), AfterValidator(normalize_id_prefix)]
+def normalize_cell(text: str) -> str:
+    """Normalize the id of an H3 cell: 15 hex digits, lower case.
+
+    Raises:
+        ValueError: The text is no id of a cell, or the cell is finer than `MAX_CELL_RESOLUTION`.
+    """
+    cell = f"{parse_cell(text):015x}"
+    child_range(parse_cell(text), MAX_CELL_RESOLUTION)
+    return cell
+
+
+IdPrefix = Annotated[
+    str,
+    Field(max_length=36),
+    AfterValidator(normalize_id_prefix),
+    WithJsonSchema({"type": "string", "maxLength": 36, "pattern": "^(?:-*[0-9a-fA-F]){6,32}-*$"}),
+]
 """A request field with the first digits of an id."""
+CellField = Annotated[str, Field(max_length=16), AfterValidator(normalize_cell)]
+"""A request field with the id of an H3 cell."""
+SourceNames = Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=_MAX_VALUES)]
+"""A request field with names or ids of sources."""
+Creators = Annotated[list[IndexedText], Field(max_length=_MAX_VALUES)]
+"""A request field with creators."""
 AttributeField = Annotated[
     tuple[Text, Annotated[str, Field(max_length=1_000, pattern=r"^[^\x00]*$")]],
     BeforeValidator(_parse_attribute_field),
-    WithJsonSchema({"type": "string", "maxLength": 1_501, "pattern": "^[^=]+="}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 1_501,
+            "pattern": r"^[^=\x00-\x1f\x7f]{1,500}=[^\x00]{0,1000}$",
+        }
+    ),
 ]
 """A request field with name and value of an attribute."""
 
@@ -69,22 +100,27 @@ class ImageFilterParameters(SpatiotemporalParameters):
     Unknown parameters are errors.
     """
 
-    source: list[Annotated[Text, Field(max_length=100)]] = Field(
+    source: SourceNames = Field(
         default=[],
-        max_length=_MAX_VALUES,
         description="Only these sources, by name or id; repeatable.",
     )
     source_kind: list[SourceKind] = Field(
         default=[], max_length=2, description="Only sources of these kinds; repeatable."
     )
-    creator: list[IndexedText] = Field(
-        default=[], max_length=_MAX_VALUES, description="Only these creators; repeatable."
-    )
+    creator: Creators = Field(default=[], description="Only these creators; repeatable.")
     sequence: list[IndexedText] = Field(
         default=[], max_length=_MAX_VALUES, description="Only these sequences; repeatable."
     )
     camera: list[Text] = Field(
         default=[], max_length=_MAX_VALUES, description="Only these cameras; repeatable."
+    )
+    cell: list[CellField] = Field(
+        default=[],
+        max_length=_MAX_VALUES,
+        description="Only images in these H3 cells, by id, resolution 0 to "
+        f"{MAX_CELL_RESOLUTION}; repeatable. The cells of `/v1/coverage` and of vector tiles hold "
+        "these images.",
+        examples=[["851fb467fffffff"]],
     )
     state: list[Literal["pending", "indexed", "failed"]] = Field(
         default=[], max_length=3, description="Only images in these states; repeatable."
@@ -161,6 +197,7 @@ def to_image_filter(parameters: ImageFilterParameters, catalog: CatalogReader) -
         source_kinds=tuple(parameters.source_kind),
         file_name=parameters.file_name,
         states=tuple(parameters.state),
+        cells=tuple(parameters.cell),
         box=parameters.bbox,
         polygons=parameters.polygon or (),
         circle=parameters.circle,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -100,14 +100,10 @@ def create_locate_job(
     lines, files = _split_files(form)
     settings = services.settings.jobs
     items: Iterable[NewJobItem] = ()
-    if lines is not None:
-        items = read_lines(
-            lines.file,
-            max_items=settings.max_items,
-            max_line_bytes=settings.max_line_bytes,
-            allows_urls=services.url_fetcher is not None,
-        )
-
+    if lines is None:
+        rate_limits.take_photos(request, caller, services, len(files))
+    else:
+        items = _count_lines(lines, request, caller, services)
     new_job = NewJob(
         organization_id=caller.organization_id,
         key_id=caller.key_id,
@@ -116,9 +112,6 @@ def create_locate_job(
         expiry_s=settings.expiry_hours * 3_600,
         start=fields.start,
     )
-
-    # Lines with a URL do not count: their photos are not known yet.
-    rate_limits.take_photos(request, caller, services, len(files))
 
     def create(uploads: Mapping[str, str]) -> tuple[Job, Mapping[str, UploadStatus]]:
         return services.jobs.create(new_job, items, uploads)
@@ -146,7 +139,9 @@ def upload_job_files(
     files = forms.form_files(form, "files")
     if not files:
         raise InvalidRequestError("the form has no file in the field 'files'")
-    rate_limits.take_photos(request, caller, services, len(files))
+    # The lines of a JSONL file are counted already.
+    if not services.jobs.job(caller.organization_id, job_id).has_lines:
+        rate_limits.take_photos(request, caller, services, len(files))
 
     def add(uploads: Mapping[str, str]) -> tuple[Job, Mapping[str, UploadStatus]]:
         return services.jobs.add_files(
@@ -329,6 +324,31 @@ def _parse_parameters(text: str | None, caller: Caller, services: Services) -> d
     with services.database.read(caller.organization_id) as catalog:
         to_search_filter(parameters, catalog)
     return value
+
+
+def _count_lines(
+    lines: UploadFile, request: Request, caller: Caller, services: Services
+) -> Iterator[NewJobItem]:
+    """Yield the items of a JSONL file, and count the valid ones as photos of the key at the end.
+
+    A line is a query, with a URL or an upload that several lines may have in common. The caller
+    reads the items in the transaction that creates the job, so a refused job leaves nothing.
+
+    Raises:
+        TooLargeError: The file has too many lines.
+        QuotaExceededError: The key may not locate as many photos.
+    """
+    settings = services.settings.jobs
+    num_photos = 0
+    for item in read_lines(
+        lines.file,
+        max_items=settings.max_items,
+        max_line_bytes=settings.max_line_bytes,
+        allows_urls=services.url_fetcher is not None,
+    ):
+        num_photos += item.error_code is None
+        yield item
+    rate_limits.take_photos(request, caller, services, num_photos)
 
 
 def _split_files(form: FormData) -> tuple[UploadFile | None, list[UploadFile]]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 
 from pinpoint.api import problems
 from pinpoint.api.auth import require_operator
-from pinpoint.api.dependencies import AppServices, ReadCaller
+from pinpoint.api.dependencies import AnyCaller, AppServices
 from pinpoint.api.v1.keys import KeyId
 from pinpoint.api.v1.schemas.limits import (
     KeyLimitsIn,
@@ -31,12 +31,14 @@ _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 422, 503)
     summary="What may this key use, and what is left?",
     responses=problems.problem_responses(400, 401, 403, 503),
 )
-def get_own_limits(caller: ReadCaller, services: AppServices) -> OwnLimitsOut:
-    """Return the limits of the caller's key and what is left; the operator has no limits."""
+def get_own_limits(caller: AnyCaller, services: AppServices) -> OwnLimitsOut:
+    """Return scopes and limits of the caller's key and what is left; the operator has no limits."""
+    scopes = sorted(caller.scopes)
     if caller.key_id is None:
-        return OwnLimitsOut(limits=LimitsOut.of(KeyLimits()), usage=[])
+        return OwnLimitsOut(scopes=scopes, limits=LimitsOut.of(KeyLimits()), usage=[])
     usages = [services.key_limiter.read_usage(caller.key_id, policy) for policy in WINDOWS_S]
     return OwnLimitsOut(
+        scopes=scopes,
         limits=LimitsOut.of(services.key_limiter.find_limits(caller.key_id)),
         usage=[LimitUsageOut.of(usage) for usage in usages if usage is not None],
     )

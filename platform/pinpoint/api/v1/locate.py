@@ -87,7 +87,11 @@ class LocateRequest:
         **_PROBLEMS,
     },
     openapi_extra=forms.openapi_body(
-        query_parameters.LocateForm, file="photo", many=True, required=True
+        query_parameters.LocateForm,
+        file="photo",
+        many=True,
+        required=True,
+        max_files=query_parameters.MAX_QUERY_PHOTOS,
     ),
 )
 def locate(

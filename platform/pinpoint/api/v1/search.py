@@ -13,6 +13,7 @@ from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import query_requests
 from pinpoint.api.v1.media_types import GEOJSON, JSON, choose_media_type, refer_to_schema
 from pinpoint.api.v1.query_audit import list_similar_entries
+from pinpoint.api.v1.query_parameters import MAX_QUERY_PHOTOS
 from pinpoint.api.v1.schemas.answer import SearchOut
 from pinpoint.api.v1.schemas.answer_features import SimilarFeaturesOut
 from pinpoint.api.v1.search_parameters import SearchForm
@@ -38,7 +39,9 @@ router = APIRouter(prefix="/v1", tags=["search"])
         },
         **problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503),
     },
-    openapi_extra=forms.openapi_body(SearchForm, file="photo", many=True, required=False),
+    openapi_extra=forms.openapi_body(
+        SearchForm, file="photo", many=True, required=False, max_files=MAX_QUERY_PHOTOS
+    ),
 )
 def search(
     caller: LocateCaller,

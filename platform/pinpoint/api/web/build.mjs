@@ -1,6 +1,6 @@
 // Builds static/app.js and static/app.css from src/. `--watch` rebuilds after each change;
 // `--out FOLDER` writes elsewhere (for the test that compares a fresh build with the committed one).
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
@@ -27,6 +27,9 @@ const options = {
   entryPoints: { app: "src/app.ts" },
   outdir: outputFolder,
   bundle: true,
+  // Each view is a file of its own, which is loaded when the view is shown.
+  splitting: true,
+  chunkNames: "[name]-[hash]",
   format: "esm",
   target: "es2022",
   minify: true,
@@ -37,6 +40,11 @@ const options = {
   logLevel: "info",
 };
 
+for (const name of existsSync(outputFolder) ? readdirSync(outputFolder) : []) {
+  if (name.endsWith(".js")) {
+    rmSync(path.join(outputFolder, name));
+  }
+}
 if (process.argv.includes("--watch")) {
   await (await esbuild.context(options)).watch();
 } else {

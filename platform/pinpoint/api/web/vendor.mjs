@@ -124,7 +124,9 @@ function writeCopy(name, select = () => true) {
 function writeCountries() {
   const atlas = readJson(packages, "world-atlas", "countries-110m.json");
   const { features } = feature(atlas, atlas.objects.countries);
-  const labels = features.map(({ geometry, properties }) => {
+  // Fiji crosses the antimeridian, so the formula of its middle does not hold.
+  const drawn = features.filter(({ properties }) => properties.name !== "Fiji");
+  const labels = drawn.map(({ geometry, properties }) => {
     const polygons = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
     const outlines = polygons.map(([outline]) => outline);
     const largest = outlines.sort((a, b) => computeArea(b) - computeArea(a))[0];

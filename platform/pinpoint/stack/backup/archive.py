@@ -3,6 +3,7 @@
     manifest.json      versions, counts, bundle; written last
     SHA256SUMS         digests of all other files, in the format of `sha256sum -c`
     database.dump      PostgreSQL's custom format
+    webhook.key        key that encrypts the secrets of webhooks, if there is one
     blobs/…  bundles/…  verification/…
 
 A backup is untrusted input: its names are checked against the names that we write, and only
@@ -26,11 +27,12 @@ from pinpoint.errors import BadRequestError, ConflictError
 MANIFEST: Final = "manifest.json"
 CHECKSUMS: Final = "SHA256SUMS"
 DUMP: Final = "database.dump"
+WEBHOOK_KEY: Final = "webhook.key"
 _MAX_MANIFEST_BYTES: Final = 10_000_000
 _CHUNK_BYTES: Final = 1 << 20
 
 _MEMBER_NAME: Final = re.compile(
-    r"database\.dump"
+    r"database\.dump|webhook\.key"
     r"|blobs/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/[0-9a-f]{2}/[0-9a-f]{32}"
     r"|verification/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json"
     r"|bundles/[A-Za-z0-9][A-Za-z0-9._-]{0,127}/[A-Za-z0-9][A-Za-z0-9._-]{0,127}"

@@ -1,5 +1,6 @@
 """Backup of one database snapshot, the blobs that its rows reference, bundles and thresholds.
 
+The key of the webhooks' secrets is included, because rows without it are useless after a restore.
 The index is not included: a restore builds it from the rows. Files that a source keeps by
 reference are not included, because they are not stored by Pinpoint. The stack keeps working during
 a backup; only deletions of blobs wait.
@@ -148,6 +149,7 @@ def _write_parts(
         packer = _BackupPacker(writer)
         packer.add(archive.DUMP, dumped)
         dumped.unlink()
+        packer.add(archive.WEBHOOK_KEY, paths.webhook_key_file)
         _add_bundles(packer, folders, on_message)
         for threshold in sorted(paths.verification_dir.glob("*.json")):
             packer.add(f"verification/{threshold.name}", threshold)

@@ -195,6 +195,9 @@ def _replace_data(
             dumps.replace_database(url, dump_path, pgdata, installation)
         finally:
             dump_path.unlink(missing_ok=True)
+        # Not earlier: until then the key belongs to the secrets in the database.
+        if archive.WEBHOOK_KEY in digests:
+            _unpack_file(reader, archive.WEBHOOK_KEY, paths.webhook_key_file, digests)
         with dumps.open_connection(url) as connection:
             restored_counts = dumps.count_rows(connection)
         if restored_counts != manifest.counts:
@@ -226,17 +229,23 @@ def _unpack_files(
         "verification": paths.verification_dir,
     }
     num_files = 0
-    for name, digest in digests.items():
+    for name in digests:
         top_folder, _, relative = name.partition("/")
         target = folders.get(top_folder)
         if target is None or (top_folder == "blobs" and (target / relative).is_file()):
             continue
-        with reader.open(name) as file:
-            if archive.copy_file(file, target / relative) != digest:
-                raise BadRequestError(f"{name} of the backup has changed since it was checked")
+        _unpack_file(reader, name, target / relative, digests)
         num_files += 1
         if num_files % 1_000 == 0:
             on_message(f"unpacked {num_files} files")
+
+
+def _unpack_file(
+    reader: ArchiveReader, name: str, target: Path, digests: Mapping[str, str]
+) -> None:
+    with reader.open(name) as file:
+        if archive.copy_file(file, target) != digests[name]:
+            raise BadRequestError(f"{name} of the backup has changed since it was checked")
 
 
 def _delete_unlisted_files(paths: StackPaths, digests: Mapping[str, str]) -> None:

@@ -77,12 +77,12 @@ class ApiKeyStore(OrganizationStore):
             UnauthenticatedError: The key is unknown, revoked or expired, its secret was replaced,
                 or its organization is disabled; the reason says which.
         """
-        with self._transactions.begin() as unit:
-            row = unit.connection.execute(
-                text("SELECT * FROM tenant.authenticate(:secret)"), {"secret": _hash_secret(secret)}
-            ).one_or_none()
-        if row is None:
+        rows = self._transactions.run_statement(
+            "SELECT * FROM tenant.authenticate(:secret)", secret=_hash_secret(secret)
+        )
+        if not rows:
             raise UnauthenticatedError("the key is unknown", reason="unknown_key")
+        row = rows[0]
         if row.key_state != "active":
             raise UnauthenticatedError(_REJECTIONS[row.key_state], reason=row.key_state)
         return Caller(
@@ -97,8 +97,7 @@ class ApiKeyStore(OrganizationStore):
 
     def any_keys(self) -> bool:
         """Whether a key was ever created; from then on every request needs one."""
-        with self._transactions.begin() as unit:
-            return bool(unit.connection.execute(text("SELECT tenant.any_keys()")).scalar_one())
+        return bool(self._transactions.run_statement("SELECT tenant.any_keys()")[0][0])
 
     def caller_for(self, organization: str, scopes: Iterable[Scope] = SCOPES) -> Caller:
         """Caller of this organization that was authenticated without a key.

@@ -55,29 +55,28 @@ _ATTRIBUTE_TYPES: Final = {"images": BigInteger()}
 
 
 def build_coverage_tile(
-    connection: Connection, collection: CellCollection, zoom: int, x: int, y: int
+    connection: Connection, collection: CellCollection, tile: MapTile, image_filter: ImageFilter
 ) -> bytes:
     """Encode one tile of cells with images by source kind.
+
+    The numbers come from the counters or from the images, as in `build_cell_tile`.
 
     Args:
         connection: A transaction with the views of one organization.
         collection: `coverage`: all cells. `gaps`: cells with images of one kind only.
-        zoom: 0 to 22.
-        x: Column, from west.
-        y: Row, from north.
+        tile: The tile.
+        image_filter: Images to count.
 
     Returns:
         The tile, with a layer named as the collection; empty without cells.
-
-    Raises:
-        NotFoundError: The map has no such tile.
     """
-    tile = MapTile(zoom, x, y)
-    kind = cell_counts.c.source_kind
+    is_counted = _is_counted(image_filter)
+    kind = (cell_counts if is_counted else layer_images).c.source_kind
     by_kind = kind if collection == "coverage" else func.min(kind)
+    select_all = select_counted_cells if is_counted else _count_images
 
     def select_cells(resolution: int) -> Select[Any]:
-        statement = select_counted_cells(tile, ImageFilter(), resolution)
+        statement = select_all(tile, image_filter, resolution)
         statement = statement.add_columns(by_kind.label("source_kind"))
         if collection == "coverage":
             return statement.group_by(kind)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from pinpoint.errors import NotFoundError
+from pinpoint.geo.map_tiles import MapTile
 from pinpoint.records import (
     FEATURE_LAYERS,
     CellFilter,
@@ -108,17 +109,20 @@ class LayerReader:
         page = self.features(layer_name, FeatureQuery(limit=1, ids=(feature_id,)))
         return page.features[0] if page.features else None
 
-    def layer_tile(self, layer_name: str, zoom: int, x: int, y: int) -> bytes:
-        """A vector tile of a layer.
+    def layer_tile(
+        self, layer_name: str, zoom: int, x: int, y: int, image_filter: ImageFilter
+    ) -> bytes:
+        """A vector tile of a layer; cells count the images of a filter.
 
         Raises:
             NotFoundError: The layer has no tiles, or the map has no such tile.
         """
         match layer_name:
             case "images":
-                return build_image_tile(self._connection, zoom, x, y, ImageFilter())
+                return build_image_tile(self._connection, zoom, x, y, image_filter)
             case "coverage" | "gaps":
-                return build_coverage_tile(self._connection, layer_name, zoom, x, y)
+                tile = MapTile(zoom, x, y)
+                return build_coverage_tile(self._connection, layer_name, tile, image_filter)
             case _:
                 raise NotFoundError(f"the layer {layer_name} has no tiles")
 

@@ -14,6 +14,7 @@ import shapely
 from sqlalchemy import ARRAY, ColumnCollection, ColumnElement, Text, and_, case, cast, func, or_
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pinpoint.geo.cells import child_range, parse_cell
 from pinpoint.geo.predicates import circle_bounds
 from pinpoint.records import Box, Circle, ImageFilter, Polygon
 from pinpoint.store.db.rows import geography, is_any_of
@@ -22,6 +23,8 @@ from pinpoint.store.gallery.looks_at import looks_at_point
 _Columns = ColumnCollection[str, Any]
 _SRID: Final = 4326
 _LAST_CHARACTER: Final = "\U0010ffff"
+_CELL_RESOLUTION: Final = 7
+"""H3 resolution of the column `cell_r7`."""
 
 
 def image_conditions(columns: _Columns, image_filter: ImageFilter) -> list[ColumnElement[bool]]:
@@ -70,6 +73,13 @@ def _value_conditions(
 
 def _area_conditions(columns: _Columns, image_filter: ImageFilter) -> Iterator[ColumnElement[bool]]:
     """Conditions on the position."""
+    if image_filter.cells:
+        yield or_(
+            *(
+                columns.cell_r7.between(*child_range(parse_cell(cell), _CELL_RESOLUTION))
+                for cell in image_filter.cells
+            )
+        )
     if image_filter.box is not None:
         yield in_box(columns, image_filter.box)
     if image_filter.polygons:

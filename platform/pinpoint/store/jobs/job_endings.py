@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, case, delete, exists, func, literal, or_, select, update
 
 from pinpoint.records.jobs import OPEN_JOB_STATES, JobEvent
+from pinpoint.store.db.access_tables import api_keys
 from pinpoint.store.db.job_tables import job_items, jobs
 from pinpoint.store.db.rows import is_any_of
 from pinpoint.store.ingest.leases import has_no_valid_lease
@@ -25,6 +26,7 @@ _HAS_OPEN_ITEM: Final = (
 _HAS_PHOTO: Final = (
     exists().where(job_items.c.job_id == jobs.c.id, job_items.c.uri.is_not(None)).correlate(jobs)
 )
+_REVOKED_KEY_IDS: Final = select(api_keys.c.id).where(api_keys.c.revoked_at.is_not(None))
 _HAS_STATE: Final = {
     state: exists()
     .where(job_items.c.job_id == jobs.c.id, job_items.c.state == state)
@@ -58,9 +60,36 @@ def expire_jobs(connection: Connection) -> list[UUID]:
     return expired
 
 
+def cancel_jobs_of_revoked_keys(
+    connection: Connection, lease_ttl_s: float, job_id: UUID | None = None
+) -> bool:
+    """Cancel unfinished jobs whose key was revoked; results so far are kept.
+
+    Args:
+        connection: Connection of the transaction.
+        lease_ttl_s: Duration of leases, seconds; items with a valid lease end by themselves.
+        job_id: Only this job; None for all.
+
+    Returns:
+        Whether a job was canceled.
+    """
+    statement = update(jobs).where(
+        jobs.c.state.in_(("validating", "in_progress")), jobs.c.key_id.in_(_REVOKED_KEY_IDS)
+    )
+    if job_id is not None:
+        statement = statement.where(jobs.c.id == job_id)
+    canceled = connection.execute(statement.values(state="canceling"))
+    if canceled.rowcount:
+        cancel_released_items(connection, lease_ttl_s)
+    return bool(canceled.rowcount)
+
+
 def cancel_released_items(connection: Connection, lease_ttl_s: float) -> None:
-    """Cancel items of canceled jobs whose worker was lost."""
+    """Cancel items of canceled jobs that no worker holds; the error is the reason of the job."""
     canceling = select(jobs.c.id).where(jobs.c.state == "canceling")
+    of_revoked_key = job_items.c.job_id.in_(
+        select(jobs.c.id).where(jobs.c.key_id.in_(_REVOKED_KEY_IDS))
+    )
     connection.execute(
         update(job_items)
         .where(
@@ -70,8 +99,11 @@ def cancel_released_items(connection: Connection, lease_ttl_s: float) -> None:
         )
         .values(
             state="canceled",
-            error_code="canceled",
-            error_message="canceled by its caller",
+            error_code=case((of_revoked_key, "key_revoked"), else_="canceled"),
+            error_message=case(
+                (of_revoked_key, "the key that created the job was revoked"),
+                else_="canceled by its caller",
+            ),
             lease_owner=None,
             lease_until=None,
             ended_at=func.now(),

@@ -41,8 +41,13 @@ class StoredJobRepository:
         self._retention_s = settings.jobs.retention_days * 86_400
 
     def claim(self, job_id: UUID, worker: str) -> list[ClaimedJobItem]:
-        """Claim the next items of a job; items with too many attempts are failed instead."""
+        """Claim the next items of a job.
+
+        Items with too many attempts are failed instead; none is left if the key of the job was
+        revoked, because the job is canceled then.
+        """
         with self._transactions.begin() as unit:
+            job_endings.cancel_jobs_of_revoked_keys(unit.connection, self._lease_ttl_s, job_id)
             return job_leases.claim_job_items(
                 unit.connection,
                 job_id,
@@ -109,8 +114,13 @@ class StoredJobRepository:
             return job_leases.list_lease_holders(unit.connection)
 
     def expire_jobs(self) -> int:
-        """Expire unfinished jobs that are too old; returns their number."""
+        """Expire unfinished jobs that are too old; returns their number.
+
+        Jobs of revoked keys are canceled, and so are the items of canceled jobs whose worker was
+        lost.
+        """
         with self._transactions.begin() as unit:
+            job_endings.cancel_jobs_of_revoked_keys(unit.connection, self._lease_ttl_s)
             job_endings.cancel_released_items(unit.connection, self._lease_ttl_s)
             return len(job_endings.expire_jobs(unit.connection))
 

@@ -18,6 +18,7 @@ from pinpoint.records import (
     Scope,
 )
 from pinpoint.records.access import MAX_OVERLAP_S, KeyRole
+from pinpoint.records.protected_areas import MAX_AREA_RADIUS_M, Granularity
 from pinpoint.store.catalog.names import MAX_LABEL_CHARS
 
 EXPIRY_EXAMPLE: Final = "2027-06-30T00:00:00Z"
@@ -81,6 +82,20 @@ class KeyIn(BaseModel):
         examples=[EXPIRY_EXAMPLE],
     )
 
+    granularity: Granularity = Field(
+        default="radius",
+        description="Finest statement about a position in a protected area; `exact` exempts the "
+        "key, `radius` is what each area permits.",
+        examples=["radius"],
+    )
+    min_radius_m: float = Field(
+        default=0.0,
+        ge=0,
+        le=MAX_AREA_RADIUS_M,
+        description="Minimum radius of each answer, meters; 0 for none.",
+        examples=[0],
+    )
+
     @model_validator(mode="after")
     def _check_scopes(self) -> KeyIn:
         if self.role is None and not self.scopes:
@@ -89,7 +104,13 @@ class KeyIn(BaseModel):
 
     def grant(self) -> KeyGrant:
         """Convert to what the key permits."""
-        return KeyGrant(scopes=tuple(self.scopes), role=self.role, expires_at=self.expires_at)
+        return KeyGrant(
+            scopes=tuple(self.scopes),
+            role=self.role,
+            expires_at=self.expires_at,
+            granularity=self.granularity,
+            min_radius_m=self.min_radius_m,
+        )
 
 
 class RotationIn(BaseModel):
@@ -101,6 +122,7 @@ class RotationIn(BaseModel):
         default=0,
         ge=0,
         le=MAX_OVERLAP_S,
+        strict=True,
         description="Time during which the previous secret stays valid, seconds; at most "
         f"{MAX_OVERLAP_S} (7 days). A secret from before an earlier rotation ends at once.",
         examples=[3600],
@@ -117,6 +139,10 @@ class KeyOut(BaseModel):
     name: str
     role: KeyRole | None
     scopes: list[Scope] = Field(description="All scopes, those of the role included.")
+    granularity: Granularity = Field(
+        description="Finest statement about a position in a protected area."
+    )
+    min_radius_m: float = Field(description="Minimum radius of each answer, meters.")
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None = Field(

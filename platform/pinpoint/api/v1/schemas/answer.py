@@ -292,6 +292,9 @@ class SimilarOut(BaseModel):
     """Most similar images, grouped so that one sequence does not dominate the result."""
 
     groups: list[GroupOut]
+    warnings: list[str] = Field(
+        description="Limitations of this result: whether images may be missing from it."
+    )
     bundle: str
     index_build: str | None
     timings_ms: dict[str, float]
@@ -303,6 +306,7 @@ class SimilarOut(BaseModel):
         """Convert all groups, best first."""
         return cls(
             groups=make_groups(result, names, point=None),
+            warnings=list(result.warnings),
             bundle=result.bundle,
             index_build=result.index_build,
             timings_ms=dict(result.timings_ms),
@@ -332,6 +336,7 @@ class SearchOut(SimilarOut):
         """Convert the result of a search, with the point and filter of its query."""
         return cls(
             groups=make_groups(result, names, point=point),
+            warnings=list(result.warnings),
             bundle=result.bundle,
             index_build=result.index_build,
             timings_ms=dict(result.timings_ms),

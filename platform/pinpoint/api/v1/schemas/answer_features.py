@@ -111,6 +111,7 @@ class SimilarFeaturesOut(BaseModel):
 
     type: Literal["FeatureCollection"] = "FeatureCollection"
     features: list[AnswerFeature]
+    warnings: list[str]
     bundle: str
     index_build: str | None
     timings_ms: dict[str, float]
@@ -131,6 +132,7 @@ class SimilarFeaturesOut(BaseModel):
                 )
                 for rank, (group, hit) in enumerate(hits)
             ],
+            warnings=similar.warnings,
             bundle=similar.bundle,
             index_build=similar.index_build,
             timings_ms=similar.timings_ms,

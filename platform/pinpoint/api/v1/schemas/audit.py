@@ -67,7 +67,8 @@ class AuditRowOut(BaseModel):
     )
     image_filter: dict[str, Any] | None = Field(description="Format and filter of an export.")
     lat: float | None = Field(
-        description="Latitude of the answer; null unless PINPOINT_API_AUDIT_POSITIONS is set."
+        description="Latitude of the answer; null unless PINPOINT_API_AUDIT_POSITIONS is set, or "
+        "if the caller may not see it: it is in a protected area, or the key has a minimum radius."
     )
     lon: float | None
 

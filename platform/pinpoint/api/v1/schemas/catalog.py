@@ -309,7 +309,16 @@ class MetadataOverrideIn(_RequestModel):
         examples=[200.0],
     )
     attributes: dict[Text, CellText | FiniteFloat | Int64 | bool | None] = Field(
-        default_factory=dict, max_length=256
+        default_factory=dict,
+        max_length=256,
+        # Pydantic states the pattern of the names as that of some properties only.
+        json_schema_extra={
+            "propertyNames": {
+                "minLength": 1,
+                "maxLength": 500,
+                "pattern": r"^[^\x00-\x1f\x7f]+$",
+            }
+        },
     )
 
     @field_validator("attributes")

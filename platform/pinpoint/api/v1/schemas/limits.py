@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pinpoint.records import Scope
 from pinpoint.records.key_limits import CountedPolicy, KeyLimits, LimitUsage
 
 MAX_QUOTA = 10**15
@@ -91,8 +92,9 @@ class LimitUsageOut(BaseModel):
 
 
 class OwnLimitsOut(BaseModel):
-    """Limits of the caller, and what is left of them."""
+    """Scopes and limits of the caller, and what is left of them."""
 
+    scopes: list[Scope] = Field(description="All scopes of the key, those of its role included.")
     limits: LimitsOut
     usage: list[LimitUsageOut] = Field(
         description="One entry for each limit that counts within a window; empty if the counters "

@@ -39,6 +39,7 @@ class ProtectedAreaValues(BaseModel):
         default=None,
         ge=MIN_AREA_RADIUS_M,
         le=MAX_AREA_RADIUS_M,
+        strict=True,
         description="Minimum radius of the disc, meters; required for the granularity `radius`, "
         "and only for it.",
         examples=[5_000],

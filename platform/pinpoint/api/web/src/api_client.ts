@@ -45,6 +45,7 @@ interface SessionAnswer {
  */
 export class ApiClient extends EventTarget {
   #secret: string | null = null;
+  #scopes: readonly string[] | null = [];
   #signedIn = false;
   readonly #base: string;
 
@@ -78,7 +79,19 @@ export class ApiClient extends EventTarget {
     if (!response.ok && response.status !== 403) {
       throw await readProblem(response);
     }
-    this.#openSession(secret);
+    const scopes = response.ok ? ((await response.json()) as { scopes: string[] }).scopes : [];
+    this.#openSession(secret, scopes);
+  }
+
+  /** Whether the key has a scope; the operator has all. */
+  hasScope(scope: string): boolean {
+    return this.#scopes === null || this.#scopes.includes(scope);
+  }
+
+  /** Whether the API admits this machine without a key. */
+  async isKeyless(): Promise<boolean> {
+    const response = await this.#fetchResponse("GET", "", { headers: { Accept: "application/json" } });
+    return response.ok && ((await response.json()) as { keyless?: boolean }).keyless === true;
   }
 
   /** Exchange the one-time token of a sign-in URL for a session. */
@@ -89,7 +102,8 @@ export class ApiClient extends EventTarget {
       throw await readProblem(response);
     }
     const answer = (await response.json()) as SessionAnswer;
-    this.#openSession(answer.session);
+    // The session of the operator of this machine.
+    this.#openSession(answer.session, null);
   }
 
   /** Forget the key. */
@@ -187,8 +201,9 @@ export class ApiClient extends EventTarget {
     return URL.createObjectURL(await response.blob());
   }
 
-  #openSession(secret: string | null): void {
+  #openSession(secret: string | null, scopes: string[] | null): void {
     this.#secret = secret;
+    this.#scopes = scopes;
     this.#signedIn = true;
     this.dispatchEvent(new CustomEvent("signed-in"));
   }

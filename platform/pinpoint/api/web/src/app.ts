@@ -66,10 +66,12 @@ class App {
   /** Sign in with the token of the URL, or without a key where the API admits it. */
   async start(token: string | null): Promise<void> {
     try {
-      if (token === null) {
+      if (token !== null) {
+        await this.#client.signInWithToken(token);
+      } else if (await this.#client.isKeyless()) {
         await this.#client.signInWithKey(null);
       } else {
-        await this.#client.signInWithToken(token);
+        this.#showSignIn({ reason: "", requestId: null });
       }
     } catch (error) {
       const reason = token === null ? "" : `${strings.signIn.tokenFailed} ${describeError(error)}`;
@@ -105,7 +107,15 @@ class App {
     this.#mountedId = definition.id;
     this.#header.update(state);
     document.title = `${definition.title} – ${strings.shell.productName}`;
-    this.#mounted = definition.mount(this.#panel, this.#context);
+    void definition.load().then(
+      (view) => {
+        // Unless another view was chosen while this one was loaded.
+        if (this.#mountedId === definition.id && this.#mounted === null) {
+          this.#mounted = view.mount(this.#panel, this.#context);
+        }
+      },
+      (error: unknown) => this.#showError(error),
+    );
   }
 
   #showSignIn({ reason, requestId }: SignedOutDetail): void {

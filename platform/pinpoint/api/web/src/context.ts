@@ -18,10 +18,6 @@ export interface AppContext {
 
 /** A view of the page, registered in `views.ts`. */
 export interface ViewDefinition {
-  /** Id in the URL. */
-  readonly id: string;
-  /** Name in the header. */
-  readonly title: string;
   /** Show the view in an empty panel. The view reads `context.state` itself the first time. */
   mount(panel: HTMLElement, context: AppContext): MountedView;
 }

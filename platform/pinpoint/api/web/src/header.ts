@@ -1,13 +1,13 @@
 /** The header: views, theme, projection, sign-out. */
 
-import type { ViewDefinition } from "./context";
 import { createElement, replaceChildren } from "./dom";
 import { strings } from "./strings";
 import type { ThemeChoice } from "./theme";
+import type { ViewEntry } from "./views";
 import { type PageState, type UrlState, formatState } from "./url_state";
 
 export interface HeaderOptions {
-  views: readonly ViewDefinition[];
+  views: readonly ViewEntry[];
   state: UrlState;
   theme: ThemeChoice;
   onSignOut(): void;

@@ -1,11 +1,19 @@
 /** The views of the page, in the order of the header; the first is shown by default. */
 
-import type { ViewDefinition } from "./context";
-import { view as gallery } from "./views/gallery";
-import { view as locate } from "./views/locate";
-import { view as quality } from "./views/quality";
-import { view as work } from "./views/work";
+import type { AppContext, MountedView } from "./context";
+import { strings } from "./strings";
 
-export type { MountedView, ViewDefinition } from "./context";
+export interface ViewEntry {
+  /** Id in the URL. */
+  readonly id: string;
+  /** Name in the header. */
+  readonly title: string;
+  /** Load the code of the view: a view is loaded when it is shown for the first time. */
+  load(): Promise<{ mount(panel: HTMLElement, context: AppContext): MountedView }>;
+}
 
-export const views: readonly ViewDefinition[] = [locate, gallery, work, quality];
+export const views: readonly ViewEntry[] = [
+  { id: "locate", title: strings.locate.title, load: async () => (await import("./views/locate")).view },
+  { id: "gallery", title: strings.gallery.title, load: async () => (await import("./views/gallery")).view },
+  { id: "work", title: strings.work.title, load: async () => (await import("./views/work")).view },
+];

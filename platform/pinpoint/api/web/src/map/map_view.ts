@@ -78,7 +78,10 @@ export class MapView {
     map.on("style.load", () => this.#setProjection(state.get().projection));
     map.once("style.load", () => this.#becomeReady(map));
     map.on("moveend", () => this.#storePosition(map));
-    map.on("error", ({ error }) => this.#noteError(error));
+    map.on("error", (event) => {
+      const source = (event as { sourceId?: string }).sourceId ?? "";
+      this.#noteError(event.error, source.startsWith(viewPrefix));
+    });
   }
 
   /** Call a function with the map when its style is loaded; at once if it is. */
@@ -153,11 +156,12 @@ export class MapView {
     this.#options.state.set({ position: readPosition(map) }, { replace: true });
   }
 
-  #noteError(cause: { message: string }): void {
+  /** Errors of a view's tiles are the view's own; it tells the user itself. */
+  #noteError(cause: { message: string }, isOfView: boolean): void {
     const error = cause as Error & { status?: number };
     if (error.status === 401) {
       this.#options.client.signOut();
-    } else if (error.name !== "AbortError") {
+    } else if (error.name !== "AbortError" && !isOfView) {
       this.#options.onBasemapError(error);
     }
   }

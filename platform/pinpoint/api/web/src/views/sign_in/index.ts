@@ -47,6 +47,8 @@ export function mountSignIn(panel: HTMLElement, context: AppContext, reason: str
       "form",
       { class: "sign-in", onsubmit: submit },
       createElement("p", { id: "sign-in-explanation" }, texts.explanation),
+      // Password managers expect the name of an account.
+      createElement("input", { type: "text", autocomplete: "username", value: "pinpoint", hidden: true }),
       createElement("label", { htmlFor: "sign-in-key" }, texts.key),
       key,
       button,

@@ -1,4 +1,0 @@
-/** Texts of the view `quality`. */
-export const quality = {
-  title: "Quality",
-} as const;

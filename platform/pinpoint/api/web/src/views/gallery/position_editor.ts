@@ -1,0 +1,265 @@
+/** Correction of an image's position and heading, with undo. */
+
+import { ApiError } from "../../api_client";
+import type { AppContext } from "../../context";
+import { createElement, replaceChildren } from "../../dom";
+import { strings } from "../../strings";
+import type { GalleryImage } from "./answers";
+import { distanceBetween, normalizeDegrees } from "./directions";
+import { PositionMarkers } from "./position_markers";
+import type { SelectionLayer } from "./selection_layer";
+
+const texts = strings.gallery.edit;
+
+export interface EditorListeners {
+  onChange(image: GalleryImage): void;
+  /** The image has another state than the page shows. */
+  onConflict(): void;
+}
+
+interface Correction {
+  lat?: number;
+  lon?: number;
+  heading_deg?: number;
+  clear?: string[];
+}
+
+export class PositionEditor {
+  readonly element = createElement("div", { class: "position-editor" });
+  readonly #context: AppContext;
+  readonly #selection: SelectionLayer;
+  readonly #listeners: EditorListeners;
+  #image: GalleryImage;
+  #canCorrect = false;
+  #markers: PositionMarkers | null = null;
+  /** Corrections that restore the states before, the latest last. */
+  readonly #undos: Correction[] = [];
+  #message = "";
+
+  constructor(
+    context: AppContext,
+    selection: SelectionLayer,
+    image: GalleryImage,
+    listeners: EditorListeners,
+  ) {
+    this.#context = context;
+    this.#selection = selection;
+    this.#image = image;
+    this.#listeners = listeners;
+    this.#showIdle();
+  }
+
+  setCanCorrect(canCorrect: boolean): void {
+    this.#canCorrect = canCorrect;
+    if (this.#markers === null) {
+      this.#showIdle();
+    }
+  }
+
+  dispose(): void {
+    this.#markers?.dispose();
+    this.#markers = null;
+  }
+
+  #showIdle(): void {
+    const start = createElement(
+      "button",
+      { type: "button", disabled: !this.#canCorrect, onclick: () => void this.#startEditing() },
+      texts.start,
+    );
+    const undo = createElement("button", { type: "button", onclick: () => void this.#undo() }, texts.undo);
+    const isFirst = this.#message === "";
+    replaceChildren(
+      this.element,
+      !isFirst && createElement("p", { class: "edit-message" }, this.#message),
+      createElement("div", { class: "button-row" }, start, this.#undos.length > 0 && undo),
+      !this.#canCorrect && createElement("p", { class: "hint" }, texts.notAllowed),
+    );
+  }
+
+  async #startEditing(): Promise<void> {
+    const image = this.#image;
+    const fields = {
+      lat: makeNumberField("gallery-lat", image.lat.toFixed(7), -90, 90),
+      lon: makeNumberField("gallery-lon", image.lon.toFixed(7), -180, 180),
+      heading: makeNumberField("gallery-heading", formatHeading(image.heading_deg), 0, 359.999),
+    };
+    const error = createElement("p", { class: "field-error", role: "alert" });
+    const readView = () => ({
+      lat: Number(fields.lat.value),
+      lon: Number(fields.lon.value),
+      heading_deg: fields.heading.value === "" ? null : Number(fields.heading.value),
+      field_of_view_deg: image.field_of_view_deg,
+    });
+    replaceChildren(
+      this.element,
+      createElement(
+        "form",
+        {
+          class: "edit-form",
+          noValidate: true,
+          onsubmit: (event: Event) => {
+            event.preventDefault();
+            const problem = checkView(readView());
+            replaceChildren(error, problem);
+            if (problem === null) {
+              void this.#save(readView());
+            }
+          },
+          oninput: () => {
+            if (checkView(readView()) === null) {
+              this.#markers?.move(readView());
+              this.#selection.show(readView(), { hidesPoint: true });
+            }
+          },
+        },
+        createElement("h3", {}, texts.title),
+        createElement("p", { class: "hint" }, texts.hint),
+        createElement("label", { htmlFor: "gallery-lat" }, texts.lat, fields.lat),
+        createElement("label", { htmlFor: "gallery-lon" }, texts.lon, fields.lon),
+        createElement("label", { htmlFor: "gallery-heading" }, texts.heading, fields.heading),
+        error,
+        createElement(
+          "div",
+          { class: "button-row" },
+          createElement("button", { type: "submit", class: "primary" }, texts.save),
+          createElement("button", { type: "button", onclick: () => this.#endEditing() }, texts.cancel),
+        ),
+      ),
+    );
+    fields.lat.focus({ preventScroll: true });
+    this.#selection.show(image, { hidesPoint: true });
+    const markers = new PositionMarkers(this.#context.map, image.file_name, (view) => {
+      fields.lat.value = view.lat.toFixed(7);
+      fields.lon.value = view.lon.toFixed(7);
+      fields.heading.value = formatHeading(view.heading_deg);
+      this.#selection.show(readView(), { hidesPoint: true });
+    });
+    this.#markers = markers;
+    await markers.add(image);
+  }
+
+  #endEditing(): void {
+    this.dispose();
+    this.#selection.show(this.#image);
+    this.#showIdle();
+    this.element.querySelector("button")?.focus({ preventScroll: true });
+  }
+
+  async #save(view: { lat: number; lon: number; heading_deg: number | null }): Promise<void> {
+    const before = this.#image;
+    const moved = distanceBetween(before, view);
+    const correction: Correction = {};
+    const undo: Correction = { clear: [] };
+    const isManual = (name: string) => before.field_sources[name] === "manual";
+    // The fields have seven decimals, about one centimeter.
+    if (Math.abs(view.lat - before.lat) > 5e-8 || Math.abs(view.lon - before.lon) > 5e-8) {
+      Object.assign(correction, { lat: view.lat, lon: view.lon });
+      if (isManual("position")) {
+        Object.assign(undo, { lat: before.lat, lon: before.lon });
+      } else {
+        undo.clear?.push("position");
+      }
+    }
+    const newHeading = formatHeading(view.heading_deg);
+    if (newHeading !== formatHeading(before.heading_deg)) {
+      if (view.heading_deg === null) {
+        correction.clear = ["heading_deg"];
+      } else {
+        correction.heading_deg = view.heading_deg;
+      }
+      if (isManual("heading_deg") && before.heading_deg !== null) {
+        undo.heading_deg = before.heading_deg;
+      } else if (view.heading_deg !== null) {
+        undo.clear?.push("heading_deg");
+      }
+    }
+    if (Object.keys(correction).length === 0) {
+      this.#message = texts.unchanged;
+      this.#endEditing();
+      return;
+    }
+    const text = "lat" in correction ? texts.saved(strings.gallery.image.distance(moved)) : texts.savedHeading;
+    if (await this.#send(correction)) {
+      this.#undos.push(undo);
+      this.#finish(text);
+    }
+  }
+
+  async #undo(): Promise<void> {
+    const undo = this.#undos.pop();
+    if (undo !== undefined && (await this.#send(undo))) {
+      this.#finish(texts.undone);
+    }
+  }
+
+  #finish(message: string): void {
+    this.#message = message;
+    this.#endEditing();
+    this.#context.announce(message);
+    this.#listeners.onChange(this.#image);
+  }
+
+  /** Send a correction for the state that the page shows; false if it was refused. */
+  async #send(correction: Correction): Promise<boolean> {
+    try {
+      for (let attempt = 1; !(await this.#patch(correction, attempt)); attempt += 1);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 412) {
+        this.dispose();
+        this.#context.showError(new ApiError(412, error.title, texts.conflict, error.requestId));
+        this.#listeners.onConflict();
+      } else {
+        this.#context.showError(error);
+      }
+      return false;
+    }
+  }
+
+  /**
+   * Send a correction once; false if it can be sent again.
+   *
+   * The entity tag also changes when a worker has indexed the image. Only another version is a
+   * conflict.
+   */
+  async #patch(correction: Correction, attempt: number): Promise<boolean> {
+    const { client } = this.#context;
+    const path = `v1/images/${this.#image.id}`;
+    const current = await client.request("GET", path);
+    const { version } = (await current.json()) as GalleryImage;
+    if (version !== this.#image.version) {
+      throw new ApiError(412, "", texts.conflict);
+    }
+    const headers = { "Content-Type": "application/json", "If-Match": current.headers.get("ETag") ?? "*" };
+    try {
+      const response = await client.request("PATCH", path, { body: JSON.stringify(correction), headers });
+      this.#image = (await response.json()) as GalleryImage;
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 412 && attempt < 3) {
+        return false;
+      }
+      throw error;
+    }
+  }
+}
+
+/** Text with one decimal; 359.96 becomes 0, not 360. */
+function formatHeading(headingDeg: number | null): string {
+  return headingDeg === null ? "" : normalizeDegrees(Number(headingDeg.toFixed(1))).toFixed(1);
+}
+
+function checkView(view: { lat: number; lon: number; heading_deg: number | null }): string | null {
+  const { lat, lon, heading_deg: heading } = view;
+  const isValid =
+    Math.abs(lat) <= 90 && Math.abs(lon) <= 180 && (heading === null || (heading >= 0 && heading < 360));
+  if (!isValid) {
+    return texts.wrongNumber;
+  }
+  return lat === 0 && lon === 0 ? texts.zeroPosition : null;
+}
+
+function makeNumberField(id: string, value: string, min: number, max: number): HTMLInputElement {
+  return createElement("input", { id, type: "number", step: "any", min, max, value, required: id !== "gallery-heading" });
+}
