@@ -293,3 +293,49 @@ def test_image_access_of_a_source_limits_keys(galleries):
         for source in ("walk", "drive"):
             http.patch(f"/v1/sources/{source}", json={"image_access": "full"})
         assert all(http.get(url).status_code == 200 for urls in paths.values() for url in urls)
+<<<<<<< HEAD
+
+
+def test_key_with_a_minimum_radius_gets_discs_of_a_fixed_grid(galleries):
+    galleries.set_area("refuse")
+    tenant = galleries.full
+    grant = KeyGrant(scopes=("locate",), granularity="exact", min_radius_m=2_000.0)
+    _, key = tenant.harness.api_keys.create_key(tenant.name, "app", grant)
+    answers = []
+    with Tenant(tenant.name, tenant.id, key, tenant.harness, tenant.url).http() as http:
+        for name in ("outside", "inside", "remote"):
+            photo = {"photo": PHOTOS[name]}
+            answer = http.post("/v1/locate", data={"include": "matches"}, files=photo).json()
+            assert (answer["granularity"], answer["candidates"]) == ("radius", [])
+            assert answer["credible_discs"][0]["radius_m"] % 2_000 == 0
+            answers.append(answer)
+        stream = http.post("/v1/locate", files=photo, headers={"Accept": "text/event-stream"})
+        refused = http.post("/v1/similar", files={"photo": PHOTOS["outside"]})
+    assert [line for line in stream.text.splitlines() if line.startswith("data: ")][:3] == [
+        f'data: {{"name": "{name}"}}' for name in ("decode", "encode", "search")
+    ]
+    assert (refused.status_code, refused.json()["reason"]) == (403, "minimum_radius")
+    # Photos 200 m apart have one node; the other one is 18,000 km away.
+    assert answers[0]["point"] == answers[1]["point"] != answers[2]["point"]
+||||||| 09fa4e7f
+
+
+def test_key_with_a_minimum_radius_gets_discs_of_a_fixed_grid(galleries):
+    galleries.set_area("refuse")
+    tenant = galleries.full
+    grant = KeyGrant(scopes=("locate",), granularity="exact", min_radius_m=2_000.0)
+    _, key = tenant.harness.api_keys.create_key(tenant.name, "app", grant)
+    answers = []
+    with Tenant(tenant.name, tenant.id, key, tenant.harness, tenant.url).http() as http:
+        for name in ("outside", "inside", "remote"):
+            photo = {"photo": PHOTOS[name]}
+            answer = http.post("/v1/locate", data={"include": "matches"}, files=photo).json()
+            assert (answer["granularity"], answer["candidates"]) == ("radius", [])
+            assert answer["credible_discs"][0]["radius_m"] % 2_000 == 0
+            answers.append(answer)
+        refused = http.post("/v1/similar", files={"photo": PHOTOS["outside"]})
+    assert (refused.status_code, refused.json()["reason"]) == (403, "minimum_radius")
+    # Photos 200 m apart have one node; the other one is 18,000 km away.
+    assert answers[0]["point"] == answers[1]["point"] != answers[2]["point"]
+=======
+>>>>>>> main

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from pinpoint import errors, logs
+from pinpoint import deadline, errors, logs
 from pinpoint.api.admission import OVERLOADED
 from pinpoint.api.auth import CHALLENGES
 from pinpoint.api.body_limits import BodyRejectedError
@@ -220,6 +220,25 @@ def problem_from_error(request: Request, error: errors.PinpointError) -> JSONRes
         for challenge in CHALLENGES:
             response.headers.append("WWW-Authenticate", challenge)
     return response
+
+
+def make_internal_problem(request: Request) -> JSONResponse:
+    """Create the problem response of an error that no other function here converts."""
+    return problem_response(
+        request,
+        "internal",
+        500,
+        "an unexpected error; the server's log contains it under this request id",
+    )
+
+
+def make_late_problem(request: Request) -> JSONResponse:
+    """Create the problem response of a request that has no answer after its time budget."""
+    error = errors.UnavailableError(
+        "the request took longer than its time budget; try again",
+        reason=deadline.TIME_BUDGET_USED,
+    )
+    return problem_from_error(request, error)
 
 
 def make_problem(

@@ -26,7 +26,7 @@ from pinpoint.api.auth import make_position_access
 from pinpoint.api.body_limits import LimitedBody
 from pinpoint.api.query_names import check_query_names
 from pinpoint.api.rules import RouteRule, find_rule
-from pinpoint.errors import PinpointError, UnavailableError
+from pinpoint.errors import PinpointError
 
 if TYPE_CHECKING:
     from pinpoint.bootstrap import Services
@@ -108,7 +108,7 @@ class Protection:
                         await usage.start_work()
 
                     body.limit(rule.body, lane.bodies, reserved, limit, start_work)
-                sender.on_start = usage.end_work
+                sender.end_work = usage.end_work
             except BaseException:
                 usage.close(body.reserved)
                 raise
@@ -241,16 +241,17 @@ class _Sender:
         self._began_at = time.monotonic()
         self.started = False
         self._answered_late = False
-        self.on_start: Callable[[], None] | None = None
+        self.end_work: Callable[[], None] | None = None
 
     async def send(self, message: Message) -> None:
         """Forward a message of the application, unless the request was already answered."""
         if self._answered_late:
             return
+        # An event stream starts before its work ends (`event_stream`).
+        if self.end_work is not None and not self._state.get("is_working"):
+            self.end_work()
         if message["type"] == "http.response.start":
             self.started = True
-            if self.on_start is not None:
-                self.on_start()
             if self._state.get("is_restricted"):
                 await self._hide_duration()
             if not self._body.complete:
@@ -266,11 +267,7 @@ class _Sender:
 
     async def answer_late(self, scope: Scope) -> None:
         """Answer 503 while the application is still working."""
-        error = UnavailableError(
-            "the request took longer than its time budget; try again",
-            reason=deadline.TIME_BUDGET_USED,
-        )
-        answer = problems.problem_from_error(Request(scope), error)
+        answer = problems.make_late_problem(Request(scope))
         send, self._answered_late = self._send, True
         await answer(scope, self._body.receive, send)
 

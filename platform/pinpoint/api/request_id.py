@@ -74,12 +74,7 @@ class RequestLogMiddleware:
             if status:
                 # The response has started, so the only way to signal the error is to abort.
                 raise
-            answer = problems.problem_response(
-                Request(scope),
-                "internal",
-                500,
-                "an unexpected error; the server's log contains it under this request id",
-            )
+            answer = problems.make_internal_problem(Request(scope))
             await answer(scope, receive, send_with_headers)
         finally:
             if not status and state.get("client_left"):

@@ -12,7 +12,7 @@ from pinpoint.records import Answer, SearchFilter
 from pinpoint.search import answer, claims, coordinate_search
 from pinpoint.search.candidates_and_evidence import encode_photos
 from pinpoint.search.context import QueryPhoto
-from pinpoint.search.stopwatch import Stopwatch
+from pinpoint.search.stopwatch import ReportStage, Stopwatch
 from pinpoint.settings import SearchSettings
 
 
@@ -23,6 +23,7 @@ def locate_by_coordinates(
     decoder: Decoder,
     encoder: Encoder,
     settings: SearchSettings,
+    report_stage: ReportStage | None = None,
 ) -> Answer:
     """Locate over the bundle's coordinate list, without a gallery.
 
@@ -32,6 +33,7 @@ def locate_by_coordinates(
         decoder: Decodes the photos.
         encoder: Encodes the photos and gives the coordinate list.
         settings: Search settings.
+        report_stage: Called with the name of each stage when it starts.
 
     Raises:
         InvalidRequestError: The filter uses attributes that coordinates do not have.
@@ -40,7 +42,7 @@ def locate_by_coordinates(
         TooLargeError: As `pipeline.locate`.
     """
     coordinate_search.require_coordinates(search_filter)
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(report_stage)
     with stopwatch.stage("retrieve"):
         coordinates = encoder.coordinate_gallery()
     query = [photos] if isinstance(photos, QueryPhoto) else photos

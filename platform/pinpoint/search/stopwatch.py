@@ -1,25 +1,34 @@
-"""Milliseconds per stage of a flow."""
+"""Milliseconds per stage of a flow, and reports of stages as they start."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
+ReportStage = Callable[[str], None]
+"""Called with the name of each stage when it starts; a stage of several parts starts repeatedly."""
+
 
 class Stopwatch:
-    """Milliseconds per stage since its construction."""
+    """Milliseconds per stage since its construction.
 
-    __slots__ = ("_started", "_stages_ms")
+    Args:
+        report_stage: Called in the thread of the flow.
+    """
 
-    def __init__(self) -> None:
-        """Start the clock."""
+    __slots__ = ("_report_stage", "_stages_ms", "_started")
+
+    def __init__(self, report_stage: ReportStage | None = None) -> None:
+        self._report_stage = report_stage
         self._started = perf_counter()
         self._stages_ms: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure a block under this name; blocks of the same name add up."""
+        if self._report_stage is not None:
+            self._report_stage(name)
         started = perf_counter()
         try:
             yield

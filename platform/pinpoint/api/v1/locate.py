@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -10,9 +11,17 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 
 from pinpoint.api import forms, problems, rate_limits
 from pinpoint.api.dependencies import AppServices, LocateCaller
+from pinpoint.api.event_stream import EventStream
 from pinpoint.api.metrics import Meters, get_meters
 from pinpoint.api.v1 import match_picture, misuse, query_parameters, query_requests
-from pinpoint.api.v1.media_types import GEOJSON, JSON, PNG, choose_media_type, refer_to_schema
+from pinpoint.api.v1.media_types import (
+    EVENT_STREAM,
+    GEOJSON,
+    JSON,
+    PNG,
+    choose_media_type,
+    refer_to_schema,
+)
 from pinpoint.api.v1.query_audit import list_locate_entries, list_similar_entries
 from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
@@ -32,6 +41,7 @@ from pinpoint.search.protected_answer import (
     protect_answer,
 )
 from pinpoint.search.search_trace import SearchTrace
+from pinpoint.search.stopwatch import ReportStage, Stopwatch
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -51,6 +61,7 @@ class LocateRequest:
     access: PositionAccess | None
     """That of a restricted caller; None for all others."""
     trace: SearchTrace | None = None
+    report_stage: ReportStage | None = None
 
 
 @router.post(
@@ -63,10 +74,14 @@ class LocateRequest:
             "description": "The answer. With `Accept: application/geo+json` it is a layer: a "
             "FeatureCollection (RFC 7946) of point, regions, candidates and evidence. With "
             "`Accept: image/png` it is the match picture: the photo next to the gallery image that "
-            "matches best, with lines between the inliers.",
+            "matches best, with lines between the inliers. With `Accept: text/event-stream` it is "
+            "a stream of server-sent events: `stage` with the name of each stage when it starts "
+            "and the seconds until then, at last `answer` with the JSON answer or `problem` with "
+            "the problem details.",
             "content": {
                 GEOJSON: {"schema": refer_to_schema(AnswerFeaturesOut)},
                 PNG: {"schema": {"type": "string", "format": "binary"}},
+                EVENT_STREAM: {"schema": {"type": "string"}},
             },
         },
         **_PROBLEMS,
@@ -88,12 +103,11 @@ def locate(
     accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
 ) -> AnswerOut | Response:
     """Locate one photo, or several photos of one place. Only the hashes of photos are stored."""
-    media_type = choose_media_type(accept, (JSON, GEOJSON, PNG))
+    media_type = choose_media_type(accept, (JSON, GEOJSON, PNG, EVENT_STREAM))
     if media_type == PNG:
         match_picture.require_image_access(caller)
     parameters = forms.form_fields(form, query_parameters.LocateForm)
-    retention_days = services.settings.search.kept_query_retention_days
-    if parameters.keep and not retention_days:
+    if parameters.keep and not services.settings.search.kept_query_retention_days:
         raise ForbiddenError(
             "this installation keeps no queries; its operator can allow it by "
             "PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS"
@@ -108,7 +122,6 @@ def locate(
     # Times and dropped candidates would reveal images that a restricted caller may not see.
     trace = SearchTrace() if is_explained and access is None else None
     rate_limits.take_photos(request, caller, services, len(photos))
-    decoder = CreatorCounter(services.decoder)
     locate_request = LocateRequest(
         photos=photos,
         parameters=parameters,
@@ -116,13 +129,42 @@ def locate(
         access=access,
         trace=trace,
     )
-    answer = locate_photos(locate_request, caller, services, decoder)
-    misuse.check_misuse(answer, photos, decoder.creators, caller, services, request_meters)
-    request_meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    if access is not None:
+    answer_request = partial(_answer_request, locate_request, caller, services, request_meters)
+    if media_type == EVENT_STREAM:
+        interval_s = services.settings.api.restricted_interval_s
+        return EventStream(
+            lambda report_stage: answer_request(report_stage)[1].model_dump_json(by_alias=True),
+            restricted_interval_s=None if access is None else interval_s,
+        )
+    answer, answer_out = answer_request()
+    if media_type == PNG:
+        png = match_picture.draw_best_match(answer, photos, caller, services)
+        return Response(png, media_type=PNG)
+    if media_type == GEOJSON:
+        return query_requests.make_layer_response(
+            AnswerFeaturesOut.of(answer_out, query_requests.read_base_url(request))
+        )
+    return answer_out
+
+
+def _answer_request(
+    request: LocateRequest,
+    caller: Caller,
+    services: Services,
+    meters: Meters,
+    report_stage: ReportStage | None = None,
+) -> tuple[Answer, AnswerOut]:
+    """Locate the photos of a request, check for misuse, write the audit log, and keep the query."""
+    photos, parameters = request.photos, request.parameters
+    decoder = CreatorCounter(services.decoder)
+    answer = locate_photos(replace(request, report_stage=report_stage), caller, services, decoder)
+    misuse.check_misuse(answer, photos, decoder.creators, caller, services, meters)
+    meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
+    if request.access is not None:
         answer = replace(answer, timings_ms={})
     with services.database.write(caller.organization_id) as catalog:
         is_kept = parameters.keep and answer.point is not None
+        retention_days = services.settings.search.kept_query_retention_days
         kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
         entries = list_locate_entries(
             answer,
@@ -134,25 +176,18 @@ def locate(
         catalog.log_access(*entries)
         # In the same transaction as the log: the labels of all images in the response.
         labels = catalog.image_labels(list_image_ids(answer, parameters.top))
-    if media_type == PNG:
-        png = match_picture.draw_best_match(answer, photos, caller, services)
-        return Response(png, media_type=PNG)
     answer_out = AnswerOut.of(
         answer,
         parameters.top,
         labels,
-        search_filter=search_filter,
+        search_filter=request.search_filter,
         with_matches="matches" in parameters.include,
         explanation=None
-        if trace is None
-        else ExplanationOut.of(answer, trace, parameters.top, services.settings.search),
+        if request.trace is None
+        else ExplanationOut.of(answer, request.trace, parameters.top, services.settings.search),
         kept_query=kept_query,
     )
-    if media_type == GEOJSON:
-        return query_requests.make_layer_response(
-            AnswerFeaturesOut.of(answer_out, query_requests.read_base_url(request))
-        )
-    return answer_out
+    return answer, answer_out
 
 
 def locate_photos(
@@ -172,6 +207,7 @@ def locate_photos(
             # This search reads no index that would report a model switch, so check for one first.
             encoder=services.encoders.refresh(),
             settings=services.settings.search,
+            report_stage=request.report_stage,
         )
         if access is None:
             return answer
@@ -188,6 +224,7 @@ def locate_photos(
             verify_candidates=request.parameters.verify,
             trace=request.trace,
         )
+        context = replace(context, stopwatch=Stopwatch(request.report_stage))
         if access is None:
             return pipeline.locate(photos, search_filter, context)
         return locate_restricted(photos, search_filter, context, access)

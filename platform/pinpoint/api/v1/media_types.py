@@ -15,6 +15,7 @@ GEOJSON: Final = "application/geo+json"
 CSV: Final = "text/csv"
 NDJSON: Final = "application/x-ndjson"
 PNG: Final = "image/png"
+EVENT_STREAM: Final = "text/event-stream"
 
 
 def choose_media_type(accept: str, offered: Sequence[str]) -> str:
