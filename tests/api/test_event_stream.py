@@ -35,6 +35,8 @@ def read_events(answer) -> list[tuple[str, dict]]:
 def flow(monkeypatch):
     """A flow with two stages; the second one takes `seconds`, and may fail."""
 
+    example = example_answers.answer()
+
     class Flow:
         seconds = 0.0
         error: Exception | None = None
@@ -46,7 +48,7 @@ def flow(monkeypatch):
             time.sleep(Flow.seconds)
             if Flow.error is not None:
                 raise Flow.error
-        return example_answers.answer()
+        return example
 
     monkeypatch.setattr("pinpoint.api.v1.locate.pipeline.locate", locate)
     return Flow

@@ -234,7 +234,10 @@ def test_key_with_a_minimum_radius_gets_discs_of_a_fixed_grid(galleries):
             assert (answer["granularity"], answer["candidates"]) == ("radius", [])
             assert answer["credible_discs"][0]["radius_m"] % 2_000 == 0
             answers.append(answer)
+        stream = post(http, "/v1/locate", "remote", "text/event-stream")
         refused = [post(http, f"/v1/{path}", "outside") for path in ("similar", "search")]
+    stages = [line for line in stream.text.splitlines() if line.startswith("data: ")][:3]
+    assert stages == [f'data: {{"name": "{name}"}}' for name in ("decode", "encode", "search")]
     for answer in refused:
         assert (answer.status_code, answer.json()["reason"]) == (403, "minimum_radius")
     # Photos 200 m apart have one node; the other one is 18,000 km away.

@@ -3,7 +3,8 @@
 Events are `stage` {name, elapsed_s} at the start of each stage, and at last `answer` or `problem`.
 When the stages of a search start depends on the gallery, also on images that a restricted caller
 may not see. Such a caller gets the stages of its photo (`decode`, `encode`), then one stage
-`search`, all without times; the last event is sent at a multiple of the interval for restricted answers.
+`search`, all without times. The last event is sent at a multiple of the interval for restricted
+answers.
 """
 
 from __future__ import annotations
