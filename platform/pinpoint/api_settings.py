@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_WEB_ORIGIN: Final = r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?"
+"""Origin of a web server, without characters that a Content-Security-Policy gives a meaning."""
 
 
 class ApiSettings(BaseSettings):
@@ -54,6 +59,30 @@ class ApiSettings(BaseSettings):
             description="Host names of a reverse proxy before the API, separated by commas "
             "(pinpoint.example.org). An API on a loopback address refuses requests for other names "
             "than these and its own.",
+        ),
+    ] = None
+    basemap_tiles: Annotated[
+        Path | None,
+        Field(
+            description="PMTiles file that the web page draws as its background map. Everybody who "
+            "reaches the API can read it, without a key. Default: the map of the page itself."
+        ),
+    ] = None
+    basemap_style: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="MapLibre style of the background map: a JSON file, or a URL (https://…) "
+            "on one of the hosts of `PINPOINT_API_BASEMAP_HOSTS`.",
+        ),
+    ] = None
+    basemap_hosts: Annotated[
+        str | None,
+        Field(
+            pattern=rf"^{_WEB_ORIGIN}(\s*,\s*{_WEB_ORIGIN})*$",
+            description="Origins that the web page may load parts of the style from, separated by "
+            "commas (https://tiles.example.org). Default: none; the page then sends requests to "
+            "this API only.",
         ),
     ] = None
     idempotency_ttl_s: Annotated[
@@ -124,3 +153,24 @@ class ApiSettings(BaseSettings):
     min_body_rate: Annotated[
         int, Field(ge=0, description="Minimum rate of a body after 10 s, bytes per second.")
     ] = 1_000
+
+    @property
+    def basemap_origins(self) -> tuple[str, ...]:
+        """Origins of `basemap_hosts` in lower case."""
+        parts = (self.basemap_hosts or "").split(",")
+        return tuple(part.strip().lower() for part in parts if part.strip())
+
+    @property
+    def has_style_url(self) -> bool:
+        """Whether the style of the background map is a URL, not a file."""
+        return (self.basemap_style or "").lower().startswith(("http://", "https://"))
+
+    @model_validator(mode="after")
+    def _check_style_host(self) -> Self:
+        if self.has_style_url:
+            parts = urlsplit(self.basemap_style or "")
+            if f"{parts.scheme}://{parts.netloc}".lower() not in self.basemap_origins:
+                raise ValueError(
+                    "the host of PINPOINT_API_BASEMAP_STYLE is not in PINPOINT_API_BASEMAP_HOSTS"
+                )
+        return self

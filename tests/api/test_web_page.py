@@ -11,8 +11,10 @@ import pytest
 
 from api.test_api_problems import problem
 from pinpoint.api import web_page
-from pinpoint.api.web_page import PAGE_FOLDER, PAGE_POLICY
+from pinpoint.api.web_page import PAGE_FOLDER, make_policy
+from pinpoint.api_settings import ApiSettings
 
+PAGE_POLICY = make_policy(ApiSettings())
 SOURCES = PAGE_FOLDER.parent
 MAX_OWN_BYTES = 80_000
 MAX_DATA_BYTES = 500_000

@@ -121,6 +121,9 @@ ACCESS = {
     ("GET", "/health/ready"): "public",
     ("POST", "/sign-in"): "sign_in_token",
     ("GET", "/web/{path:path}"): "public",
+    ("GET", "/web/basemap/operator/map.json"): "public",
+    ("GET", "/web/basemap/operator/style.json"): "public",
+    ("GET", "/web/basemap/operator/tiles.pmtiles"): "public",
     # The documentation page contains the schema only.
     ("GET", "/docs"): "public",
     ("GET", "/docs/{name}"): "public",

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from pinpoint import __version__, bootstrap, logs
-from pinpoint.api import docs_page, health, metrics, problems, sign_in, web_page
+from pinpoint.api import basemap, docs_page, health, metrics, problems, sign_in, web_page
 from pinpoint.api.admission import count_threads
 from pinpoint.api.cross_origin import CrossOrigin
 from pinpoint.api.export_stream import ExportSlots
@@ -128,7 +128,8 @@ def create_app(services: bootstrap.Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [*(module.router for module in ROUTE_MODULES), web_page.files_router]
+    # The last route takes every path below `/web`.
+    routers = [*(module.router for module in ROUTE_MODULES), basemap.router, web_page.files_router]
     for router in routers:
         app.include_router(router)
     problems.install_handlers(app)

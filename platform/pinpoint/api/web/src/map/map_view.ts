@@ -3,7 +3,7 @@
 import type { Map as MapLibreMap, LngLatBoundsLike, StyleSpecification } from "maplibre-gl";
 import type { ApiClient } from "../api_client";
 import type { MapPosition, Projection, UrlState } from "../url_state";
-import { type Theme, loadBasemap } from "./basemap";
+import { type Theme, loadBasemap, makePageStyle } from "./basemap";
 import { viewPrefix } from "./layers";
 
 const startPosition: MapPosition = { lat: 25, lon: 10, zoom: 1.4 };
@@ -47,11 +47,12 @@ export class MapView {
     const { client, container, state } = this.#options;
     const maplibre = await import("maplibre-gl");
     const start = state.get().position ?? startPosition;
+    const style = await this.#loadStyle();
     let map: MapLibreMap;
     try {
       map = new maplibre.Map({
         container,
-        style: await loadBasemap(this.#theme),
+        style,
         center: [start.lon, start.lat],
         zoom: start.zoom,
         maxZoom,
@@ -100,8 +101,11 @@ export class MapView {
   /** Draw the basemap in light or dark colors; the layers of the views stay. */
   async setTheme(theme: Theme): Promise<void> {
     this.#theme = theme;
-    const style = await loadBasemap(theme);
-    this.map?.setStyle(style, { transformStyle: keepViewLayers });
+    const style = await this.#loadStyle();
+    // Unless another theme was chosen in the meantime.
+    if (theme === this.#theme) {
+      this.map?.setStyle(style, { transformStyle: keepViewLayers });
+    }
   }
 
   /** Show a box `[west, south, east, north]` in degrees, or a position. */
@@ -121,6 +125,16 @@ export class MapView {
   firstLabelLayer(): string | undefined {
     const layers = this.map?.getStyle().layers ?? [];
     return layers.find((layer) => layer.type === "symbol" && !layer.id.startsWith(viewPrefix))?.id;
+  }
+
+  /** The basemap; the page's own one if the operator's cannot be loaded. */
+  async #loadStyle(): Promise<StyleSpecification | string> {
+    try {
+      return await loadBasemap(this.#theme);
+    } catch (error) {
+      this.#options.onBasemapError(error as Error);
+      return makePageStyle(this.#theme);
+    }
   }
 
   #becomeReady(map: MapLibreMap): void {
