@@ -21,6 +21,7 @@ SQL_FILES = (
     "webhooks.sql",
     "idempotency.sql",
     "jobs.sql",
+    "quality_reports.sql",
     "tenant_functions.sql",
     "access_functions.sql",
     "limits.sql",
@@ -72,6 +73,7 @@ VIEW_RIGHTS = {
     "idempotency_keys": "SELECT, INSERT, DELETE",
     "jobs": "SELECT, INSERT, UPDATE",
     "job_items": "SELECT, INSERT, UPDATE",
+    "quality_reports": "SELECT, INSERT, DELETE",
 }
 """Tables with a view for the API, and its rights: workers create and delete rows of images."""
 

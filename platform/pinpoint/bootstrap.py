@@ -54,6 +54,7 @@ from pinpoint.store.limits.counters import open_counters
 from pinpoint.store.limits.limiter import KeyLimiter
 from pinpoint.store.limits.misuse import MisuseRule
 from pinpoint.store.maintenance_stats import MaintenanceStats
+from pinpoint.store.quality_reports import QualityReportStore
 from pinpoint.store.vectors.index_factory import open_index
 from pinpoint.store.vectors.rebuild_source import RebuildSource
 from pinpoint.webhook_services import WebhookServices, open_webhooks
@@ -77,6 +78,7 @@ class Services:
     jobs: JobDatabase
     api_keys: ApiKeyStore
     protected_areas: ProtectedAreaStore
+    quality_reports: QualityReportStore
     index: VectorIndex
     encoders: Encoders
     blobs: FolderBlobs
@@ -197,6 +199,7 @@ def build_services(settings: Settings, role: ProcessRole) -> Services:
         jobs=JobDatabase(transactions),
         api_keys=ApiKeyStore(transactions),
         protected_areas=ProtectedAreaStore(transactions),
+        quality_reports=QualityReportStore(transactions),
         index=index,
         encoders=encoders,
         blobs=blobs,

@@ -23,6 +23,7 @@ from pinpoint.store.db.database import Transactions, api_engine, owner_engine
 from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from pinpoint.store.gallery.gallery_database import GalleryDatabase
 from pinpoint.store.jobs.job_database import JobDatabase
+from pinpoint.store.quality_reports import QualityReportStore
 from pinpoint.webhook_services import open_webhooks
 from stack_fixtures import ServiceHarness, limit_services
 from tenant_isolation.other_organization import TenantPair, create_tenants
@@ -75,6 +76,7 @@ def tenant_pair(isolation_database, tmp_path_factory) -> Iterator[TenantPair]:
         api_keys=ApiKeyStore(harness.as_api),
         **limit_services(harness.as_api),
         protected_areas=ProtectedAreaStore(harness.as_api),
+        quality_reports=QualityReportStore(harness.as_api),
         gallery=GalleryDatabase(harness.as_api),
         jobs=JobDatabase(harness.as_api),
         url_fetcher=None,

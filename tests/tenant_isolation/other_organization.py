@@ -17,8 +17,15 @@ from pinpoint.api.v1.schemas.protected_areas import ProtectedAreaIn
 from pinpoint.records import Caller, KeyGrant, NewItem
 from pinpoint.records.jobs import NewJob, NewJobItem
 from pinpoint.records.protected_areas import ProtectedArea
+from pinpoint.records.quality_reports import (
+    NewQualityReport,
+    QueryError,
+    ReliabilityBin,
+    ReportMetric,
+)
 from pinpoint.store.db.protected_areas import ProtectedAreaStore
 from pinpoint.store.jobs.job_database import JobDatabase
+from pinpoint.store.quality_reports import QualityReportStore
 from stack_fixtures import ServiceHarness, jpeg, plain_jpeg, write_photos
 from tenant_isolation.route_table import AREA
 
@@ -43,6 +50,7 @@ ROWS = (
     "jobs",
     "job_items",
     "protected_areas",
+    "quality_reports",
 )
 _ID_COLUMNS = {
     **dict.fromkeys(("thumbnails", "embeddings", "tombstones"), "image_id"),
@@ -200,6 +208,21 @@ def protect(harness: ServiceHarness, organization_id: UUID, document: Any) -> Pr
     return store.area(organization_id, created.id)
 
 
+def _add_report(harness: ServiceHarness, tenant: Tenant) -> UUID:
+    report = NewQualityReport(
+        kind="evaluation",
+        bundle="descriptor",
+        title=f"{tenant.name}-only",
+        is_synthetic=False,
+        queries=1,
+        metrics=(ReportMetric(name="within 1 km", value=1.0, low=0.5, high=1.0),),
+        reliability=(ReliabilityBin(stated=0.9, observed=1.0, queries=1),),
+        notes=(),
+        errors=(QueryError(lat=1.0, lon=2.0, error_km=0.1),),
+    )
+    return QualityReportStore(harness.owner).add(tenant.id, report)
+
+
 def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
     """A kept query, and an open batch with one failed file for uploads and retries."""
     with harness.database.write(tenant.id) as catalog:
@@ -235,4 +258,5 @@ def _open_batch(harness: ServiceHarness, tenant: Tenant, folder: Path) -> None:
         "webhook": str(webhook.id),
         "job": str(_create_job(harness, tenant)),
         "area": str(area.id),
+        "report": str(_add_report(harness, tenant)),
     }

@@ -23,6 +23,8 @@ from tenant_isolation.route_table import FOREIGN, OPERATOR
 
 OGC_PATHS = (*layers.WITHOUT_ID, *layers.WITH_ID)
 READ_PATHS = (
+    "/v1/reports",
+    "/v1/reports/{report_id}",
     "/v1/batches",
     "/v1/batches/{batch_id}",
     "/v1/batches/{batch_id}/items",

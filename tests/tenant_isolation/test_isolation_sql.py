@@ -101,7 +101,8 @@ def test_views_grant_only_the_rights_that_the_api_uses(api):
     updated = {"sources", "images", "tombstones", "batches", "batch_items", "jobs", "job_items"}
     updated |= {"bucket_listings", "webhooks"}
     deleted = {(view, "DELETE") for view in ("kept_queries", "webhooks", "idempotency_keys")}
-    inserted |= {"protected_areas"}
+    deleted |= {("quality_reports", "DELETE")}
+    inserted |= {"protected_areas", "quality_reports"}
     updated |= {"protected_areas"}
     granted_writes = {(v, "INSERT") for v in inserted} | {(v, "UPDATE") for v in updated}
     assert granted == read | granted_writes | deleted

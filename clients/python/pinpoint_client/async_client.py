@@ -186,6 +186,8 @@ class AsyncClient(AsyncCaller):
     search_features = call_method(query_calls.search_features)
     kept_queries = list_method(query_calls.kept_queries)
     delete_kept_query = call_method(query_calls.delete_kept_query)
+    quality_reports = list_method(query_calls.quality_reports)
+    quality_report = call_method(query_calls.quality_report)
     locate_as_job = flow_method(job_uploads.locate_as_job)
 
     sources = list_method(gallery_calls.sources)

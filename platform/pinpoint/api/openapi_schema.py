@@ -61,6 +61,7 @@ TAGS: Final = {
     "exports": "The rows of the gallery as a file.",
     "layers": "OGC API - Features and Tiles: the gallery as layers of GIS clients.",
     "panoramax": "The API of Panoramax: STAC, sequences and vector tiles.",
+    "quality": "Evaluations and calibrations: figures, reliability, errors by position.",
     "webhooks": "Signed messages about the end of batches and jobs, and their deliveries.",
     "protected areas": "Areas whose places answers do not reveal, or only coarsely.",
     "access": "Organizations, API keys, their limits, and the audit log.",

@@ -195,6 +195,7 @@ def _calibrate_run(
     report: dict[str, Any] = {}
     if from_gallery:
         report = self_calibration.write_report(run, calibration, options.max_false_abstention)
+        self_calibration.store_report(session, run, report)
     if session.as_json:
         report_fields = {"report": report} if from_gallery else {}
         output.print_json({"file": str(path), **_to_dict(calibration), **report_fields})

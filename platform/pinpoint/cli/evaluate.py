@@ -176,6 +176,7 @@ def evaluate(  # noqa: PLR0913 - options of a command
         config = _build_run_config(session, services, in_source, source_kind, options)
         run = _evaluate_queries(queries, paths, folder, config, components, concurrency)
         report = _write_report(folder, run, config, components, convention)
+        _store_report(services, config, folder, report)
     _print_report(session, folder, report)
 
 
@@ -301,6 +302,17 @@ def _write_report(
     write_results(folder, run, vector_width(components))
     look = make_photo_loader(config.images, components.decoder, components.max_bytes)
     return make_report(folder, look, convention)
+
+
+def _store_report(
+    services: Services, config: RunConfig, folder: Path, report: Mapping[str, Any]
+) -> None:
+    """Store the main figures, which the API and the web page show."""
+    from pinpoint.evaluation.report.quality_report import make_evaluation_report
+    from pinpoint.evaluation.run.results import read_results
+
+    quality_report = make_evaluation_report(report, read_results(folder))
+    services.quality_reports.add(config.organization_id, quality_report)
 
 
 def _print_report(session: Session, folder: Path, report: Mapping[str, Any]) -> None:

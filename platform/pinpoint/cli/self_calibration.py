@@ -129,6 +129,17 @@ def write_report(
     )
 
 
+def store_report(session: Session, folder: Path, report: Mapping[str, Any]) -> None:
+    """Store the main figures, which the API and the web page show."""
+    from pinpoint.evaluation.report.quality_report import make_calibration_report
+    from pinpoint.evaluation.run.run_manifest import read_run_manifest
+
+    quality_report = make_calibration_report(report, read_run_manifest(folder)["gallery"]["bundle"])
+    with session.services("api") as services:
+        organization_id = services.api_keys.caller_for(session.organization).organization_id
+        services.quality_reports.add(organization_id, quality_report)
+
+
 def print_report(folder: Path, report: Mapping[str, Any]) -> None:
     """Print the report of a self-calibration as tables and sentences."""
     output.print_table(

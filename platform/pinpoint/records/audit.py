@@ -17,6 +17,7 @@ AuditOperation = Literal[
     "detect_misuse",
     "list_kept_queries",
     "delete_kept_query",
+    "read_report",
     "export",
     "get_image_file",
     "add_source",

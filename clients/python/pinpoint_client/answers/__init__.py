@@ -77,7 +77,13 @@ if TYPE_CHECKING:
     from pinpoint_client.answers.gallery import PointNeighbor as PointNeighbor
     from pinpoint_client.answers.gallery import PointNeighbors as PointNeighbors
     from pinpoint_client.answers.gallery import Prefix as Prefix
+    from pinpoint_client.answers.gallery import QualityReport as QualityReport
+    from pinpoint_client.answers.gallery import QualityReports as QualityReports
+    from pinpoint_client.answers.gallery import QueryError as QueryError
     from pinpoint_client.answers.gallery import Ready as Ready
+    from pinpoint_client.answers.gallery import ReliabilityBin as ReliabilityBin
+    from pinpoint_client.answers.gallery import ReportMetric as ReportMetric
+    from pinpoint_client.answers.gallery import ReportSummary as ReportSummary
     from pinpoint_client.answers.gallery import Retried as Retried
     from pinpoint_client.answers.gallery import Source as Source
     from pinpoint_client.answers.gallery import Sources as Sources
@@ -114,29 +120,29 @@ if TYPE_CHECKING:
     from pinpoint_client.answers.queries import VerificationThreshold as VerificationThreshold
 
 _MODULES: Final = {
+    "Answer": "queries",
     "AnswerFeature": "features",
     "AnswerFeatures": "features",
-    "Answer": "queries",
     "AreaGeometry": "administration",
     "AuditLog": "administration",
     "AuditRow": "administration",
     "Batch": "gallery",
     "Batches": "gallery",
     "Bundle": "queries",
+    "C2pa": "queries",
     "Canceled": "gallery",
     "Candidate": "candidates",
+    "Cell": "gallery",
     "CellCount": "gallery",
     "CellFeature": "features",
     "CellFeatures": "features",
-    "Cell": "gallery",
     "Cells": "gallery",
     "Channel": "candidates",
     "Circle": "queries",
     "Citation": "queries",
     "CitedCopy": "queries",
-    "C2pa": "queries",
-    "ClaimArea": "queries",
     "Claim": "queries",
+    "ClaimArea": "queries",
     "Component": "gallery",
     "CopyProperties": "features",
     "Correction": "gallery",
@@ -155,26 +161,26 @@ _MODULES: Final = {
     "GeoPoint": "gallery",
     "Group": "queries",
     "Hit": "queries",
+    "Image": "gallery",
     "ImageFeature": "features",
     "ImageFeatures": "features",
     "ImageMetadata": "gallery",
-    "Image": "gallery",
     "Images": "gallery",
     "Index": "queries",
     "Item": "gallery",
     "Items": "gallery",
+    "Job": "jobs",
     "JobCounts": "jobs",
     "JobItem": "jobs",
     "JobItems": "jobs",
-    "Job": "jobs",
     "JobUpload": "jobs",
     "JobUploads": "jobs",
     "Jobs": "jobs",
     "KeptQueries": "gallery",
     "KeptQuery": "gallery",
-    "KeyLimitsIn": "administration",
-    "KeyLimits": "administration",
     "Key": "administration",
+    "KeyLimits": "administration",
+    "KeyLimitsIn": "administration",
     "KeySecret": "administration",
     "Keys": "administration",
     "LatLon": "candidates",
@@ -200,12 +206,18 @@ _MODULES: Final = {
     "ProtectedArea": "administration",
     "ProtectedAreaProperties": "administration",
     "ProtectedAreas": "administration",
+    "QualityReport": "gallery",
+    "QualityReports": "gallery",
+    "QueryError": "gallery",
     "RankedCoordinate": "queries",
     "Ready": "gallery",
+    "ReliabilityBin": "gallery",
+    "ReportMetric": "gallery",
+    "ReportSummary": "gallery",
     "Retried": "gallery",
     "Search": "queries",
-    "SimilarFeatures": "features",
     "Similar": "queries",
+    "SimilarFeatures": "features",
     "Source": "gallery",
     "Sources": "gallery",
     "Uploaded": "gallery",

@@ -333,6 +333,66 @@ class KeptQueries(AnswerModel):
     """Path and query string of the next page; null on the last page."""
 
 
+class ReportMetric(AnswerModel):
+    """One figure; `low` and `high` are its 95 % bootstrap interval, None without one."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    """`share`, `km` or `probability`."""
+
+
+class ReliabilityBin(AnswerModel):
+    """Queries of similar stated probability."""
+
+    stated: float
+    """Mean stated probability that the answer is within 25 km."""
+    observed: float
+    """Share of the answers within 25 km."""
+    queries: int
+
+
+class QueryError(AnswerModel):
+    """A query of an evaluation."""
+
+    lat: float
+    lon: float
+    error_km: float
+
+
+class ReportSummary(AnswerModel):
+    """A quality report without reliability and positions."""
+
+    id: UUID
+    created_at: datetime
+    kind: str
+    """`evaluation` or `calibration`."""
+    bundle: str
+    title: str
+    is_synthetic: bool
+    """The photos are rendered images of a synthetic planet."""
+    queries: int
+    metrics: list[ReportMetric]
+
+
+class QualityReport(ReportSummary):
+    """A quality report with reliability and error map."""
+
+    reliability: list[ReliabilityBin]
+    notes: list[str]
+    errors: list[QueryError] | None
+    """None for a key to which protected areas apply."""
+
+
+class QualityReports(AnswerModel):
+    """A page of reports, newest first."""
+
+    reports: list[ReportSummary]
+    next: str | None
+
+
 class Live(AnswerModel):
     """Liveness of the process."""
 

@@ -196,3 +196,23 @@ def delete_kept_query(query_id: Id) -> Call[None]:
     """Delete a kept query before it expires."""
     path = f"/v1/queries/{to_path_segment(query_id)}"
     return Call(method="DELETE", path=path, read=read_nothing)
+
+
+def quality_reports(
+    *, limit: int = 100, cursor: str | None = None
+) -> Call[Page[answers.ReportSummary]]:
+    """List reports of evaluations and calibrations, newest first.
+
+    Args:
+        limit: Maximum number of reports of a page.
+        cursor: Value of `cursor` in the link `next` of the previous page.
+    """
+    return list_call(
+        "/v1/reports", lambda: answers.ReportSummary, "reports", {"limit": limit, "cursor": cursor}
+    )
+
+
+def quality_report(report_id: Id) -> Call[answers.QualityReport]:
+    """Get a report with its reliability and the errors of its queries."""
+    path = f"/v1/reports/{to_path_segment(report_id)}"
+    return Call(method="GET", path=path, read=read_model(lambda: answers.QualityReport))

@@ -78,12 +78,27 @@ def report_self_calibration(
             for kind in sorted(set(scored.kinds))
         },
         "by_verification": _summarize_by_verification(scored, outside_share),
+        "reliability": _list_bins(scored.select(scored.in_gallery)),
         "note": calibration.note,
     }
     text = json.dumps(report, indent=1, ensure_ascii=False)
     write_atomic(folder / REPORT_FILE, text + "\n", durable=False)
     _draw_figure(scored, report, folder / FIGURE_FILE)
     return report
+
+
+def _list_bins(covered: ScoredQueries) -> list[dict[str, Any]]:
+    """Stated probability within 25 km and share of right answers of covered queries, in bins."""
+    clusters = cluster_codes(covered.creators)
+    stated = reliability(covered.p_within_25_km, covered.correct, clusters)
+    return [
+        {
+            "rows": stated_bin.rows,
+            "confidence": stated_bin.confidence,
+            "accuracy": stated_bin.accuracy,
+        }
+        for stated_bin in stated.bins
+    ]
 
 
 def _summarize_by_verification(scored: ScoredQueries, outside_share: float) -> dict[str, Any]:

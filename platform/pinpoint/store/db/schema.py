@@ -9,6 +9,7 @@ from pinpoint.store.db import (
     limit_tables,
     listing_tables,
     protected_area_tables,
+    quality_report_tables,
     tables,
     webhook_tables,
 )
@@ -21,6 +22,7 @@ TABLE_MODULES = (
     job_tables,
     limit_tables,
     protected_area_tables,
+    quality_report_tables,
     tables,
     webhook_tables,
 )

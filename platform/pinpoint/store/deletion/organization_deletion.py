@@ -24,6 +24,7 @@ from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.idempotency_tables import idempotency_keys
 from pinpoint.store.db.job_tables import jobs
 from pinpoint.store.db.protected_area_tables import protected_areas
+from pinpoint.store.db.quality_report_tables import quality_reports
 from pinpoint.store.db.tables import (
     batches,
     images,
@@ -70,6 +71,7 @@ class OrganizationDeletion:
             for table in (
                 *(audit_log, kept_queries, webhooks, idempotency_keys, jobs),
                 protected_areas,
+                quality_reports,
             ):
                 connection.execute(delete(table).where(table.c.organization_id == organization_id))
             keys = connection.execute(
@@ -127,7 +129,7 @@ class OrganizationDeletion:
                 .exists()
                 for table in (
                     *(sources, images, tombstones, audit_log, kept_queries, idempotency_keys),
-                    *(jobs, api_keys, webhooks, protected_areas),
+                    *(jobs, api_keys, webhooks, protected_areas, quality_reports),
                 )
             ]
             deleted = connection.execute(
