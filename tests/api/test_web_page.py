@@ -74,7 +74,7 @@ def test_sizes_of_own_code_and_of_data():
     """What one view loads of our own code, and each file of the basemap."""
     code = {path.name: path for path in PAGE_FOLDER.glob("*.js")}
     text = {name: path.read_text(encoding="utf-8") for name, path in code.items()}
-    for view in ("gallery", "locate", "work"):
+    for view in ("gallery", "locate", "quality", "work"):
         (name,) = [name for name in code if name.startswith(f"{view}-")]
         loaded, waiting = set(), ["app.js", name]
         while waiting:

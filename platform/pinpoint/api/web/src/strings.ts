@@ -2,10 +2,11 @@
 
 import { gallery } from "./strings/gallery";
 import { locate } from "./strings/locate";
+import { quality } from "./strings/quality";
 import { shell } from "./strings/shell";
 import { signIn } from "./strings/sign_in";
 import { work } from "./strings/work";
 
-export const strings = { gallery, locate, shell, signIn, work } as const;
+export const strings = { gallery, locate, quality, shell, signIn, work } as const;
 
 export type Strings = typeof strings;

@@ -16,4 +16,5 @@ export const views: readonly ViewEntry[] = [
   { id: "locate", title: strings.locate.title, load: async () => (await import("./views/locate")).view },
   { id: "gallery", title: strings.gallery.title, load: async () => (await import("./views/gallery")).view },
   { id: "work", title: strings.work.title, load: async () => (await import("./views/work")).view },
+  { id: "quality", title: strings.quality.title, load: async () => (await import("./views/quality")).view },
 ];
