@@ -14,6 +14,8 @@ from xdist.scheduler.loadfile import LoadFileScheduling
 
 SHARING = {
     "stack": (
+        # First, because it checks that no process was restarted.
+        "stack/test_stack_lifecycle.py",
         "api/test_api_end_to_end.py",
         "cli/test_cli_demo_photos.py",
         "cli/test_cli_key.py",
@@ -52,7 +54,6 @@ LONG_FILES = (
     "stack",
     "reranker",
     "stack/test_index_rebuild.py",
-    "stack/test_stack_lifecycle.py",
     "evaluation",
     "protected areas",
     "stack/test_api_hanging.py",
