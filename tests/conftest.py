@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from file_schedule import UnitScheduling, sort_tests
 from pinpoint.settings import ServiceSettings, Settings
 from pinpoint.stack import migrate
 from pinpoint.stack.paths import StackPaths
@@ -78,8 +79,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == TRIALS and not are_requested else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> UnitScheduling:
+    config.option.loadscopereorder = False
+    return UnitScheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need a server and the slow ones; `make test-fast` leaves them out."""
+    items[:] = sort_tests(items)
     for item in items:
         test_id = item.nodeid.removeprefix("tests/")
         if SERVER_FIXTURES.intersection(getattr(item, "fixturenames", ())):

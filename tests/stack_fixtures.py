@@ -5,8 +5,10 @@ Only the broker is replaced: `InlineQueue` keeps the tasks, and `run` executes t
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -45,6 +47,7 @@ from pinpoint.webhook_services import open_webhooks
 from registration import register_folder
 
 WORKER = "host/1/0.00"
+MEDIA_SETTINGS = MediaSettings(timeout_s=20)
 
 
 @dataclass
@@ -73,6 +76,14 @@ def limit_services(transactions: Transactions, **settings: Any) -> dict[str, Any
     }
 
 
+@cache
+def share_decoder() -> ChildDecoder:
+    """The decoder of all harnesses: the start of a child takes longer than most tests."""
+    decoder = ChildDecoder(MEDIA_SETTINGS, children=1)
+    atexit.register(decoder.close)
+    return decoder
+
+
 class ServiceHarness:
     """Services over one database and one folder."""
 
@@ -81,7 +92,7 @@ class ServiceHarness:
     ) -> None:
         self.folder = folder
         self.settings = Settings(
-            media=MediaSettings(timeout_s=20),
+            media=MEDIA_SETTINGS,
             encoder=EncoderSettings(bundle=bundle, device="cpu"),
         )
         self.queue = InlineQueue()
@@ -107,7 +118,7 @@ class ServiceHarness:
             self.owner,
         )
         self.features = MatchingHandle(Settings(services=ServiceSettings(home=folder)))
-        decoder = ChildDecoder(self.settings.media, children=1)
+        decoder = share_decoder()
         self.components = IngestComponents(
             repository=self.repository,
             decoder=decoder,
@@ -182,7 +193,6 @@ class ServiceHarness:
 
     def close(self) -> None:
         self.verifier.close()
-        self.components.decoder.close()
         self.index.close()
         self.owner.close()
         self.as_api.close()

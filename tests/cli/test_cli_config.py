@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from reference_tables import setting_fields
 
+from pinpoint.cli.main import main
 from pinpoint.errors import ConfigurationError
 from pinpoint.settings_file import (
     HIDDEN,
@@ -25,13 +26,26 @@ from pinpoint.settings_file import (
 PASSWORD = "postgresql://pinpoint:very-secret@db.example.org/pinpoint"
 
 
-def run(home, *words, **environment):
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PINPOINT_")}
-    env |= {"PINPOINT_HOME": str(home), "COLUMNS": "200", **environment}
-    return subprocess.run(
-        [sys.executable, "-m", "pinpoint.cli", "config", *map(str, words)],
-        env=env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs `pinpoint config` in this process."""
+
+    def run_command(*words, **environment):
+        with monkeypatch.context() as patch:
+            patch.delenv("PINPOINT_BUNDLE", raising=False)
+            for name, value in {"COLUMNS": "200", **environment}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["pinpoint", "config", *words])
+            patch.setattr(sys, "stdin", io.StringIO())
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        captured = capsys.readouterr()
+        return SimpleNamespace(
+            returncode=ended.value.code or 0, stdout=captured.out, stderr=captured.err
+        )
+
+    return run_command
 
 
 def change(home, name, value):
@@ -124,33 +138,33 @@ def test_settings_file_with_invalid_secret_does_not_print_it(home):
     assert "short-secret" not in error.value.message
 
 
-def test_config_set_list_get_and_unset(home):
-    assert run(home, "path").stdout.strip() == str(settings_path(home))
-    assert run(home, "set", "search_candidates", "40").stdout.startswith("search_candidates = 40")
-    assert run(home, "set", "database_url", PASSWORD).stdout.startswith(f"database_url = {HIDDEN}")
-    listed = run(home, "list", PINPOINT_API_PORT="8080", PINPOINT_API_PROT="1")
+def test_config_set_list_get_and_unset(home, run):
+    assert run("path").stdout.strip() == str(settings_path(home))
+    assert run("set", "search_candidates", "40").stdout.startswith("search_candidates = 40")
+    assert run("set", "database_url", PASSWORD).stdout.startswith(f"database_url = {HIDDEN}")
+    listed = run("list", PINPOINT_API_PORT="8080", PINPOINT_API_PROT="1")
     lines = [line.split() for line in listed.stdout.splitlines()]
     assert ["search_candidates", "40", "file"] in lines
     assert ["api_port", "8080", "environment"] in lines
     assert "very-secret" not in listed.stdout
     assert "PINPOINT_API_PROT is set in the environment but is not a setting" in listed.stderr
-    document = json.loads(run(home, "list", "--json").stdout)
+    document = json.loads(run("list", "--json").stdout)
     by_name = {setting["name"]: setting for setting in document["settings"]}
     assert by_name["api_port"]["from"] == "default"
     assert by_name["database_url"] == {
         "name": "database_url", "variable": "PINPOINT_DATABASE_URL", "value": HIDDEN, "from": "file"
     }  # fmt: skip
-    assert run(home, "get", "PINPOINT_SEARCH_CANDIDATES").stdout == "40\n"
-    assert run(home, "get", "database_url").stdout.strip() == PASSWORD
-    assert "was removed from" in run(home, "unset", "database_url").stdout
-    assert run(home, "get", "database_url").stdout == "\n"
+    assert run("get", "PINPOINT_SEARCH_CANDIDATES").stdout == "40\n"
+    assert run("get", "database_url").stdout.strip() == PASSWORD
+    assert "was removed from" in run("unset", "database_url").stdout
+    assert run("get", "database_url").stdout == "\n"
 
 
 @pytest.mark.parametrize(
     "words", [["get", "api_prot"], ["set", "api_prot", "1"], ["unset", "api_prot"]]
 )
-def test_config_with_unknown_name_prints_the_same_message_in_every_command(home, words):
-    completed = run(home, *words)
+def test_config_with_unknown_name_prints_the_same_message_in_every_command(run, words):
+    completed = run(*words)
     assert (completed.returncode, completed.stdout) == (78, "")
     assert (
         completed.stderr == "pinpoint: there is no setting 'api_prot'; did you mean 'api_port'?\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from conftest import SLOW_TESTS, STACK_TESTS, TESTS
+from file_schedule import LONG_FILES, SHARING
 
 
 def test_fast_lane_lists_name_existing_tests():
@@ -19,6 +20,14 @@ def test_fast_lane_lists_name_existing_tests():
             if name not in functions:
                 missing.append(test_id)
     assert missing == []
+
+
+def test_schedule_names_existing_files_once():
+    files = [file for unit in SHARING.values() for file in unit]
+    files += [unit for unit in LONG_FILES if unit not in SHARING]
+    assert [file for file in files if not (TESTS / file).exists()] == []
+    assert len(files) == len(set(files))
+    assert set(SHARING) <= set(LONG_FILES)
 
 
 def test_fast_lane_marks_only_tests_with_server_fixtures(request):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -57,9 +58,9 @@ def test_compare_uses_photos_readable_in_both_runs(evaluation_harness, finished,
     shutil.copytree(evaluation_harness.images, tmp_path / "images")
     for gone in ("unseen-3.jpg", "copy.jpg"):
         (tmp_path / "images" / gone).unlink()
-    report = evaluation_harness.report(tmp_path / "run", images=tmp_path / "images")
-    assert report["counts"]["missing_image"] == 3
-    assert len(list(read_rows(tmp_path / "run"))) == 22
+    evaluation_harness.run_with_results(tmp_path / "run", images=tmp_path / "images")
+    problems = Counter(row["problem"] for row in read_rows(tmp_path / "run"))
+    assert (problems["missing_file"], problems.total()) == (3, 22)
     comparison = compare_runs(finished[0], tmp_path / "run")
     assert comparison["photos"] == {UNFILTERED: 17, EXCLUDED: 17}
     assert comparison["arms"][UNFILTERED]["geoscore"]["value"] == 0.0
@@ -69,13 +70,13 @@ def test_compare_runs_with_other_labels_is_rejected(evaluation_harness, finished
     labeled = evaluation_harness.labeled()
     first = replace(labeled.queries[0], creator="somebody else")
     other = replace(labeled, queries=(first, *labeled.queries[1:]))
-    evaluation_harness.report(tmp_path / "run", labeled=other)
+    evaluation_harness.run_with_results(tmp_path / "run", labeled=other)
     with pytest.raises(BadRequestError, match=r"have different queries .*only runs with the same"):
         compare_runs(finished[0], tmp_path / "run")
 
 
 def test_compare_omits_arm_with_different_exclusions(evaluation_harness, finished, tmp_path):
-    evaluation_harness.report(tmp_path / "run", exclude=("self",))
+    evaluation_harness.run_with_results(tmp_path / "run", exclude=("self",))
     comparison = compare_runs(finished[0], tmp_path / "run")
     assert list(comparison["arms"]) == [UNFILTERED]
     assert "have different exclusions" in comparison["notes"][0]

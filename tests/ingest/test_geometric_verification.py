@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -22,13 +23,11 @@ from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto
 from pinpoint.search.verifier import order_matches
 from scenes import SIZE, other_view, save_scene, scene
-from stack_fixtures import degrees
+from stack_fixtures import ServiceHarness, degrees
 
 
-@pytest.fixture
-def gallery(harness, tmp_path):
+def ingest_scenes(harness, folder):
     """Six scenes, far from each other, in a source with stored originals."""
-    folder = tmp_path / "in"
     folder.mkdir()
     for seed in range(6):
         (folder / f"scene-{seed}.jpg").write_bytes(save_scene(scene(seed), lat=40.0 + seed))
@@ -37,6 +36,34 @@ def gallery(harness, tmp_path):
         catalog.add_source("photos", "photo", originals="copy")
     harness.ingest(folder, harness.org)
     return harness
+
+
+@pytest.fixture
+def own_gallery(harness, tmp_path):
+    """The scenes for one test that changes them, or that needs an empty feature cache."""
+    return ingest_scenes(harness, tmp_path / "in")
+
+
+@pytest.fixture(scope="module")
+def _scenes(postgres, server_paths, tmp_path_factory):
+    name = f"v_{uuid.uuid4().hex[:16]}"
+    postgres.clone("template_pinpoint", name)
+    folder = tmp_path_factory.mktemp("scenes")
+    harness = ServiceHarness(
+        server_paths.owner_url(name), server_paths.api_url(name), folder / "harness"
+    )
+    try:
+        yield ingest_scenes(harness, folder / "in")
+    finally:
+        harness.close()
+        postgres.drop(name)
+
+
+@pytest.fixture
+def gallery(_scenes):
+    """The scenes of all tests that only search in them, with the default threshold."""
+    _scenes.threshold = VerificationThreshold()
+    return _scenes
 
 
 def locate(harness, *photos, organization=None, **changes):
@@ -104,12 +131,12 @@ def test_locate_rotated_copy_verifies_and_mirrored_one_does_not(gallery):
     assert not by_name(gallery, mirrored)["scene-3.jpg"].verified
 
 
-def test_locate_with_verification_is_deterministic_cold_warm_and_concurrently(gallery):
+def test_locate_with_verification_is_deterministic_cold_warm_and_concurrently(own_gallery):
     photo = save_scene(other_view(scene(1)))
-    cold = comparable(locate(gallery, photo))
-    assert comparable(locate(gallery, photo)) == cold
+    cold = comparable(locate(own_gallery, photo))
+    assert comparable(locate(own_gallery, photo)) == cold
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: comparable(locate(gallery, photo)), range(8)))
+        answers = list(pool.map(lambda _: comparable(locate(own_gallery, photo)), range(8)))
     assert set(answers) == {cold}
 
 
@@ -126,13 +153,13 @@ def test_locate_photo_of_100_megapixels_is_verified(gallery):
     assert by_name(gallery, answer)["scene-4.jpg"].verified
 
 
-def test_locate_missing_and_changed_originals_are_reported(gallery):
-    blobs = sorted(path for path in (gallery.folder / "blobs").rglob("*") if path.is_file())
+def test_locate_missing_and_changed_originals_are_reported(own_gallery):
+    blobs = sorted(path for path in (own_gallery.folder / "blobs").rglob("*") if path.is_file())
     blobs[0].unlink()
     blobs[1].write_bytes(b"damaged")
     blobs[2].write_bytes(save_scene(scene(99), lat=1.0))
-    answer = locate(gallery, save_scene(scene(2)))
-    statuses = [entry.status for entry in by_name(gallery, answer).values()]
+    answer = locate(own_gallery, save_scene(scene(2)))
+    statuses = [entry.status for entry in by_name(own_gallery, answer).values()]
     # The third is a readable image: a blob of one face is trusted as a rendition.
     assert statuses.count("image_unavailable") == 2
     assert answer.point is not None
@@ -270,15 +297,15 @@ def test_verification_uses_images_of_the_organization_only(gallery, tmp_path):
     assert theirs.verified
 
 
-def test_erased_image_leaves_the_feature_cache(gallery):
-    answer = locate(gallery, save_scene(scene(2)))
-    cached = [path.name for path in (gallery.folder / "features").rglob("*") if path.is_file()]
+def test_erased_image_leaves_the_feature_cache(own_gallery):
+    answer = locate(own_gallery, save_scene(scene(2)))
+    cached = [path.name for path in (own_gallery.folder / "features").rglob("*") if path.is_file()]
     image_id = order_matches(answer.matches)[0]
     assert any(name.startswith(str(image_id)) for name in cached)
-    with gallery.database.write(gallery.org) as catalog:
+    with own_gallery.database.write(own_gallery.org) as catalog:
         catalog.delete_image(image_id)
-    gallery.run()
-    names = [name for _, _, files in os.walk(gallery.folder / "features") for name in files]
+    own_gallery.run()
+    names = [name for _, _, files in os.walk(own_gallery.folder / "features") for name in files]
     assert not any(name.startswith(str(image_id)) for name in names)
     assert len([name for name in names if "." in name]) >= 5
 

@@ -15,6 +15,14 @@ from pinpoint.settings import MediaSettings
 from stack_fixtures import jpeg, plain_jpeg, write_photos
 
 
+@pytest.fixture
+def harness(harness):
+    """With its own decoding child: one that has read large photos would be ended too early."""
+    with ChildDecoder(harness.settings.media) as decoder:
+        harness.components = replace(harness.components, decoder=decoder)
+        yield harness
+
+
 def items_by_file(harness, org, batch):
     with harness.database.read(org) as catalog:
         return {item.file: item for item in catalog.batch_items(batch.id)}
@@ -48,11 +56,9 @@ def test_ingest_file_over_memory_limit_fails_alone(harness, tmp_path):
     org = harness.organization()
     write_photos(tmp_path / "in", 20)
     (tmp_path / "in" / "0010-poison.png").write_bytes(poison(12_000, 9_000))
-    harness.components.decoder.close()
-    harness.components = replace(
-        harness.components, decoder=ChildDecoder(MediaSettings(memory_mb=256))
-    )
-    batch = harness.ingest(tmp_path / "in", org)
+    with ChildDecoder(MediaSettings(memory_mb=256)) as decoder:
+        harness.components = replace(harness.components, decoder=decoder)
+        batch = harness.ingest(tmp_path / "in", org)
     assert (batch.is_processed, batch.indexed, batch.failed) == (True, 20, 1)
     assert items_by_file(harness, org, batch)["0010-poison.png"].error_code == "out_of_memory"
 

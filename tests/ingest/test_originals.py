@@ -23,9 +23,6 @@ class ModifyingDecoder:
         self._change_file(Path(data))
         return reading
 
-    def close(self):
-        self._decoder.close()
-
 
 @pytest.fixture
 def folder(harness, tmp_path):

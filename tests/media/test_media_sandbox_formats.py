@@ -19,6 +19,7 @@ from pinpoint.settings import MediaSettings
 from shared_data import shared_data
 
 LARGE = (2_400, 1_800)
+MAX_OF_SUFFIX = 12
 POSITION = MetadataOverride(lat=48.0, lon=2.0)
 
 
@@ -70,9 +71,8 @@ def test_decoder_real_files_in_sandbox_equal_without_sandbox(
     confined: ChildDecoder, limited: ChildDecoder
 ) -> None:
     root = shared_data()
-    # All photos, and every third of the 750 files of one project, to stay under 10 s.
-    files = list_files(root / "photos") + list_files(root / "odd")[::3]
-    assert files
+    files = [path for top in ("photos", "odd") for path in sample_by_suffix(root / top)]
+    assert len(files) > 150
 
     def read_all(decoder: ChildDecoder) -> dict[str, object]:
         with ThreadPoolExecutor(2) as pool:
@@ -88,5 +88,12 @@ def test_decoder_real_files_in_sandbox_equal_without_sandbox(
     } == {}
 
 
-def list_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
+def sample_by_suffix(folder: Path) -> list[Path]:
+    """At most 12 files of each suffix, spread evenly; `test_inspect.py` reads all files."""
+    by_suffix: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            by_suffix.setdefault(path.suffix.lower(), []).append(path)
+    return [
+        path for paths in by_suffix.values() for path in paths[:: -(-len(paths) // MAX_OF_SUFFIX)]
+    ]

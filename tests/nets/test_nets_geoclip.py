@@ -81,7 +81,7 @@ def features(count, seed=1):
 
 @torch.inference_mode()
 def test_geoclip_location_vectors_agree_with_package(ours, theirs):
-    at = grid_and_random_positions(10_000)
+    at = grid_and_random_positions(2_000)
     expected = theirs.location_encoder(at)
     assert expected.abs().max() > 0.05
     torch.testing.assert_close(ours.location(at), expected, rtol=0, atol=1e-5)
@@ -98,8 +98,8 @@ def test_geoclip_image_vectors_agree_with_package(ours, theirs):
 
 
 def test_geoclip_ranking_agrees_with_package(ours, theirs):
-    """Every eighth coordinate; `tests/trials/test_geoclip.py` compares all 100,000."""
-    assert_ranking_agrees(ours, theirs, stride=8)
+    """Every 20th coordinate; `tests/trials/test_geoclip.py` compares all 100,000."""
+    assert_ranking_agrees(ours, theirs, stride=20)
 
 
 @torch.inference_mode()

@@ -36,7 +36,7 @@ from pinpoint.store.db.rows import unpack_vector
 from shared_data import shared_data
 
 NEAR_M = 25.0
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.ci, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,6 @@ def test_locate_verified_answers_are_near(street, record_property):
     assert np.mean(answer_errors_m[verified] <= NEAR_M) >= 0.97, summary
 
 
-@pytest.mark.ci
 def test_locate_same_photo_under_load_gives_same_answer(street):
     def answer(photo):
         body = street.client.locate(photo)

@@ -18,13 +18,13 @@ from stack_fixtures import ServiceHarness
 from training.reranker_runs import example_gallery, run_training, write_config
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def planet(tmp_path_factory):
     # With seed 5 the training street views include panoramas.
     return make_planet(tmp_path_factory.mktemp("planet") / "tiny", preset="tiny", seed=5)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def sources(planet):
     manifests = planet.manifests()
     return [
@@ -34,12 +34,12 @@ def sources(planet):
     ]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def samples(sources):
     return read_samples(sources, MediaSettings()).samples
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def world(planet, postgres, server_paths, tmp_path_factory):
     """The planet's gallery of the role `rerank` behind the shipped embedder."""
     name = f"r_{uuid.uuid4().hex[:16]}"
@@ -59,7 +59,7 @@ def world(planet, postgres, server_paths, tmp_path_factory):
         postgres.drop(name)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def reranked(world, planet, tmp_path_factory):
     """A run that is interrupted once while it caches examples and once while it trains."""
     folder = tmp_path_factory.mktemp("run")
@@ -95,7 +95,7 @@ def reranked(world, planet, tmp_path_factory):
     return config, folder, result, progress
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def examples(world, planet, reranked):
     """The queries of that run, and its cached examples."""
     config, folder, _, _ = reranked

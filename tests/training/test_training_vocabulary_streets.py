@@ -47,6 +47,7 @@ def _package_files(package):
     return (Path(package.__file__).parent / "models").iterdir()
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(600)
 def test_vocabulary_of_street_views_places_nine_of_ten_queries(
     database_url, api_database_url, tmp_path

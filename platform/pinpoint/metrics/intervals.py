@@ -18,6 +18,8 @@ from pinpoint.metrics.rows import FloatColumn, check_numbers, mean, median
 
 DEFAULT_RESAMPLES: Final = 10_000
 LEVEL: Final = 0.95
+_DRAWS_PER_BLOCK: Final = 1_000_000
+"""Number of drawn clusters that are held at once: 8 MB, whatever the number of resamples."""
 _RELATIVE_TOLERANCE: Final = 1e-9
 """Relative tolerance in comparisons of sums, so that ties are detected despite rounding."""
 
@@ -196,7 +198,8 @@ def ratio(
             float(times @ numerators) / total
             if (total := float(times @ denominators))
             else float("nan")
-            for times in _draw_clusters(count, resamples, seed)
+            for block in _draw_clusters(count, resamples, seed)
+            for times in block
         ]
         low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2]).tolist()
     denominator = float(denominators.sum())
@@ -259,16 +262,20 @@ def _check_clusters(values: ArrayLike, clusters: ArrayLike) -> tuple[FloatColumn
 
 
 def _draw_clusters(count: int, resamples: int, seed: int) -> Iterator[Codes]:
-    """Yield the multiplicity of each cluster, `[C]`, once per resample."""
+    """Yield the multiplicity of each cluster in blocks of resamples, `[B, C]`."""
     rng = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield np.bincount(rng.integers(0, count, count), minlength=count)
+    size = max(1, _DRAWS_PER_BLOCK // count)
+    for start in range(0, resamples, size):
+        drawn = rng.integers(0, count, (min(size, resamples - start), count))
+        # Each row counts in its own range.
+        drawn += count * np.arange(len(drawn))[:, None]
+        yield np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
 
 
 def _means_of_draws(column: FloatColumn, cluster: Codes, draws: Iterator[Codes]) -> list[float]:
     """Mean of the rows of each draw, from sums per cluster."""
     sums, rows = np.bincount(cluster, column), np.bincount(cluster)
-    return [float(times @ sums) / int(times @ rows) for times in draws]
+    return [mean for times in draws for mean in ((times @ sums) / (times @ rows)).tolist()]
 
 
 def _medians_of_draws(column: FloatColumn, cluster: Codes, draws: Iterator[Codes]) -> list[float]:
@@ -276,7 +283,7 @@ def _medians_of_draws(column: FloatColumn, cluster: Codes, draws: Iterator[Codes
     order = np.argsort(column, kind="stable")
     ranked, cluster = column[order], cluster[order]
     medians = []
-    for times in draws:
+    for times in (row for block in draws for row in block):
         cumulative = np.cumsum(times[cluster])
         # Rows at the two middle ranks, which are equal if the number of rows is odd.
         middle = np.searchsorted(cumulative, [(cumulative[-1] + 1) // 2, cumulative[-1] // 2 + 1])
