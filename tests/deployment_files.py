@@ -85,6 +85,4 @@ def list_stages() -> dict[str, str]:
     """Stages of the Dockerfile: name to instructions, comments left out."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     parts = re.split(r"^(FROM \S+ AS \S+)\n", text, flags=re.MULTILINE)[1:]
-    return {
-        head.split()[-1]: body for head, body in zip(parts[::2], parts[1::2], strict=True)
-    }
+    return {head.split()[-1]: body for head, body in zip(parts[::2], parts[1::2], strict=True)}

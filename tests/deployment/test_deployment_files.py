@@ -8,10 +8,10 @@ import re
 import tomllib
 
 import pytest
+import reference_tables
 import yaml
 
 import pinpoint
-import reference_tables
 from deployment_files import (
     DEPLOY,
     DOCKERFILE,
@@ -50,9 +50,9 @@ def commands():
         if "command" in service:
             yield f"compose {name}", service["command"]
     for name, _, container in list_containers():
-        if container["image"].startswith("pinpoint-"):
-            if command := [*container.get("command", ()), *container.get("args", ())]:
-                yield f"kubernetes {name}", command
+        command = [*container.get("command", ()), *container.get("args", ())]
+        if command and container["image"].startswith("pinpoint-"):
+            yield f"kubernetes {name}", command
 
 
 def test_variables_in_deploy_are_settings():
@@ -74,7 +74,8 @@ def test_compose_environment_is_accepted_by_the_settings(name, monkeypatch, tmp_
         monkeypatch.setenv(variable, re.sub(r"\$\{[^}]*\}", "0123456789abcdef", filled))
     settings = load_settings(tmp_path)
     assert settings.media.sandbox == "required"
-    assert settings.services.qdrant_url and settings.limits.redis_url
+    assert settings.services.qdrant_url
+    assert settings.limits.redis_url
     if name == "api":
         assert settings.services.database_url is None, "the API must not have the owner's login"
 
@@ -144,7 +145,9 @@ def test_image_names_are_targets_or_pinned_in_one_place():
         else:
             assert re.fullmatch(r"\$\{(\w+):\?\}", service["image"])[1] in others, name
     for overlay in ("small", "large"):
-        images = {entry["name"]: entry for entry in read_kustomization(f"overlays/{overlay}")["images"]}
+        images = {
+            entry["name"]: entry for entry in read_kustomization(f"overlays/{overlay}")["images"]
+        }
         for name, entry in images.items():
             if name.startswith("pinpoint-"):
                 assert entry["newTag"] == pinpoint.__version__

@@ -1,4 +1,4 @@
-"""Dashboard and alerts use metrics and labels that the API has; every alert has cases and a page."""
+"""Dashboard and alerts use metrics and labels of the API; every alert has cases and a page."""
 
 from __future__ import annotations
 
@@ -56,12 +56,18 @@ def find_unknown_names(expression):
 
 
 def test_every_metric_and_label_exists():
-    assert {name for expression in expressions() for name in find_unknown_names(expression)} == set()
+    assert {
+        name for expression in expressions() for name in find_unknown_names(expression)
+    } == set()
 
 
 def test_unknown_metrics_and_labels_are_reported():
     expression = 'sum by (who) (rate(pinpoint_jobs{kind="x"}[5m])) / pinpoint_nothing_total'
-    assert find_unknown_names(expression) == {"who", "pinpoint_jobs{kind}", "pinpoint_nothing_total"}
+    assert find_unknown_names(expression) == {
+        "who",
+        "pinpoint_jobs{kind}",
+        "pinpoint_nothing_total",
+    }
 
 
 def test_every_metric_is_in_a_panel_or_an_alert():

@@ -24,7 +24,8 @@ WITH organization AS (
     INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'scaled') RETURNING id),
 source AS (
     INSERT INTO sources (id, organization_id, name, kind, originals)
-    SELECT gen_random_uuid(), id, 'walk', 'photo', 'copy' FROM organization RETURNING id, organization_id),
+    SELECT gen_random_uuid(), id, 'walk', 'photo', 'copy' FROM organization
+    RETURNING id, organization_id),
 batch AS (
     INSERT INTO batches (id, organization_id, source_id)
     SELECT gen_random_uuid(), organization_id, id FROM source RETURNING id, organization_id)
