@@ -27,6 +27,7 @@ from deployment_files import (
     read_kustomization,
     read_manifests,
 )
+from document_blocks import NOT_RUN
 from pinpoint.settings import MediaSettings, WorkerSettings
 from pinpoint.settings_file import load_settings
 from pinpoint.tasks import JOBS_QUEUE, QUEUE
@@ -239,3 +240,13 @@ def test_role_script_of_compose_and_kubernetes_is_the_same():
     script = DEPLOY / "compose" / "postgres" / "10-api-role.sh"
     copy = KUBERNETES / "overlays" / "small" / "10-api-role.sh"
     assert script.read_bytes() == copy.read_bytes()
+
+
+def test_every_command_of_the_guide_says_what_was_checked_instead():
+    guide = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^( *)(.*)\n *```bash$", guide, re.MULTILINE)
+    assert len(blocks) == guide.count("```bash")
+    assert [line for _, line in blocks if not line.startswith(f"{NOT_RUN}: ")] == []
+    paths = re.findall(r"\b(deploy/[\w./-]+[\w])", guide)
+    made = {"deploy/docker/images.pinned.env", "deploy/compose/.env"}
+    assert [path for path in paths if path not in made and not (ROOT / path).exists()] == []

