@@ -101,8 +101,7 @@ class ImageBuilder:
         if TORCH_STEP.search(step):
             link = f"/opt/pinpoint/lib/python3.11/site-packages/{HOST_PACKAGES.strip('/')}.pth"
             step = TORCH_STEP.sub(f"echo {HOST_PACKAGES} >{link} && ", step)
-            # What this environment lacks is an error, not a download.
-            step = step.replace("pip install", "pip install --no-index")
+            # Only what differs from `constraints.txt` is then downloaded.
         self.run(stage, ["sh", "-euc", step], workdir=workdir, timeout_s=900)
 
     def start(
