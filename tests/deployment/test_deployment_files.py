@@ -30,11 +30,12 @@ from deployment_files import (
 from document_blocks import NOT_RUN
 from pinpoint.settings import MediaSettings, WorkerSettings
 from pinpoint.settings_file import load_settings
-from pinpoint.tasks import JOBS_QUEUE, QUEUE
+from pinpoint.tasks import GALLERY_QUEUES, JOBS_QUEUE
 from pinpoint_workers.app import app
 
 TARGETS = {"api", "worker-cpu", "worker-gpu"}
 DECODING_CHILDREN = 2
+WORKER_OPTIONS = ("--pool=solo", "--concurrency=1", "--without-gossip", "--without-mingle")
 
 
 def find_unknown_variables(text):
@@ -188,10 +189,11 @@ def test_commands_of_containers_exist():
             assert command[:3] == ["celery", "-A", "pinpoint_workers.app:app"], place
             assert command[3] in ("worker", "beat"), place
         if "worker" in command:
-            assert {"--pool=solo", "--concurrency=1"} <= set(command), place
-            consumed.add(command[command.index("-Q") + 1])
+            start = command.index("worker") + 1
+            assert command[start : start + 4] == list(WORKER_OPTIONS), place
+            consumed.add(tuple(command[command.index("-Q") + 1].split(",")))
     assert app.main == "pinpoint"
-    assert consumed == {QUEUE, JOBS_QUEUE}
+    assert consumed == {GALLERY_QUEUES, (JOBS_QUEUE,)}
 
 
 def test_worker_checks_ask_for_the_name_of_the_worker():

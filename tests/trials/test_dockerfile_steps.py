@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 
 from deployment_files import DEPLOY, ROOT, list_stages
+from pinpoint.tasks import JOBS_QUEUE
 
 NEEDED = ("debootstrap", "unshare", "chroot", "setpriv")
 MIRROR = "http://deb.debian.org/debian"
@@ -331,7 +332,7 @@ def test_worker_answers_its_health_check(images, home, services):
     images.run("api", ["alembic", "upgrade", "head"], home=home, **services)
     # The queue of jobs: its worker opens the index with its first job only.
     command = read_instruction("worker-cpu", r"^CMD (\[.*\])$")
-    command[command.index("-Q") + 1] = "jobs"
+    command[command.index("-Q") + 1] = JOBS_QUEUE
     worker = images.start("worker-cpu", command, home, **services)
     try:
 
