@@ -32,6 +32,7 @@ NEEDED = ("debootstrap", "unshare", "chroot", "setpriv")
 MIRROR = "http://deb.debian.org/debian"
 SUITE = "bookworm"
 HOST_PACKAGES = "/host-packages"
+SCRIPTS = {"alembic": "alembic.config", "celery": "celery.__main__"}
 HOST_LIBRARY = str(Path(importlib.util.find_spec("torch").origin).parents[1])
 DOCKER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -104,6 +105,12 @@ class ImageBuilder:
             step = TORCH_STEP.sub(f"echo {HOST_PACKAGES} >{link} && ", step)
             # Only what differs from `constraints.txt` is then downloaded.
         self.run(stage, ["sh", "-euc", step], workdir=workdir, timeout_s=900)
+        scripts = self.build(stage) / "opt" / "pinpoint" / "bin"
+        for name, module in SCRIPTS.items() if scripts.is_dir() else ():
+            # As pip writes them for packages that it installs.
+            lines = ["#!/opt/pinpoint/bin/python", "import sys", f"from {module} import main"]
+            (scripts / name).write_text("\n".join([*lines, "sys.exit(main())", ""]))
+            (scripts / name).chmod(0o755)
 
     def start(
         self,
