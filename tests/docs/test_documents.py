@@ -14,7 +14,7 @@ from document_blocks import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     path
-    for folder in ("tutorials", "how-to", "explanation", "reference")
+    for folder in ("tutorials", "how-to", "explanation", "reference", "runbooks")
     for path in sorted((ROOT / "docs" / folder).glob("*.md"))
 ]
 DOCUMENTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
