@@ -48,7 +48,7 @@ def picture(kind="JPEG", size=(64, 48), color=(90, 140, 190)):
 def located_answer():
     """An answer with names that are hostile, a claim, a match, and dropped images."""
     answer = example_answers.answer()
-    cited = answer.citations[0]
+    cited = dataclasses.replace(answer.citations[0], file_name=HOSTILE, attribution=HOSTILE)
     copy = CitedCopy(
         image_id=UUID(int=7), source_id=UUID(int=8), source="twin", file_name="b.jpg",
         source_kind="street", license=None, attribution=HOSTILE,
@@ -74,7 +74,7 @@ def located_answer():
     )  # fmt: skip
     return dataclasses.replace(
         answer,
-        citations=(dataclasses.replace(cited, file_name=HOSTILE, attribution=HOSTILE, copies=(copy,)),),
+        citations=(dataclasses.replace(cited, copies=(copy,)),),
         claims=(claim,),
         matches={UUID(int=0): match},
         verification_threshold=VerificationThreshold(),

@@ -1,4 +1,4 @@
-"""Position of the sun at a place and time, by the library ephem (VSOP87 and XEphem's algorithms)."""
+"""Position of the sun at a place and time, by the library ephem."""
 
 from __future__ import annotations
 
