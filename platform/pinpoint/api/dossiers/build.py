@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pinpoint.api.dossiers.archive import ANSWER_NAME, DOCUMENT_NAME, PDF_NAME, write_archive
 from pinpoint.api.dossiers.content import (
     DossierContent,
@@ -15,8 +17,14 @@ from pinpoint.api.dossiers.sun_positions import compute_sun_position
 from pinpoint.api.v1.schemas.answer import AnswerOut
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut
 from pinpoint.api.v1.schemas.basics import LatLon
-from pinpoint.api.v1.schemas.claims import ClaimOut
-from pinpoint.api.v1.schemas.dossiers import FORMAT_VERSION, DossierOut, SunPositionOut
+from pinpoint.api.v1.schemas.claims import C2paOut, ClaimOut
+from pinpoint.api.v1.schemas.dossiers import (
+    FORMAT_VERSION,
+    ClaimOrigin,
+    ClaimPlace,
+    DossierOut,
+    SunPositionOut,
+)
 from pinpoint.records import Point
 
 
@@ -57,35 +65,38 @@ def make_document(content: DossierContent) -> DossierOut:
     )
 
 
-def _list_sun_positions(claim: ClaimOut, answer: AnswerOut) -> list[SunPositionOut]:
-    """Positions of the sun at the claimed time: at the claimed place, and at the answer's point."""
-    time = claim.captured_at
-    if time is None:
-        return []
-    positions = []
-    places: tuple[tuple[str, LatLon | None], ...] = (
-        ("claim", claim.point),
-        ("answer", answer.point),
+def _list_sun_positions(claim: ClaimOut, answer: AnswerOut) -> Iterator[SunPositionOut]:
+    """Positions of the sun at the claimed times: at the claimed place, and at the answer's point.
+
+    Metadata and a C2PA manifest are claims of their own.
+    """
+    claims: tuple[tuple[ClaimOrigin, ClaimOut | C2paOut], ...] = (
+        ("metadata", claim),
+        ("c2pa", claim.c2pa),
     )
-    for name, place in places:
-        if place is not None:
-            elevation_deg, azimuth_deg = compute_sun_position(Point(place.lat, place.lon), time)
-            positions.append(
-                SunPositionOut.model_validate(
-                    {
-                        "photo": claim.photo,
-                        "place": name,
-                        "lat": place.lat,
-                        "lon": place.lon,
-                        "time": time,
-                        "time_assumed_utc": claim.time_assumed_utc,
-                        # Platforms differ in the last bits; the method is far less exact.
-                        "elevation_deg": round(elevation_deg, 4),
-                        "azimuth_deg": round(azimuth_deg, 4) % 360,
-                    }
-                )
+    for origin, stated in claims:
+        places: tuple[tuple[ClaimPlace, LatLon | None], ...] = (
+            ("claim", stated.point),
+            ("answer", answer.point),
+        )
+        for place, point in places:
+            if stated.captured_at is None or point is None:
+                continue
+            elevation_deg, azimuth_deg = compute_sun_position(
+                Point(point.lat, point.lon), stated.captured_at
             )
-    return positions
+            yield SunPositionOut(
+                photo=claim.photo,
+                origin=origin,
+                place=place,
+                lat=point.lat,
+                lon=point.lon,
+                time=stated.captured_at,
+                time_assumed_utc=stated.time_assumed_utc,
+                # Platforms differ in the last bits; claims are far less exact.
+                elevation_deg=round(elevation_deg, 4),
+                azimuth_deg=round(azimuth_deg, 4) % 360,
+            )
 
 
 def _make_layer(document: DossierOut) -> AnswerFeaturesOut:

@@ -18,7 +18,7 @@ from pinpoint.api.dossiers.pdf_values import (
     shorten_text,
 )
 from pinpoint.api.v1.schemas.answer import AnswerOut
-from pinpoint.api.v1.schemas.claims import ClaimOut
+from pinpoint.api.v1.schemas.claims import C2paOut, ClaimOut
 from pinpoint.api.v1.schemas.dossiers import DossierOut
 from pinpoint.api.v1.schemas.explanation import ExplanationOut
 from pinpoint.geo.lengths import format_length
@@ -143,17 +143,18 @@ def _add_claims(pdf: ReportPdf, document: DossierOut) -> None:
     rows = [
         [
             str(sun.photo),
-            "claimed place" if sun.place == "claim" else "place of the answer",
+            "C2PA" if sun.origin == "c2pa" else "metadata",
+            "claimed place" if sun.place == "claim" else "answer",
             format_lat_lon(sun.lat, sun.lon),
-            format_time(sun.time) + (" (no offset stated)" if sun.time_assumed_utc else ""),
+            format_time(sun.time) + (" (no offset)" if sun.time_assumed_utc else ""),
             format_degrees(sun.elevation_deg) + (" (night)" if sun.elevation_deg < -0.83 else ""),
             format_degrees(sun.azimuth_deg),
         ]
         for sun in document.sun_positions
     ]
     columns = (
-        (">photo", 1.0), ("sun at", 2.6), ("latitude, longitude", 3.4), ("claimed time", 4.4),
-        (">elevation", 2.4), (">azimuth", 1.8),
+        (">photo", 1.1), ("claim", 1.6), ("sun at", 2.1), ("latitude, longitude", 3.2),
+        ("claimed time", 4.6), (">elevation", 2.2), (">azimuth", 1.5),
     )  # fmt: skip
     pdf.add_table(columns, rows)
 
@@ -173,6 +174,23 @@ def _list_claim_facts(claim: ClaimOut) -> Iterator[tuple[str, str]]:
         yield "time", f"{format_time(claim.captured_at)} ({claim.time_source}{note})"
     if claim.heading_deg is not None:
         yield "heading", format_degrees(claim.heading_deg)
+    yield from _list_c2pa_facts(claim.c2pa)
+
+
+def _list_c2pa_facts(claim: C2paOut) -> Iterator[tuple[str, str]]:
+    """The C2PA manifest of a photo, if there is one or it was not read."""
+    if claim.state == "absent":
+        return
+    parts = [claim.state, claim.state_reason or "", ", ".join(claim.failure_codes)]
+    yield "C2PA manifest", shorten_text("; ".join(part for part in parts if part), 300)
+    if claim.signer is not None:
+        yield "C2PA signer", shorten_text(claim.signer)
+    if claim.declares_generative_ai:
+        yield "C2PA content", "declares generative AI"
+    if claim.point is not None:
+        yield "C2PA place", format_lat_lon(claim.point.lat, claim.point.lon)
+    if claim.captured_at is not None:
+        yield "C2PA time", format_time(claim.captured_at)
 
 
 def _add_candidates(pdf: ReportPdf, answer: AnswerOut) -> None:

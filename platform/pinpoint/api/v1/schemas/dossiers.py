@@ -16,6 +16,8 @@ FORMAT_VERSION: Final = 1
 OmissionReason = Literal[
     "not_permitted", "no_read_scope", "photo_not_included", "limit", "unavailable"
 ]
+ClaimOrigin = Literal["metadata", "c2pa"]
+ClaimPlace = Literal["claim", "answer"]
 _OMISSION: Final = (
     "Why it is not in the dossier. `not_permitted`: the source of the image does not show it to "
     "this key. `no_read_scope`: the key lacks the scope `read`. `photo_not_included`: it would "
@@ -54,7 +56,10 @@ class SunPositionOut(BaseModel):
     """Where the sun was at the claimed time, at the claimed place or at that of the answer."""
 
     photo: int = Field(description="Number of the photo with the claim, from 0.")
-    place: Literal["claim", "answer"]
+    origin: ClaimOrigin = Field(
+        description="What claims the time: EXIF or XMP, or the C2PA manifest."
+    )
+    place: ClaimPlace
     lat: float
     lon: float
     time: datetime
