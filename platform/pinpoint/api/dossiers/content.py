@@ -39,7 +39,7 @@ class DossierImages:
     match_omissions: Mapping[UUID, OmissionReason] = field(default_factory=dict)
 
     def list_entries(self) -> list[DossierImageOut]:
-        """Describe the files of each image, ordered by id."""
+        """Describe the files of each image, the most important images first."""
         parts = (
             self.thumbnails,
             self.thumbnail_omissions,
@@ -54,7 +54,7 @@ class DossierImages:
                 match_picture=match_path(image_id) if image_id in self.match_pictures else None,
                 match_picture_omission=self.match_omissions.get(image_id),
             )
-            for image_id in sorted({image_id for part in parts for image_id in part})
+            for image_id in dict.fromkeys(image_id for part in parts for image_id in part)
         ]
 
 

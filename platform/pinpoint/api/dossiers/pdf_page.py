@@ -12,10 +12,11 @@ from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from fpdf import FPDF, Align, FontFace, XPos, YPos
 from fpdf.bidi import BidiParagraph
+from fpdf.enums import MethodReturnValue
 from PIL import Image
 
 MAX_TEXT_CHARS: Final = 600
@@ -173,11 +174,8 @@ class ReportPdf(FPDF):
         left_mm = self.l_margin + _IMAGE_MM + 4
         width_mm = self.epw - _IMAGE_MM - 4
         self._set_style(_CELL_PT + 0.5)
-        num_lines = sum(
-            len(self.multi_cell(width_mm, 4, text, align=Align.L, dry_run=True, output="LINES"))
-            for text in texts
-        )
-        height_mm = max(_IMAGE_MM * 0.75, 4.0 * num_lines) + 3
+        text_mm = sum(self._measure_text(text, width_mm) for text in texts)
+        height_mm = max(_IMAGE_MM * 0.75, text_mm) + 3
         self.require_space(height_mm)
         top_mm = self.y
         box_mm = _IMAGE_MM * 0.75
@@ -234,6 +232,13 @@ class ReportPdf(FPDF):
             new_x=XPos.LMARGIN,
             new_y=YPos.NEXT,
         )
+
+    def _measure_text(self, text: str, width_mm: float) -> float:
+        """Height of a text in lines of 4 mm."""
+        height = self.multi_cell(
+            width_mm, 4, text, align=Align.L, dry_run=True, output=MethodReturnValue.HEIGHT
+        )
+        return cast(float, height)
 
     def _set_style(
         self, size_pt: float, style: str = "", color: tuple[int, int, int] = _INK

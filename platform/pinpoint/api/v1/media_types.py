@@ -15,6 +15,7 @@ GEOJSON: Final = "application/geo+json"
 CSV: Final = "text/csv"
 NDJSON: Final = "application/x-ndjson"
 PNG: Final = "image/png"
+ZIP: Final = "application/zip"
 
 
 def choose_media_type(accept: str, offered: Sequence[str]) -> str:
