@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC
+from typing import Any
 
 from pinpoint.api.dossiers import pdf_images
 from pinpoint.api.dossiers.content import DossierImages
@@ -224,7 +225,7 @@ def _add_candidates(pdf: ReportPdf, answer: AnswerOut) -> None:
             ]
         rows.append([str(rank), *row[:4], f"{weight:.3f}", row[4], cited])
     columns = (
-        (">rank", 1.1), ("file or image", 5.6), ("source", 2.2), ("kind", 1.2),
+        (">rank", 1.1), ("file or image", 5.0), ("source", 2.8), ("kind", 1.2),
         ("score (rank) by channel", 3.0), (">weight", 1.3), ("inliers", 2.0), ("status", 1.2),
     )  # fmt: skip
     pdf.add_table(columns, rows)
@@ -238,8 +239,9 @@ def _add_dropped(pdf: ReportPdf, explanation: ExplanationOut | None) -> None:
         return
     hits = ", ".join(f"{number} by {name}" for name, number in explanation.num_hits.items())
     listed = len(explanation.dropped)
+    dropped = f"{explanation.num_dropped} were" if explanation.num_dropped else "None was"
     pdf.add_text(
-        f"The index returned {hits or 'no image'}. {explanation.num_dropped} became no candidate"
+        f"The index returned {hits or 'no image'}. {dropped} dropped"
         + (f"; the best {listed} are listed." if listed < explanation.num_dropped else ".")
     )
     rows = [
@@ -269,10 +271,20 @@ def _add_query(pdf: ReportPdf, document: DossierOut) -> None:
             ("search space", query.search_space),
             ("candidates shown", str(query.top)),
             ("candidates compared", str(query.verify)),
-            ("filters", ", ".join(f"{name}: {value}" for name, value in filters.items() if value)),
+            ("filters", _format_filters(filters)),
             ("settings", ", ".join(settings)),
         ]
     )
+
+
+def _format_filters(filters: Mapping[str, Any]) -> str:
+    """Filters by name; lists without brackets."""
+    texts = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in filters.items()
+        if value
+    }
+    return "; ".join(f"{name} {text}" for name, text in texts.items())
 
 
 def _add_origin(pdf: ReportPdf, document: DossierOut) -> None:

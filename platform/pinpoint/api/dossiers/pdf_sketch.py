@@ -13,7 +13,7 @@ from pinpoint.api.v1.schemas.disc_polygons import outline_disc
 from pinpoint.geo.lengths import format_length
 from pinpoint.records import Point
 
-_SIZE_MM: Final = 84.0
+_SIZE_MM: Final = 72.0
 _MIN_RADIUS_M: Final = 100.0
 _MAX_RADIUS_M: Final = 2_000_000.0
 """Larger areas are too distorted by the projection."""

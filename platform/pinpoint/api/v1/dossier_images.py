@@ -9,12 +9,11 @@ from uuid import UUID
 from pinpoint.api.dossiers.content import DossierImages
 from pinpoint.api.v1.image_access import has_image_access
 from pinpoint.api.v1.locate_query import LocatedQuery
-from pinpoint.api.v1.match_picture import draw_matches
+from pinpoint.api.v1.match_picture import draw_matches, list_matched_images
 from pinpoint.api.v1.schemas.dossiers import OmissionReason
 from pinpoint.bootstrap import Services
 from pinpoint.errors import NotFoundError
 from pinpoint.records import Caller
-from pinpoint.search.verifier import order_matches
 
 MAX_THUMBNAILS: Final = 64
 MAX_THUMBNAIL_BYTES: Final = 8 << 20
@@ -34,7 +33,7 @@ def collect_images(
         include_photo: Whether match pictures may show the photo.
     """
     thumbnails, thumbnail_omissions = _read_thumbnails(located, caller, services)
-    matches = order_matches(located.answer.matches)
+    matches = list_matched_images(located.answer)
     match_pictures: dict[UUID, bytes] = {}
     match_omissions: dict[UUID, OmissionReason]
     if not include_photo:

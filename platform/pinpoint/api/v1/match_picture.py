@@ -60,6 +60,16 @@ def draw_best_match(
     return png
 
 
+def list_matched_images(answer: Answer) -> list[UUID]:
+    """Ids of the compared images with inliers, the best match first."""
+    matches = answer.matches
+    return [
+        image_id
+        for image_id in order_matches(matches)
+        if matches[image_id].verification.inliers > 0
+    ]
+
+
 def draw_matches(
     answer: Answer, photos: Sequence[QueryPhoto], caller: Caller, services: Services, limit: int
 ) -> tuple[dict[UUID, bytes], dict[UUID, OmissionReason]]:
@@ -78,7 +88,7 @@ def draw_matches(
     pictures: dict[UUID, bytes] = {}
     visible = {image.id: image for image in _list_visible_images(answer, caller, services)}
     omissions: dict[UUID, OmissionReason] = {}
-    for image_id in order_matches(answer.matches):
+    for image_id in list_matched_images(answer):
         if image_id not in visible:
             omissions[image_id] = "not_permitted"
         elif len(pictures) == limit:
