@@ -26,7 +26,9 @@ def verify_dossier_file(
     file: Annotated[Path, typer.Argument(help="Dossier, a ZIP file.")],
     photo: Annotated[
         list[Path],
-        typer.Option("--photo", help="Photo whose hash must be that of the query; repeatable."),
+        typer.Option(
+            "--photo", help="Photo of the query; its hash must be in the dossier. Repeatable."
+        ),
     ] = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:

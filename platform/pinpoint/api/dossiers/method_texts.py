@@ -36,11 +36,12 @@ _COARSE: Final = (
 )
 _MISSING: Final = {
     "no_candidates": "The search space has no candidate: the gallery has no image that passes the "
-    "filters and that this key may use. Remove filters, or add images of the area in question.",
-    "not_in_gallery": "The gallery probably has no image near the photo. Add images of the area in "
-    "question, best from both source kinds; the point is only a guess.",
-    "outside_candidates": "Probably no candidate is near the photo. A filter to the area in "
-    "question, or a second photo of the place, can help; the point is only a guess.",
+    "filters and that this key may use. Remove filters, or add images of places that the photo may "
+    "show.",
+    "not_in_gallery": "The gallery probably has no image near the photo. Add images of places that "
+    "it may show, best of both source kinds; the point is only a guess.",
+    "outside_candidates": "Probably no candidate is near the photo. A filter to the right country, "
+    "or a second photo of the place, can help; the point is only a guess.",
 }
 
 

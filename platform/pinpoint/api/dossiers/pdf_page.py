@@ -19,8 +19,8 @@ from fpdf.bidi import BidiParagraph
 from fpdf.enums import MethodReturnValue
 from PIL import Image
 
-MAX_TEXT_CHARS: Final = 600
-MAX_CELL_CHARS: Final = 120
+_MAX_TEXT_CHARS: Final = 600
+_MAX_CELL_CHARS: Final = 120
 
 _FAMILY: Final = "DejaVu Sans"
 _FONT_FOLDER: Final = "mpl-data/fonts/ttf"
@@ -39,8 +39,8 @@ _ACCENT: Final = (24, 84, 140)
 _RULE: Final = (200, 206, 212)
 _HEADING_FILL: Final = (232, 238, 244)
 _WARNING_FILL: Final = (252, 240, 214)
-_MAX_PICTURE_PX: Final = 1_200
-_PICTURE_QUALITY: Final = 85
+_MAX_WIDE_IMAGE_PX: Final = 1_200
+_JPEG_QUALITY: Final = 85
 
 
 class ReportPdf(FPDF):
@@ -159,7 +159,7 @@ class ReportPdf(FPDF):
             for cells in rows:
                 row = table.row()
                 for text in cells:
-                    row.cell(self._clean_text(text, MAX_CELL_CHARS))
+                    row.cell(self._clean_text(text, _MAX_CELL_CHARS))
         self.ln(2)
 
     def add_image_entry(self, jpeg: bytes | None, note: str, lines: Sequence[str]) -> None:
@@ -170,7 +170,7 @@ class ReportPdf(FPDF):
             note: Shown in its place.
             lines: The text.
         """
-        texts = [self._clean_text(line, MAX_TEXT_CHARS) for line in lines if line]
+        texts = [self._clean_text(line, _MAX_TEXT_CHARS) for line in lines if line]
         left_mm = self.l_margin + _IMAGE_MM + 4
         width_mm = self.epw - _IMAGE_MM - 4
         self._set_style(_CELL_PT + 0.5)
@@ -205,7 +205,7 @@ class ReportPdf(FPDF):
         self.require_space(height_mm + 2)
         self.image(
             jpeg, self.l_margin, self.y, width_mm, height_mm,
-            alt_text=self._clean_text(alt_text, MAX_CELL_CHARS),
+            alt_text=self._clean_text(alt_text, _MAX_CELL_CHARS),
         )  # fmt: skip
         self.set_y(self.y + height_mm + 3)
 
@@ -213,7 +213,7 @@ class ReportPdf(FPDF):
         """Add a line in small type at a position of the page."""
         self._set_style(_CELL_PT)
         self.set_xy(left_mm, top_mm)
-        self.cell(0, 4, self._clean_text(text, MAX_CELL_CHARS))
+        self.cell(0, 4, self._clean_text(text, _MAX_CELL_CHARS))
 
     def require_space(self, height_mm: float) -> None:
         """Start a page if this one has less space."""
@@ -226,7 +226,7 @@ class ReportPdf(FPDF):
         self.multi_cell(
             width_mm,
             line_mm,
-            self._clean_text(text, MAX_TEXT_CHARS),
+            self._clean_text(text, _MAX_TEXT_CHARS),
             align=Align.L,
             fill=fill,
             new_x=XPos.LMARGIN,
@@ -270,9 +270,9 @@ def _reduce_image(data: bytes) -> tuple[bytes, int, int]:
     """A JPEG of an image of our own, its width and its height in pixels."""
     with Image.open(BytesIO(data)) as opened:
         image = opened.convert("RGB")
-    image.thumbnail((_MAX_PICTURE_PX, _MAX_PICTURE_PX), Image.Resampling.LANCZOS)
+    image.thumbnail((_MAX_WIDE_IMAGE_PX, _MAX_WIDE_IMAGE_PX), Image.Resampling.LANCZOS)
     out = BytesIO()
-    image.save(out, format="JPEG", quality=_PICTURE_QUALITY)
+    image.save(out, format="JPEG", quality=_JPEG_QUALITY)
     return out.getvalue(), image.width, image.height
 
 

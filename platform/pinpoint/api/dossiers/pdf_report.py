@@ -15,7 +15,7 @@ from pinpoint.api.dossiers.pdf_values import (
     format_degrees,
     format_lat_lon,
     format_match,
-    format_time,
+    format_utc,
     shorten_text,
 )
 from pinpoint.api.v1.schemas.answer import AnswerOut
@@ -40,7 +40,7 @@ def render_pdf(document: DossierOut, images: DossierImages) -> bytes:
     created_at = document.created_at.astimezone(UTC)
     hashes = ", ".join(photo.sha256[:16] for photo in document.photos)
     pdf = ReportPdf("Pinpoint dossier", created_at, f"Pinpoint dossier, photo {hashes}")
-    pdf.add_title("Pinpoint dossier", f"Created {format_time(created_at)}")
+    pdf.add_title("Pinpoint dossier", f"Created {format_utc(created_at)}")
     _add_answer(pdf, document)
     _add_photos(pdf, document)
     _add_claims(pdf, document)
@@ -147,7 +147,7 @@ def _add_claims(pdf: ReportPdf, document: DossierOut) -> None:
             "C2PA" if sun.origin == "c2pa" else "metadata",
             "claimed place" if sun.place == "claim" else "answer",
             format_lat_lon(sun.lat, sun.lon),
-            format_time(sun.time) + (" (no offset)" if sun.time_assumed_utc else ""),
+            format_utc(sun.time) + (" (no offset)" if sun.time_assumed_utc else ""),
             format_degrees(sun.elevation_deg) + (" (night)" if sun.elevation_deg < -0.83 else ""),
             format_degrees(sun.azimuth_deg),
         ]
@@ -172,7 +172,7 @@ def _list_claim_facts(claim: ClaimOut) -> Iterator[tuple[str, str]]:
         yield "distance", f"{format_length(claim.distance_m)} from the point{agrees}"
     if claim.captured_at is not None:
         note = "; no offset from UTC, may be wrong by hours" if claim.time_assumed_utc else ""
-        yield "time", f"{format_time(claim.captured_at)} ({claim.time_source}{note})"
+        yield "time", f"{format_utc(claim.captured_at)} ({claim.time_source}{note})"
     if claim.heading_deg is not None:
         yield "heading", format_degrees(claim.heading_deg)
     yield from _list_c2pa_facts(claim.c2pa)
@@ -191,7 +191,7 @@ def _list_c2pa_facts(claim: C2paOut) -> Iterator[tuple[str, str]]:
     if claim.point is not None:
         yield "C2PA place", format_lat_lon(claim.point.lat, claim.point.lon)
     if claim.captured_at is not None:
-        yield "C2PA time", format_time(claim.captured_at)
+        yield "C2PA time", format_utc(claim.captured_at)
 
 
 def _add_candidates(pdf: ReportPdf, answer: AnswerOut) -> None:
@@ -299,7 +299,7 @@ def _add_origin(pdf: ReportPdf, document: DossierOut) -> None:
             ("ranker", f"{answer.ranker}{fallback}"),
             ("index", f"{answer.index.engine}, build {answer.index.build or '–'}"),
             ("Pinpoint", document.code_version),
-            ("time", format_time(document.created_at)),
+            ("time", format_utc(document.created_at)),
             ("abilities of the bundle", answer.bundle.note),
         ]
     )

@@ -19,7 +19,7 @@ def format_degrees(angle_deg: float) -> str:
     return f"{angle_deg:.1f}°"
 
 
-def format_time(time: datetime) -> str:
+def format_utc(time: datetime) -> str:
     """Format a time in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 

@@ -77,7 +77,7 @@ def verify_dossier(path: Path, photos: Sequence[Path] = ()) -> DossierCheck:
         with zipfile.ZipFile(path) as archive:
             problems = list(_check_limits(archive))
             files = {} if problems else _read_files(archive, problems)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
         problems, files = [_problem("unreadable", str(path), f"no ZIP file: {error}")], {}
     if not files:
         return DossierCheck(sha256=sha256, document=None, problems=tuple(problems))
@@ -123,7 +123,6 @@ def _read_files(archive: zipfile.ZipFile, problems: list[DossierProblem]) -> dic
             zipfile.BadZipFile,
             zlib.error,
             RuntimeError,
-            NotImplementedError,
             EOFError,
         ) as error:
             message = f"it cannot be read: {error}"

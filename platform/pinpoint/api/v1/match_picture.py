@@ -85,21 +85,21 @@ def draw_matches(
     Returns:
         PNG by image id, and why the other matches have none.
     """
-    pictures: dict[UUID, bytes] = {}
+    drawn: dict[UUID, bytes] = {}
     visible = {image.id: image for image in _list_visible_images(answer, caller, services)}
     omissions: dict[UUID, OmissionReason] = {}
     for image_id in list_matched_images(answer):
         if image_id not in visible:
             omissions[image_id] = "not_permitted"
-        elif len(pictures) == limit:
+        elif len(drawn) == limit:
             omissions[image_id] = "limit"
         else:
             png = _draw_match(answer, visible[image_id], photos, services)
             if png is None:
                 omissions[image_id] = "unavailable"
             else:
-                pictures[image_id] = png
-    return pictures, omissions
+                drawn[image_id] = png
+    return drawn, omissions
 
 
 def _list_visible_images(answer: Answer, caller: Caller, services: Services) -> list[Image]:
