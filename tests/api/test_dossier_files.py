@@ -9,6 +9,7 @@ import zipfile
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from random import Random
 from uuid import UUID
 
 import jsonschema
@@ -17,6 +18,7 @@ import pytest
 from api import example_dossiers
 from pinpoint.api.dossiers.archive import write_archive
 from pinpoint.api.dossiers.build import build_dossier, make_document
+from pinpoint.api.dossiers.pdf_page import ReportPdf
 from pinpoint.api.dossiers.schema_file import make_schema_text
 from pinpoint.api.dossiers.verify import verify_dossier
 
@@ -208,3 +210,19 @@ def test_verify_with_another_included_photo_is_inconsistent(check):
         entries = {n: archive.read(n) for n in archive.namelist() if n != "SHA256SUMS"}
     changed = write_archive({**entries, "photos/0.jpg": b"another photo"})
     assert check(changed) == [("inconsistent", "photos/0.jpg")]
+
+
+def test_pdf_shows_text_of_any_characters():
+    random = Random(25)
+    points = [random.randrange(0x110000) for _ in range(3_000)]
+    points += [random.randrange(0x590, 0x900) for _ in range(1_000)]  # right-to-left letters
+    points += [*range(0x300), *range(0x2000, 0x2070)]
+    random.shuffle(points)
+    texts = ["".join(map(chr, points[at : at + 60])) for at in range(0, len(points), 60)]
+    pdf = ReportPdf("any text", example_dossiers.CREATED_AT, texts[0])
+    pdf.add_facts([(text[:8], text) for text in texts[:30]])
+    pdf.add_table([("a", 1.0), (">b", 0.1)], [texts[30:32], texts[32:34]])
+    pdf.add_image_entry(None, texts[34], texts[35:60])
+    pdf.add_list(texts[60:])
+    assert pdf.replaced_text
+    assert bytes(pdf.output()).startswith(b"%PDF")

@@ -17,6 +17,8 @@ from pinpoint.geo.lengths import format_length
 
 _MAX_ENTRIES: Final = 60
 """Cited images in the PDF; dossier.json has all of them."""
+_MAX_COPIES: Final = 5
+"""Copies of a cited image in the PDF."""
 _OMISSION_TEXTS: Final = {
     "not_permitted": "not shown: its source does not permit it",
     "no_read_scope": "not shown: the key lacks the scope read",
@@ -107,9 +109,11 @@ def _describe_citation(number: int, citation: CitationOut) -> Iterator[str]:
         f"{format_lat_lon(citation.lat, citation.lon)}, {_describe_place(citation.nearest_place)}"
         f"; image {citation.image_id}"
     )
-    for copy in citation.copies:
+    for copy in citation.copies[:_MAX_COPIES]:
         rights = _describe_rights(copy.license, copy.attribution)
         yield f"Same bytes in {shorten_text(copy.source)}. {rights}"
+    if len(citation.copies) > _MAX_COPIES:
+        yield f"{len(citation.copies) - _MAX_COPIES} more copies are in dossier.json."
 
 
 def _describe_rights(license: str | None, attribution: str | None) -> str:

@@ -182,7 +182,11 @@ def _list_c2pa_facts(claim: C2paOut) -> Iterator[tuple[str, str]]:
     """The C2PA manifest of a photo, if there is one or it was not read."""
     if claim.state == "absent":
         return
-    parts = [claim.state, claim.state_reason or "", ", ".join(claim.failure_codes)]
+    parts = [
+        claim.state.replace("_", " "),
+        claim.state_reason or "",
+        ", ".join(claim.failure_codes),
+    ]
     yield "C2PA manifest", shorten_text("; ".join(part for part in parts if part), 300)
     if claim.signer is not None:
         yield "C2PA signer", shorten_text(claim.signer)
@@ -225,8 +229,8 @@ def _add_candidates(pdf: ReportPdf, answer: AnswerOut) -> None:
             ]
         rows.append([str(rank), *row[:4], f"{weight:.3f}", row[4], cited])
     columns = (
-        (">rank", 1.1), ("file or image", 5.0), ("source", 2.8), ("kind", 1.2),
-        ("score (rank) by channel", 3.0), (">weight", 1.3), ("inliers", 2.0), ("status", 1.2),
+        (">rank", 0.9), ("file or image", 5.8), ("source", 2.2), ("kind", 1.1),
+        ("score (rank) by channel", 3.4), (">weight", 1.2), ("inliers", 1.8), ("status", 1.0),
     )  # fmt: skip
     pdf.add_table(columns, rows)
 
@@ -239,9 +243,8 @@ def _add_dropped(pdf: ReportPdf, explanation: ExplanationOut | None) -> None:
         return
     hits = ", ".join(f"{number} by {name}" for name, number in explanation.num_hits.items())
     listed = len(explanation.dropped)
-    dropped = f"{explanation.num_dropped} were" if explanation.num_dropped else "None was"
     pdf.add_text(
-        f"The index returned {hits or 'no image'}. {dropped} dropped"
+        f"The index returned {hits or 'no image'}. Dropped: {explanation.num_dropped}"
         + (f"; the best {listed} are listed." if listed < explanation.num_dropped else ".")
     )
     rows = [
