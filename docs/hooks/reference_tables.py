@@ -232,6 +232,7 @@ def exit_code_rows() -> list[tuple[int, str]]:
         FAILED_ITEMS,
         INTERNAL,
         INTERRUPTED,
+        INVALID_DOSSIER,
         STACK_NOT_UP,
         USAGE,
     )
@@ -252,6 +253,7 @@ def exit_code_rows() -> list[tuple[int, str]]:
                 f"`{kind.reason}`" for kind, same in EXIT_CODES.items() if same == number
             )
     meanings[int(EXIT_CODES[ForbiddenError])] += ", or a file belongs to another user"
+    meanings[int(INVALID_DOSSIER)] += ", or `verify-dossier` found a problem"
     return sorted(meanings.items())
 
 

@@ -18,6 +18,7 @@ PHOTO = {"photo": ("p.jpg", b"bytes of a photo")}
 SOME = str(UUID(int=7))
 NEEDS = [
     ("POST", "/v1/locate", "locate", {"files": PHOTO}),
+    ("POST", "/v1/dossiers", "locate", {"files": PHOTO}),
     ("POST", "/v1/similar", "locate", {"files": PHOTO}),
     ("GET", "/v1/sources", "read", {}),
     ("GET", "/v1/sources/walk", "read", {}),

@@ -70,6 +70,7 @@ SHARED_MODULES = {
     "compare": "evaluate",
     "bench": "benchmarks",
     "protected-areas": "protected_areas",
+    "verify-dossier": "verify_dossier",
 }
 """Modules of the top-level commands whose module has another name."""
 WITHOUT_JSON = {"bench"}

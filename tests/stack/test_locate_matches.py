@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from io import BytesIO
 
 import numpy as np
@@ -154,6 +155,34 @@ def test_command_writes_the_match_picture_and_prints_inliers(client, running_sta
     assert all(answer["answer"]["verified"] for answer in answers)
 
 
+def test_command_writes_a_dossier_that_another_command_verifies(client, running_stack, tmp_path):
+    photo, other = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    photo.write_bytes(save_scene(other_view(scene(2))))
+    other.write_bytes(save_scene(scene(3)))
+    dossier = tmp_path / "out.zip"
+    done = run_command(
+        running_stack, "locate", photo, "--in-source", SCENES, "--dossier", dossier,
+        "--include-photo", "--json",
+    )  # fmt: skip
+    assert f"dossier in {dossier}, SHA-256" in done.stderr
+    (answer,) = json.loads(done.stdout)["answers"]
+    with zipfile.ZipFile(dossier) as archive:
+        document = json.loads(archive.read("dossier.json"))
+        assert archive.read("photos/0.jpg") == photo.read_bytes()
+        pictures = [name for name in archive.namelist() if name.startswith("matches/")]
+    assert document["answer"] == answer["answer"]
+    assert document["answer"]["verified"] is True
+    assert document["photos"][0]["file_name"] == "a.jpg"
+    assert len(pictures) >= 1
+    assert all(entry["thumbnail"] for entry in document["images"])
+    good = run_command(running_stack, "verify-dossier", dossier, "--photo", photo)
+    assert "complete and unchanged" in good.stdout
+    bad = run_command(
+        running_stack, "verify-dossier", dossier, "--photo", other, code=os.EX_DATAERR
+    )
+    assert bad.stdout.startswith("other_photo: ")
+
+
 def test_command_with_wrong_options_explains_them(running_stack, tmp_path):
     photo = tmp_path / "a.jpg"
     photo.write_bytes(save_scene(scene(2)))
@@ -166,3 +195,5 @@ def test_command_with_wrong_options_explains_them(running_stack, tmp_path):
         assert message in run_command(running_stack, "locate", photo, *arguments, code=64).stderr
     two = run_command(running_stack, "locate", photo, photo, "--matches", "x.png", code=64)
     assert "one query" in two.stderr
+    two = run_command(running_stack, "locate", photo, photo, "--dossier", "x.zip", code=64)
+    assert "one dossier" in two.stderr

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tempfile
+import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,4 +257,16 @@ def read_content(answer: Any) -> Any:
             file.write(answer.content)
             file.flush()
             return pyogrio.read_arrow(file.name)[1].to_pylist()
+    if kind == "application/zip":
+        return read_dossier(answer)
     return answer.text.splitlines()
+
+
+def read_dossier(answer: Any) -> dict[str, Any]:
+    """Document and layer of a dossier, and the number of its files by folder."""
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        document = json.loads(archive.read("dossier.json"))
+        layer = json.loads(archive.read("answer.geojson"))
+        folders = Counter(name.rpartition("/")[0] for name in archive.namelist())
+    del document["created_at"]
+    return {"document": document, "layer": layer, "folders": dict(folders)}

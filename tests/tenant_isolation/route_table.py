@@ -30,6 +30,9 @@ FOREIGN: dict[tuple[str, str], Any] = {
             },
         ),
     ],
+    ("POST", "/v1/dossiers"): [
+        ("source", lambda one, photo: {"data": {"sources": one}, "files": {"photo": photo}}),
+    ],
     ("POST", "/v1/similar"): [
         ("image", lambda one, photo: {"data": {"image_id": one}}),
         ("image", lambda one, photo: {"data": {"image_id": one, "include_self": "true"}}),

@@ -6,10 +6,12 @@ import json
 import re
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from pinpoint.records import IndexFilter
 from tenant_isolation.other_organization import photo_of
+from tenant_isolation.protected_galleries import read_dossier
 from tenant_isolation.route_table import CORRECTION, FOREIGN, OPERATOR, WITHOUT_ID
 
 BOTH = pytest.mark.parametrize("tenant_name", ["alder", "birch"])
@@ -176,6 +178,8 @@ def iterate_reads(tenant, photo):
         yield "neighbors of points", http.post("/v1/neighbors", json=nearby)
         yield "locate", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "similar", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})
+        dossier = http.post("/v1/dossiers", data={"top": 100}, files={"photo": photo})
+        yield "dossier", httpx.Response(200, text=json.dumps(read_dossier(dossier)))
         http.headers["Accept"] = "application/geo+json"
         yield "layer", http.post("/v1/locate", data={"top": 100}, files={"photo": photo})
         yield "layer", http.post("/v1/similar", data={"limit": 200}, files={"photo": photo})

@@ -58,6 +58,7 @@ def test_every_kind_of_access_has_a_row_and_no_position(tenant_pair, auditor):
             "/v1/locate", files={"photo": photo}, headers={"X-Request-ID": "request-of-this-test"}
         )
         assert located.status_code == 200
+        http.post("/v1/dossiers", files={"photo": photo})
         http.post("/v1/similar", data={"image_id": image})
         http.get("/v1/queries")
         http.get("/v1/exports/images.csv", params={"source_kind": "street"})
@@ -78,7 +79,7 @@ def test_every_kind_of_access_has_a_row_and_no_position(tenant_pair, auditor):
     tenant_pair.harness.run()
     rows = read_rows(auditor, since)
     operations = {row["operation"]: row for row in rows}
-    assert len(rows) == len(operations) == 16
+    assert len(rows) == len(operations) == 17
     targets = {
         "similar": image, "get_image_file": image, "add_source": source["id"],
         "open_batch": batch["id"], "upload_images": batch["id"], "cancel_batch": batch["id"],
@@ -94,6 +95,8 @@ def test_every_kind_of_access_has_a_row_and_no_position(tenant_pair, auditor):
         "request-of-this-test",
         located.json()["bundle"]["name"],
     )
+    dossier = operations["create_dossier"]
+    assert (dossier["photo_sha256"], dossier["bundle"]) == (row["photo_sha256"], row["bundle"])
     assert {row["key_name"] for row in rows} == {"all"}
     assert {row["key_id"] for row in rows} == {alder.shared["key"]}
     assert {(row["lat"], row["lon"]) for row in rows} == {(None, None)}

@@ -72,7 +72,7 @@ FOREIGN = {
 OPERATOR = {
     "up", "down", "status", "destroy", "demo", "key",
     "config list", "config get", "config set", "config unset", "config path",
-    "validate", "backup", "restore",
+    "validate", "verify-dossier", "backup", "restore",
     "bench", "evaluate", "compare", "synthetic create", "calibrate",
     "train vocabulary", "train embedder", "train reranker", "train status", "train resume",
     "bundles list", "bundles show", "bundles verify", "bundles import", "bundles pull",

@@ -129,6 +129,13 @@ def locate(tenant, cases=LOCATE):
             yield f"locate {photo} {accept} {fields}", answer
 
 
+def create_dossiers(tenant):
+    with tenant.http() as http:
+        for photo in ("inside", "outside"):
+            answer = post(http, "/v1/dossiers", photo, "application/zip", **QUICK)
+            yield f"dossier {photo}", answer
+
+
 def find_similar(tenant):
     with tenant.http() as http:
         for photo, accept, fields in SIMILAR:
@@ -178,6 +185,7 @@ def test_search_by_text_and_mixture_equals_that_of_a_gallery_that_never_had_the_
 def test_locate_equals_that_of_a_gallery_that_never_had_the_images(galleries):
     galleries.set_area("refuse")
     assert_equal_answers(galleries, locate)
+    assert_equal_answers(galleries, create_dossiers)
 
 
 def test_locate_outside_of_a_coarse_area_equals_that_of_a_gallery_without_its_images(galleries):

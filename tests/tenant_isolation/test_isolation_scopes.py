@@ -63,6 +63,7 @@ INGEST = (
     ("POST", "/v1/sources"),
 )
 LOCATE = (
+    ("POST", "/v1/dossiers"),
     ("POST", "/v1/locate"),
     ("POST", "/v1/similar"),
     ("POST", "/v1/search"),

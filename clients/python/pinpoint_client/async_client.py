@@ -180,6 +180,7 @@ class AsyncClient(AsyncCaller):
     locate = call_method(query_calls.locate)
     locate_features = call_method(query_calls.locate_features)
     match_picture = call_method(query_calls.match_picture)
+    dossier = call_method(query_calls.dossier)
     similar = call_method(query_calls.similar)
     similar_features = call_method(query_calls.similar_features)
     search = call_method(query_calls.search)

@@ -31,6 +31,7 @@ from pinpoint.api.v1 import (
     audit,
     batch_urls,
     batches,
+    dossiers,
     exports,
     image_files,
     image_metadata,
@@ -60,6 +61,7 @@ _log = logs.get_logger(__name__)
 
 ROUTE_MODULES: Final = (
     locate,
+    dossiers,
     jobs,
     search,
     batches,

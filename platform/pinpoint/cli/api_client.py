@@ -73,6 +73,7 @@ class ApiClient(ApiConnection):
         return answer
 
     match_picture = raw_method(query_calls.match_picture)
+    dossier = raw_method(query_calls.dossier)
     kept_queries = json_method(query_calls.kept_queries)
     delete_kept_query = raw_method(query_calls.delete_kept_query)
 

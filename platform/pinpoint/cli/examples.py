@@ -66,11 +66,13 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "webhooks rotate-secret": (f"pinpoint webhooks rotate-secret {_WEBHOOK}",),
     "webhooks test": (f"pinpoint webhooks test {_WEBHOOK}",),
     "validate": ("pinpoint validate ~/photos/trips", "pinpoint validate photo.jpg --json"),
+    "verify-dossier": ("pinpoint verify-dossier answer.zip --photo photo.jpg",),
     "locate": (
         "pinpoint locate photo.jpg",
         "pinpoint locate photo.jpg --center 48.85,2.35 --radius 20000 --explain",
         "pinpoint locate photo.jpg --bbox 2.2,48.8,2.5,48.9 --datetime 2024-01-01T00:00:00Z/..",
         "pinpoint locate *.jpg --in-source trips --json",
+        "pinpoint locate photo.jpg --dossier answer.zip",
         "pinpoint locate photo.jpg --geojson",
     ),
     "search": (

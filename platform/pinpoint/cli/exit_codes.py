@@ -14,6 +14,8 @@ USAGE: Final = 2
 """Invalid command line. typer ends with 2, not with `EX_USAGE` (64)."""
 STACK_NOT_UP: Final = 3
 """`pinpoint status` found that the stack is not up, as `systemctl status` does."""
+INVALID_DOSSIER: Final = os.EX_DATAERR
+"""`pinpoint verify-dossier` found a problem."""
 INTERNAL: Final = os.EX_SOFTWARE
 INTERRUPTED: Final = 130
 """Ctrl-C. Shells use 128 plus the number of the signal."""

@@ -8,9 +8,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pinpoint.atomic_files import write_atomic
 from pinpoint.cli import answer_layers, output
-from pinpoint.cli.api_client import ApiClient
+from pinpoint.cli.answer_files import (
+    DossierOption,
+    DossierWriter,
+    IncludePhotoOption,
+    LocateCall,
+    check_dossier_options,
+    write_match_picture,
+)
 from pinpoint.cli.claims import describe_claims
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
@@ -35,7 +41,7 @@ from pinpoint.cli.session import (
     ServerOption,
     Session,
 )
-from pinpoint.errors import BadRequestError, describe_cause
+from pinpoint.errors import BadRequestError
 
 _SEARCH_SPACES: Final = ("gallery", "coordinates")
 _CHANNEL_HEADINGS: Final = {"image": ">by image", "gps": ">by position", "raw": ">by raw features"}
@@ -112,6 +118,8 @@ def locate(  # noqa: PLR0913 - options of a command
             help="Also show the changes of rank, the attention of the ranker, and dropped images.",
         ),
     ] = False,
+    dossier: DossierOption = None,
+    include_photo: IncludePhotoOption = False,
     as_geojson: GeoJsonOption = False,
     keep: Annotated[
         bool,
@@ -155,6 +163,7 @@ def locate(  # noqa: PLR0913 - options of a command
     )
     if matches is not None and len(queries) > 1:
         raise BadRequestError("--matches writes one match picture, so it needs one query")
+    check_dossier_options(dossier, include_photo, num_queries=len(queries))
     if as_geojson and (session.as_json or explain):
         raise BadRequestError("--geojson cannot be combined with --json or --explain")
     with session.client() as client:
@@ -168,28 +177,20 @@ def locate(  # noqa: PLR0913 - options of a command
             "include": ["explain"] if explain else [],
         }
         answer_parameters = {**parameters, "keep": keep or None, "geojson": as_geojson}
-        answers, failed = _locate_queries(session, client, queries, answer_parameters, explain)
+        locate_query: LocateCall = client.locate
+        if dossier is not None:
+            locate_query = DossierWriter(client, dossier, include_photo=include_photo).locate
+        answers, failed = _locate_queries(
+            session, locate_query, queries, answer_parameters, explain
+        )
         if matches is not None:
-            _write_match_picture(matches, client.match_picture(photos, **parameters, crop=crops))
+            write_match_picture(matches, client.match_picture(photos, **parameters, crop=crops))
     if as_geojson:
         output.print_json(answer_layers.merge_answers(answers))
     elif session.as_json:
         output.print_json({"answers": answers})
     if failed is not None:
         raise typer.Exit(EXIT_CODES[type(failed)])
-
-
-def _write_match_picture(path: Path, png: bytes) -> None:
-    """Write the match picture.
-
-    Raises:
-        BadRequestError: The file cannot be written.
-    """
-    try:
-        write_atomic(path, png, durable=False)
-    except OSError as error:
-        raise BadRequestError(f"{path} cannot be written: {describe_cause(error)}") from error
-    output.warn(f"pinpoint: match picture in {path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ class LocateQuery:
 
 def _locate_queries(
     session: Session,
-    client: ApiClient,
+    locate_query: LocateCall,
     queries: list[LocateQuery],
     parameters: dict[str, Any],
     explain: bool,
@@ -221,7 +222,7 @@ def _locate_queries(
     answers: list[dict[str, Any]] = []
     failed: BadRequestError | None = None
     for query in queries:
-        answer, error = _locate_query(client, query, parameters)
+        answer, error = _locate_photos(locate_query, query, parameters)
         failed = failed or error
         answers.append(
             {
@@ -379,12 +380,12 @@ def _format_score(score: dict[str, Any] | None) -> str | None:
     return f"{score['score']:.3f} {rank}"
 
 
-def _locate_query(
-    client: ApiClient, query: LocateQuery, parameters: dict[str, Any]
+def _locate_photos(
+    locate_query: LocateCall, query: LocateQuery, parameters: dict[str, Any]
 ) -> tuple[dict[str, Any] | None, BadRequestError | None]:
     """Answer one query; returns the answer or the error. Other errors end the command."""
     try:
-        return client.locate(query.photos, **parameters, crop=query.crops), None
+        return locate_query(query.photos, **parameters, crop=query.crops), None
     except BadRequestError as error:
         message = error.message
         if len(query.photos) == 1:

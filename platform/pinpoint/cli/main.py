@@ -51,6 +51,7 @@ from pinpoint.cli import (
     synthetic,
     train,
     validate,
+    verify_dossier,
     webhooks,
 )
 from pinpoint.cli.exit_codes import EXIT_CODES, INTERNAL
@@ -85,6 +86,7 @@ app.add_typer(images.app, name="images")
 app.add_typer(export.app)
 app.add_typer(validate.app)
 app.add_typer(locate.app)
+app.add_typer(verify_dossier.app)
 app.add_typer(similar.app)
 app.add_typer(search.app)
 app.add_typer(queries.app, name="queries")

@@ -29,6 +29,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from pinpoint.geo.lengths import format_length as format_length
+
 _MAX_WIDTH: Final = 100_000
 _LINE_INTERVAL_S: Final = 30.0
 """Seconds between two progress lines of one task if stderr is not a terminal."""
@@ -131,14 +133,6 @@ def replace_unprintable(text: str) -> str:
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )
-
-
-def format_length(meters: float) -> str:
-    """Format a length with its unit: `85 m`, `1.2 km`, `340 km`."""
-    if meters < 1_000:
-        return f"{meters:.0f} m"
-    length_km = meters / 1_000
-    return f"{length_km:.1f} km" if length_km < 100 else f"{length_km:.0f} km"
 
 
 def format_place(nearest: Mapping[str, Any] | None) -> str | None:

@@ -12,6 +12,7 @@ from pinpoint.records.primitives import Point
 
 AuditOperation = Literal[
     "locate",
+    "create_dossier",
     "similar",
     "search",
     "detect_misuse",

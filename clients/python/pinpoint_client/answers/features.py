@@ -9,7 +9,7 @@ from uuid import UUID
 from pinpoint_client.answers.answer_model import AnswerModel
 from pinpoint_client.answers.candidates import MultiPolygon, Name, ProbabilityWithin
 from pinpoint_client.answers.gallery import GeoPoint, KeptQuery
-from pinpoint_client.answers.queries import Bundle, Index, VerificationThreshold
+from pinpoint_client.answers.queries import Bundle, Claim, Index, VerificationThreshold
 
 
 class CopyProperties(AnswerModel):
@@ -100,6 +100,7 @@ class AnswerFeatures(AnswerModel):
     ranker: str
     ranker_fallback_reason: str | None
     index: Index
+    claims: list[Claim]
     kept_query: KeptQuery | None
     timings_ms: dict[str, float]
 

@@ -149,8 +149,8 @@ class C2pa(AnswerModel):
 
     state: str
     """`valid`: signature and hashes match. `trusted`: the signer is also on the server's trust
-    list. `invalid`: something does not match or cannot be read. `absent`: no manifest. `remote`:
-    only a URL, which is not requested. `not_checked`: see `state_reason`."""
+    list. `invalid`: something does not match or cannot be read. `absent`: no manifest.
+    `remote`: only a URL, which is not requested. `not_checked`: see `state_reason`."""
     state_reason: str | None
     failure_codes: list[str]
     """Failure codes of the C2PA specification."""
@@ -164,8 +164,8 @@ class C2pa(AnswerModel):
     signed_at: datetime | None
     """Time of a time-stamp authority."""
     digital_source_types: list[str]
-    """IPTC digital source types that actions of the photo or of its ingredients declare, such as
-    `digitalCapture`."""
+    """IPTC digital source types that actions of the photo or of its ingredients declare, such
+    as `digitalCapture`."""
     declares_generative_ai: bool
     """A digital source type is `trainedAlgorithmicMedia` or
     `compositeWithTrainedAlgorithmicMedia`."""

@@ -97,6 +97,29 @@ def match_picture(photo: Photo | Sequence[Photo], **parameters: Any) -> Call[byt
     )
 
 
+def dossier(
+    photo: Photo | Sequence[Photo], *, on_upload: ByteProgress | None = None, **parameters: Any
+) -> Call[bytes]:
+    """Estimate the position of a photo; return the answer as a dossier, a ZIP file.
+
+    Args:
+        photo: As `locate`.
+        on_upload: As `locate`.
+        parameters: As `locate`, without `include`; in addition `include_photo` (put the photo and
+            the match pictures into the dossier).
+    """
+    return Call(
+        method="POST",
+        path="/v1/dossiers",
+        read=read_bytes,
+        form=to_form(parameters),
+        files=read_photos(photo),
+        accept="application/zip",
+        is_repeatable=not parameters.get("keep"),
+        on_upload=on_upload,
+    )
+
+
 def similar(
     photo: Photo | None = None, *, image_id: Id | None = None, **parameters: Any
 ) -> Call[answers.Similar]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pinpoint.api.auth import make_position_access
 from pinpoint.api.v1 import misuse, query_requests
-from pinpoint.api.v1.locate import LocateRequest, locate_photos
+from pinpoint.api.v1.locate_query import LocateRequest, locate_photos
 from pinpoint.api.v1.query_audit import list_locate_entries
 from pinpoint.api.v1.query_parameters import LocateForm
 from pinpoint.api.v1.schemas.answer import AnswerOut, list_image_ids

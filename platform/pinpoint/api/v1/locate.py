@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from pinpoint.api import forms, problems, rate_limits
 from pinpoint.api.dependencies import AppServices, LocateCaller
 from pinpoint.api.event_stream import EventStream
-from pinpoint.api.metrics import Meters, get_meters
-from pinpoint.api.v1 import match_picture, misuse, query_parameters, query_requests
+from pinpoint.api.v1 import match_picture, query_parameters, query_requests
+from pinpoint.api.v1.locate_query import (
+    RequestContext,
+    RequestMeters,
+    answer_locate_request,
+    read_locate_request,
+)
 from pinpoint.api.v1.media_types import (
     EVENT_STREAM,
     GEOJSON,
@@ -22,46 +26,19 @@ from pinpoint.api.v1.media_types import (
     choose_media_type,
     refer_to_schema,
 )
-from pinpoint.api.v1.query_audit import list_locate_entries, list_similar_entries
-from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut, list_image_ids
+from pinpoint.api.v1.query_audit import list_similar_entries
+from pinpoint.api.v1.schemas.answer import AnswerOut, SimilarOut
 from pinpoint.api.v1.schemas.answer_features import AnswerFeaturesOut, SimilarFeaturesOut
-from pinpoint.api.v1.schemas.explanation import ExplanationOut
-from pinpoint.bootstrap import Services
-from pinpoint.encoder_handle import EncoderHandle
-from pinpoint.errors import ForbiddenError, InvalidRequestError
-from pinpoint.media.decoding.creator_counter import CreatorCounter
-from pinpoint.ports import Decoder, Encoder
-from pinpoint.position_access import PositionAccess
-from pinpoint.records import Answer, Caller, SearchFilter, SimilarResult
-from pinpoint.search import coordinate_pipeline, pipeline
+from pinpoint.errors import InvalidRequestError
+from pinpoint.ports import Encoder
+from pinpoint.records import SimilarResult
+from pinpoint.search import pipeline
 from pinpoint.search.context import QueryPhoto
-from pinpoint.search.protected_answer import (
-    hide_images,
-    locate_restricted,
-    protect_answer,
-)
-from pinpoint.search.search_trace import SearchTrace
-from pinpoint.search.stopwatch import ReportStage, Stopwatch
+from pinpoint.search.protected_answer import hide_images
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
 _PROBLEMS = problems.problem_responses(400, 401, 403, 404, 406, 409, 413, 415, 422, 503)
-
-RequestMeters = Annotated[Meters, Depends(get_meters)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocateRequest:
-    """What `locate_photos` locates, and how much of it the caller may see."""
-
-    photos: list[QueryPhoto]
-    """Photos of one place."""
-    parameters: query_parameters.LocateForm
-    search_filter: SearchFilter
-    access: PositionAccess | None
-    """That of a restricted caller; None for all others."""
-    trace: SearchTrace | None = None
-    report_stage: ReportStage | None = None
 
 
 @router.post(
@@ -107,129 +84,30 @@ def locate(
     if media_type == PNG:
         match_picture.require_image_access(caller)
     parameters = forms.form_fields(form, query_parameters.LocateForm)
-    if parameters.keep and not services.settings.search.kept_query_retention_days:
-        raise ForbiddenError(
-            "this installation keeps no queries; its operator can allow it by "
-            "PINPOINT_SEARCH_KEPT_QUERY_RETENTION_DAYS"
-        )
-    photos = query_requests.read_photos(form, parameters.crop, parameters.query_kind)
-    if not photos:
-        raise InvalidRequestError("the form has no file in the field 'photo'")
-    search_filter = query_requests.build_filter(parameters, caller, services)
-    is_explained = "explain" in parameters.include and parameters.search_space == "gallery"
-    access = query_requests.find_restriction(caller, services)
-    request.state.is_restricted = access is not None
-    # Times and dropped candidates would reveal images that a restricted caller may not see.
-    trace = SearchTrace() if is_explained and access is None else None
-    rate_limits.take_photos(request, caller, services, len(photos))
-    locate_request = LocateRequest(
-        photos=photos,
-        parameters=parameters,
-        search_filter=search_filter,
-        access=access,
-        trace=trace,
+    context = RequestContext(
+        request=request, caller=caller, services=services, meters=request_meters
     )
-    answer_request = partial(_answer_request, locate_request, caller, services, request_meters)
+    locate_request = read_locate_request(context, form, parameters)
     if media_type == EVENT_STREAM:
         interval_s = services.settings.api.restricted_interval_s
         return EventStream(
-            lambda report_stage: answer_request(report_stage)[1].model_dump_json(by_alias=True),
-            restricted_interval_s=None if access is None else interval_s,
+            lambda report_stage: (
+                answer_locate_request(context, replace(locate_request, report_stage=report_stage))
+                .to_schema(services)
+                .model_dump_json(by_alias=True)
+            ),
+            restricted_interval_s=None if locate_request.access is None else interval_s,
         )
-    answer, answer_out = answer_request()
+    located = answer_locate_request(context, locate_request)
     if media_type == PNG:
-        png = match_picture.draw_best_match(answer, photos, caller, services)
+        png = match_picture.draw_best_match(located.answer, located.photos, caller, services)
         return Response(png, media_type=PNG)
+    answer_out = located.to_schema(services)
     if media_type == GEOJSON:
         return query_requests.make_layer_response(
             AnswerFeaturesOut.of(answer_out, query_requests.read_base_url(request))
         )
     return answer_out
-
-
-def _answer_request(
-    request: LocateRequest,
-    caller: Caller,
-    services: Services,
-    meters: Meters,
-    report_stage: ReportStage | None = None,
-) -> tuple[Answer, AnswerOut]:
-    """Locate the photos of a request, check for misuse, write the audit log, and keep the query."""
-    photos, parameters = request.photos, request.parameters
-    decoder = CreatorCounter(services.decoder)
-    answer = locate_photos(replace(request, report_stage=report_stage), caller, services, decoder)
-    misuse.check_misuse(answer, photos, decoder.creators, caller, services, meters)
-    meters.observe_search("locate", answer.timings_ms, point=answer.point is not None)
-    if request.access is not None:
-        answer = replace(answer, timings_ms={})
-    with services.database.write(caller.organization_id) as catalog:
-        is_kept = parameters.keep and answer.point is not None
-        retention_days = services.settings.search.kept_query_retention_days
-        kept_query = catalog.keep_query(answer, retention_days) if is_kept else None
-        entries = list_locate_entries(
-            answer,
-            photos,
-            caller,
-            kept_query=kept_query,
-            has_position=services.settings.api.audit_positions,
-        )
-        catalog.log_access(*entries)
-        # In the same transaction as the log: the labels of all images in the response.
-        labels = catalog.image_labels(list_image_ids(answer, parameters.top))
-    answer_out = AnswerOut.of(
-        answer,
-        parameters.top,
-        labels,
-        search_filter=request.search_filter,
-        with_matches="matches" in parameters.include,
-        explanation=None
-        if request.trace is None
-        else ExplanationOut.of(answer, request.trace, parameters.top, services.settings.search),
-        kept_query=kept_query,
-    )
-    return answer, answer_out
-
-
-def locate_photos(
-    request: LocateRequest, caller: Caller, services: Services, decoder: Decoder
-) -> Answer:
-    """Locate photos of one place in the search space of the parameters, as the caller may see it.
-
-    Raises:
-        BadPhotoError: The bytes are not an accepted image.
-    """
-    photos, search_filter, access = request.photos, request.search_filter, request.access
-    if request.parameters.search_space == "coordinates":
-        answer = coordinate_pipeline.locate_by_coordinates(
-            photos,
-            search_filter,
-            decoder=decoder,
-            # This search reads no index that would report a model switch, so check for one first.
-            encoder=services.encoders.refresh(),
-            settings=services.settings.search,
-            report_stage=request.report_stage,
-        )
-        if access is None:
-            return answer
-        with services.database.read(caller.organization_id) as catalog:
-            return protect_answer(answer, catalog, access)
-
-    def locate_with(encoder: EncoderHandle) -> Answer:
-        context = query_requests.build_context(
-            services,
-            caller,
-            encoder,
-            decoder=decoder,
-            reranker=encoder.reranker,
-            verify_candidates=request.parameters.verify,
-            trace=request.trace,
-        )
-        context = replace(context, stopwatch=Stopwatch(request.report_stage))
-        if access is None:
-            return pipeline.locate(photos, search_filter, context)
-        return locate_restricted(photos, search_filter, context, access)
-
-    return services.with_current_encoder(locate_with)
 
 
 @router.post(

@@ -16,6 +16,7 @@ CSV: Final = "text/csv"
 NDJSON: Final = "application/x-ndjson"
 PNG: Final = "image/png"
 EVENT_STREAM: Final = "text/event-stream"
+ZIP: Final = "application/zip"
 
 
 def choose_media_type(accept: str, offered: Sequence[str]) -> str:

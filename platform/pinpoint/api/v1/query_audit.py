@@ -19,6 +19,7 @@ def list_locate_entries(
     *,
     kept_query: KeptQuery | None,
     has_position: bool,
+    operation: AuditOperation = "locate",
 ) -> list[AuditEntry]:
     """Return an entry for each photo of a locate query.
 
@@ -28,10 +29,11 @@ def list_locate_entries(
         caller: Its caller.
         kept_query: The kept query, if the caller asked to keep the answer; it is the target.
         has_position: Whether the located point is stored (`PINPOINT_API_AUDIT_POSITIONS`).
+        operation: `locate`, or `create_dossier` if the answer is returned as a dossier.
     """
     has_abstained = answer.point is None or answer.calibrated_result.abstention_reason is not None
     entry = AuditEntry(
-        operation="locate",
+        operation=operation,
         key_id=caller.key_id,
         status="abstained" if has_abstained else "succeeded",
         target_id=None if kept_query is None else kept_query.id,

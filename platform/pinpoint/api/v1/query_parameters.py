@@ -157,6 +157,16 @@ class LocateForm(SearchFilterParameters):
     )
 
 
+class DossierForm(LocateForm):
+    """Form fields that may accompany a query photo for a dossier."""
+
+    include_photo: bool = Field(
+        default=False,
+        description="Put the photo itself and the match pictures, which show it, into the "
+        "dossier. A dossier always has the positions of the inliers and the explanation.",
+    )
+
+
 class SimilarForm(SearchFilterParameters):
     """Form fields that may accompany or replace a query photo."""
 
