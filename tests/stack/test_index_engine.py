@@ -58,7 +58,8 @@ def test_engine_killed_between_queries_is_replaced_with_all_acknowledged_writes(
     assert owner.process.poll() is None
 
 
-def test_engine_that_exits_repeatedly_is_restarted_after_a_pause(tmp_path):
+def test_engine_that_exits_repeatedly_is_restarted_after_a_pause(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "CRASH_LOOP_S", 60.0)  # on a slow machine the start takes 5 s
     index = ServingIndex(tmp_path)
     index.load()
     index.ensure(SPEC)
