@@ -93,7 +93,7 @@ def test_stream_of_a_restricted_caller_has_no_times_and_no_stages_of_the_search(
                 time.sleep(seconds if stage == "retrieve" else 0)
         return example_answers.answer()
 
-    monkeypatch.setattr("pinpoint.api.v1.locate.locate_restricted", locate)
+    monkeypatch.setattr("pinpoint.api.v1.locate_query.locate_restricted", locate)
     access = PositionAccess(rows="unprotected", granularity="refuse")
     monkeypatch.setattr(query_requests, "find_restriction", lambda *_: access)
     api.begin(api.parts.settings.services.home, restricted_interval_s=0.5)
