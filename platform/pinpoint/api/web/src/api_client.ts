@@ -155,17 +155,30 @@ export class ApiClient extends EventTarget {
   }
 
   /**
-   * Post a form with files and report the sent bytes.
+   * Post a form with files and report the sent bytes; the answer is JSON.
    *
    * `fetch` reports no progress of an upload; XMLHttpRequest does.
    */
-  upload<T>(
+  async upload<T>(
     path: string,
     form: FormData,
     onProgress?: ProgressListener,
     signal?: AbortSignal,
     headers: Record<string, string> = {},
   ): Promise<T> {
+    const listeners = onProgress === undefined ? {} : { onProgress };
+    const text = await this.uploadForText(path, form, listeners, signal, headers);
+    return (text === "" ? null : JSON.parse(text)) as T;
+  }
+
+  /** As `upload`, for an answer of any type; `onText` gets all of it that has arrived so far. */
+  uploadForText(
+    path: string,
+    form: FormData,
+    { onProgress, onText }: { onProgress?: ProgressListener; onText?: (text: string) => void },
+    signal?: AbortSignal,
+    headers: Record<string, string> = {},
+  ): Promise<string> {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       request.open("POST", this.resolveUrl(path));
@@ -173,12 +186,18 @@ export class ApiClient extends EventTarget {
       for (const [name, value] of Object.entries(allHeaders)) {
         request.setRequestHeader(name, value);
       }
+      const isSuccess = () => request.status >= 200 && request.status < 300;
       request.upload.addEventListener("progress", (event) => {
         onProgress?.(event.loaded, event.total);
       });
+      request.addEventListener("progress", () => {
+        if (isSuccess()) {
+          onText?.(request.responseText);
+        }
+      });
       request.addEventListener("load", () => {
-        if (request.status >= 200 && request.status < 300) {
-          resolve((request.responseText === "" ? null : JSON.parse(request.responseText)) as T);
+        if (isSuccess()) {
+          resolve(request.responseText);
         } else {
           const name = (header: string) => request.getResponseHeader(header);
           reject(this.#noteError(makeProblem(request.status, request.responseText, name)));

@@ -30,6 +30,7 @@ export class MapView {
   map: MapLibreMap | null = null;
   #waiting: ReadyListener[] = [];
   #isReady = false;
+  #isPrivate = false;
   #theme: Theme;
   readonly #options: MapOptions;
 
@@ -117,6 +118,18 @@ export class MapView {
     });
   }
 
+  /**
+   * Keep the map's position out of the URL, because it tells what must not be there (true); or show
+   * the position of the URL again (false).
+   */
+  setPrivate(isPrivate: boolean): void {
+    this.#isPrivate = isPrivate;
+    if (!isPrivate) {
+      this.map?.stop();
+      this.#follow(this.#options.state.get().position ?? startPosition);
+    }
+  }
+
   /** Id of the basemap's lowest layer of labels; views draw below it. */
   firstLabelLayer(): string | undefined {
     const layers = this.map?.getStyle().layers ?? [];
@@ -139,7 +152,7 @@ export class MapView {
 
   /** Back and forward move the map as well. */
   #follow(position: MapPosition | null): void {
-    if (this.map === null || position === null) {
+    if (this.map === null || position === null || this.#isPrivate) {
       return;
     }
     const shown = readPosition(this.map);
@@ -153,6 +166,9 @@ export class MapView {
   }
 
   #storePosition(map: MapLibreMap): void {
+    if (this.#isPrivate) {
+      return;
+    }
     this.#options.state.set({ position: readPosition(map) }, { replace: true });
   }
 

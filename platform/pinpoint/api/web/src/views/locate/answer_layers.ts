@@ -2,56 +2,70 @@
 
 import type { AppContext } from "../../context";
 import { LayerGroup } from "../../map/layers";
-import type { Answer, LatLon } from "./answer_types";
+import { readColor } from "../gallery/palette";
+import { type MapFeature, computeBox, makeFeatures, makeLinks } from "./answer_features";
+import type { Answer } from "./answer_types";
 
-type Feature = {
-  type: "Feature";
-  id: number;
-  properties: Record<string, string | number>;
-  geometry: { type: string; coordinates: unknown };
-};
+const sources = ["regions", "links", "images", "points"] as const;
+const imageLayers = ["evidence", "candidates"] as const;
 
-export type HoverListener = (imageId: string | null) => void;
+type Source = (typeof sources)[number];
+type Paint = Record<string, unknown>;
 
-const kindColor = (theme: "light" | "dark") =>
-  theme === "dark" ? { photo: "#62aef0", street: "#f2994a" } : { photo: "#1f6fb4", street: "#b85c00" };
-const answerColor = (theme: "light" | "dark") => (theme === "dark" ? "#f08bc1" : "#8a1253");
+export interface AnswerLayersOptions {
+  /** The pointer is over the marker of an image; null when it leaves. */
+  onHover(imageId: string | null): void;
+  /** The marker of an image was clicked. */
+  onSelect(imageId: string): void;
+}
 
-/** Draws one answer at a time. A hovered or focused image is emphasized on the map and in the list. */
+/** Draws one answer at a time. The map's position stays out of the URL: it would tell the answer. */
 export class AnswerLayers {
   readonly #context: AppContext;
   readonly #group: LayerGroup;
-  #ids = new Map<string, number[]>();
+  readonly #themes: MutationObserver;
+  #answer: Answer | null = null;
+  #ids = new Map<string, number>();
   #emphasized: string | null = null;
 
-  constructor(context: AppContext, onHover: HoverListener) {
+  constructor(context: AppContext, options: AnswerLayersOptions) {
     this.#context = context;
     this.#group = new LayerGroup(context.map, "locate");
-    this.#addLayers();
-    for (const layer of ["evidence", "candidates"]) {
-      this.#group.showPointer(layer);
-      this.#group.on("mousemove", layer, (event) => {
-        const id: unknown = event.features?.[0]?.properties?.["image_id"];
-        onHover(typeof id === "string" ? id : null);
-      });
-      this.#group.on("mouseleave", layer, () => onHover(null));
+    context.map.setPrivate(true);
+    for (const source of sources) {
+      this.#group.addSource(source, { type: "geojson", data: makeCollection([]) });
     }
+    for (const [id, source, type, paint, filter] of listLayers()) {
+      const layer = { id, source, type, paint, ...(filter === null ? {} : { filter }) } as never;
+      this.#group.addLayer(layer, { above: source === "images" || source === "points" });
+    }
+    for (const layer of imageLayers) {
+      this.#listen(layer, options);
+    }
+    this.#themes = new MutationObserver(() => this.#paint());
+    this.#themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   }
 
-  /** Show an answer and move the map to it; null shows nothing. */
+  /** Show an answer, and move the map to it if it is another one; null shows nothing. */
   show(answer: Answer | null): void {
+    if (answer === this.#answer) {
+      return;
+    }
+    this.#answer = answer;
     this.#emphasized = null;
-    const { regions, images, points, ids } = makeFeatures(answer);
+    const { ids, ...features } = makeFeatures(answer);
     this.#ids = ids;
-    this.#setFeatures("regions", regions);
-    this.#setFeatures("images", images);
-    this.#setFeatures("points", points);
+    this.#setFeatures("regions", features.regions);
+    this.#setFeatures("images", features.images);
+    this.#setFeatures("points", features.points);
+    this.#setFeatures("links", []);
     const box = answer === null ? null : computeBox(answer);
     if (box !== null) {
-      this.#context.map.show(box);
+      this.#context.map.show(box, { padding: 72 });
     }
   }
 
+  /** Emphasize an image, and link a candidate with its evidence. */
   emphasize(imageId: string | null): void {
     if (imageId === this.#emphasized) {
       return;
@@ -59,187 +73,104 @@ export class AnswerLayers {
     this.#setHover(this.#emphasized, false);
     this.#emphasized = imageId;
     this.#setHover(imageId, true);
+    this.#setFeatures("links", makeLinks(this.#answer, imageId));
   }
 
   dispose(): void {
+    this.#themes.disconnect();
     this.#group.dispose();
+    this.#context.map.setPrivate(false);
+  }
+
+  #listen(layer: (typeof imageLayers)[number], { onHover, onSelect }: AnswerLayersOptions): void {
+    const readId = (features: { properties?: Record<string, unknown> }[] | undefined) => {
+      const id = features?.[0]?.properties?.["image_id"];
+      return typeof id === "string" ? id : null;
+    };
+    this.#group.showPointer(layer);
+    this.#group.on("mousemove", layer, (event) => onHover(readId(event.features)));
+    this.#group.on("mouseleave", layer, () => onHover(null));
+    this.#group.on("click", layer, (event) => {
+      const id = readId(event.features);
+      if (id !== null) {
+        onSelect(id);
+      }
+    });
   }
 
   #setHover(imageId: string | null, hover: boolean): void {
-    for (const id of imageId === null ? [] : (this.#ids.get(imageId) ?? [])) {
+    const id = imageId === null ? undefined : this.#ids.get(imageId);
+    if (id !== undefined) {
       this.#group.setFeatureState("images", id, { hover });
     }
   }
 
-  #setFeatures(source: string, features: Feature[]): void {
-    this.#group.setData(source, { type: "FeatureCollection", features } as never);
+  #setFeatures(source: Source, features: readonly MapFeature[]): void {
+    this.#group.setData(source, makeCollection(features));
   }
 
-  #addLayers(): void {
-    const empty = { type: "FeatureCollection" as const, features: [] };
-    for (const source of ["regions", "images", "points"]) {
-      this.#group.addSource(source, { type: "geojson", data: empty });
-    }
-    const { theme } = this.#context.map;
-    const colors = kindColor(theme);
-    const answer = answerColor(theme);
-    const kind = ["match", ["get", "kind"], "photo", colors.photo, colors.street] as never;
-    const hover = (on: number, off: unknown) =>
-      ["case", ["boolean", ["feature-state", "hover"], false], on, off] as never;
-    this.#group.addLayer({
-      id: "regions",
-      type: "fill",
-      source: "regions",
-      paint: { "fill-color": answer, "fill-opacity": 0.16 },
-    });
-    this.#group.addLayer({
-      id: "region-outlines",
-      type: "line",
-      source: "regions",
-      paint: { "line-color": answer, "line-width": 1.5 },
-    });
-    const circle = (id: string, role: string, radius: unknown) =>
-      this.#group.addLayer(
-        {
-          id,
-          type: "circle",
-          source: "images",
-          filter: ["==", ["get", "role"], role],
-          paint: {
-            "circle-color": kind,
-            "circle-radius": hover(12, radius),
-            "circle-stroke-color": "#ffffff",
-            "circle-stroke-width": hover(3, 1.2),
-          },
-        },
-        { above: true },
-      );
-    circle("evidence", "evidence", 4);
-    circle("candidates", "candidate", ["+", 6, ["*", 8, ["sqrt", ["get", "weight"]]]]);
-    this.#group.addLayer(
-      {
-        id: "claims",
-        type: "circle",
-        source: "points",
-        filter: ["==", ["get", "role"], "claim"],
-        paint: {
-          "circle-color": "rgba(0, 0, 0, 0)",
-          "circle-radius": 9,
-          "circle-stroke-color": theme === "dark" ? "#e9edf1" : "#1b2027",
-          "circle-stroke-width": 2.5,
-        },
-      },
-      { above: true },
-    );
-    this.#group.addLayer(
-      {
-        id: "answer",
-        type: "circle",
-        source: "points",
-        filter: ["==", ["get", "role"], "answer"],
-        paint: {
-          "circle-color": answer,
-          "circle-radius": 8,
-          "circle-stroke-color": "#ffffff",
-          "circle-stroke-width": 3,
-        },
-      },
-      { above: true },
-    );
-  }
-}
-
-/** Features of an answer; an image that supports several candidates is drawn once. */
-export function makeFeatures(answer: Answer | null): {
-  regions: Feature[];
-  images: Feature[];
-  points: Feature[];
-  ids: Map<string, number[]>;
-} {
-  const regions: Feature[] = [];
-  const images: Feature[] = [];
-  const points: Feature[] = [];
-  const ids = new Map<string, number[]>();
-  if (answer === null) {
-    return { regions, images, points, ids };
-  }
-  const isWithheld = answer.abstention_reason !== null;
-  for (const region of isWithheld ? [] : (answer.posterior?.credible_regions ?? [])) {
-    regions.push({
-      type: "Feature",
-      id: regions.length,
-      properties: { probability: region.probability },
-      geometry: region.geometry,
-    });
-  }
-  const seen = new Set(answer.candidates.map(({ image_id }) => image_id));
-  const addImage = (image: LatLon & { image_id: string; source_kind: string }, role: string, weight: number) => {
-    const id = images.length + 1;
-    ids.set(image.image_id, [...(ids.get(image.image_id) ?? []), id]);
-    images.push({
-      type: "Feature",
-      id,
-      properties: { role, kind: image.source_kind, image_id: image.image_id, weight },
-      geometry: makePoint(image),
-    });
-  };
-  for (const candidate of answer.candidates) {
-    for (const evidence of candidate.evidence) {
-      if (!seen.has(evidence.image_id)) {
-        seen.add(evidence.image_id);
-        addImage(evidence, "evidence", 0);
+  /** The colors of the page have changed. */
+  #paint(): void {
+    const { map } = this.#context.map;
+    for (const [id, , , paint] of listLayers()) {
+      for (const [name, value] of Object.entries(paint)) {
+        map?.setPaintProperty(this.#group.fullId(id), name as never, value as never);
       }
     }
   }
-  for (const candidate of answer.candidates) {
-    addImage(candidate, "candidate", candidate.weight);
-  }
-  if (answer.point !== null && !isWithheld) {
-    points.push({ type: "Feature", id: 0, properties: { role: "answer" }, geometry: makePoint(answer.point) });
-  }
-  for (const claim of answer.claims) {
-    if (claim.point !== null) {
-      points.push({
-        type: "Feature",
-        id: points.length,
-        properties: { role: "claim" },
-        geometry: makePoint(claim.point),
-      });
-    }
-  }
-  return { regions, images, points, ids };
 }
 
-function makePoint({ lat, lon }: LatLon): { type: string; coordinates: [number, number] } {
-  return { type: "Point", coordinates: [lon, lat] };
+function makeCollection(features: readonly MapFeature[]) {
+  return { type: "FeatureCollection" as const, features: [...features] as never[] };
 }
 
-/**
- * Box `[west, south, east, north]` of the smallest region and the finding; without them, of the first
- * candidates. The 90 % region is often spread over several countries. Longitudes are taken relative to the finding, so that a box across ±180° stays small.
- */
-export function computeBox(answer: Answer): [number, number, number, number] | null {
-  const center = answer.point ?? answer.candidates[0];
-  if (center === undefined) {
-    return null;
-  }
-  const all = answer.abstention_reason === null ? (answer.posterior?.credible_regions ?? []) : [];
-  const regions = [...all].sort((a, b) => a.area_km2 - b.area_km2).slice(0, 1);
-  const positions: [number, number][] = [[center.lon, center.lat]];
-  for (const { geometry } of regions) {
-    const polygons = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
-    positions.push(...polygons.flatMap((rings) => rings[0] ?? []));
-  }
-  for (const { lat, lon } of answer.candidates.slice(0, regions.length > 0 ? 0 : 5)) {
-    positions.push([lon, lat]);
-  }
-  let [west, south, east, north] = [0, center.lat, 0, center.lat];
-  for (const [lon, lat] of positions) {
-    const offset = ((((lon - center.lon + 180) % 360) + 360) % 360) - 180;
-    west = Math.min(west, offset);
-    east = Math.max(east, offset);
-    south = Math.min(south, lat);
-    north = Math.max(north, lat);
-  }
-  return [center.lon + west, south, center.lon + east, north];
+/** Layers from bottom to top, in the page's colors: id, source, type, paint, filter. */
+function listLayers(): [string, Source, string, Paint, unknown][] {
+  const [answer, text, background] = ["--color-answer", "--color-text", "--color-background"].map(readColor);
+  const kind = ["match", ["get", "kind"], "photo", readColor("--color-internet"), readColor("--color-street")];
+  const hovered = (on: unknown, off: unknown) => ["case", ["boolean", ["feature-state", "hover"], false], on, off];
+  const isWide = [">", ["get", "probability"], 0.7];
+  const withRole = (...roles: string[]) => ["in", ["get", "role"], ["literal", roles]];
+  const circle = (radius: unknown): Paint => ({
+    "circle-color": kind,
+    "circle-radius": radius,
+    "circle-opacity": hovered(1, 0.92),
+    "circle-stroke-color": hovered(text, background),
+    "circle-stroke-width": hovered(3, 1.5),
+  });
+  const ring = (radius: number, color: unknown): Paint => ({
+    "circle-color": "rgba(0, 0, 0, 0)",
+    "circle-radius": radius,
+    "circle-stroke-color": color,
+    "circle-stroke-width": 2.5,
+  });
+  return [
+    ["regions", "regions", "fill", { "fill-color": answer, "fill-opacity": ["case", isWide, 0.1, 0.18] }, null],
+    [
+      "region-outlines",
+      "regions",
+      "line",
+      { "line-color": answer, "line-width": ["case", isWide, 1.2, 2], "line-opacity": ["case", isWide, 0.7, 1] },
+      null,
+    ],
+    ["links", "links", "line", { "line-color": kind, "line-width": 1.5, "line-opacity": 0.8 }, null],
+    ["evidence", "images", "circle", circle(hovered(9, 4.5)), withRole("evidence")],
+    [
+      "candidates",
+      "images",
+      "circle",
+      circle(hovered(13, ["+", 6.5, ["*", 7, ["sqrt", ["get", "weight"]]]])),
+      withRole("candidate"),
+    ],
+    ["claims", "points", "circle", ring(10, text), withRole("claim")],
+    ["guess", "points", "circle", ring(8, answer), withRole("guess")],
+    ["finding-halo", "points", "circle", ring(15, answer), withRole("finding")],
+    [
+      "finding",
+      "points",
+      "circle",
+      { "circle-color": answer, "circle-radius": 8, "circle-stroke-color": background, "circle-stroke-width": 3 },
+      withRole("finding"),
+    ],
+  ];
 }

@@ -19,7 +19,6 @@ export interface ChosenPhoto {
 export interface PhotoInputOptions {
   /** The choice has changed, so that an answer shown is not about it. */
   onChange(): void;
-  announce(text: string): void;
 }
 
 export class PhotoInput {
@@ -28,7 +27,7 @@ export class PhotoInput {
   readonly #list = createElement("ul", { class: "photo-list" });
   readonly #message = createElement("p", { class: "photo-message", role: "status" });
   readonly #input: HTMLInputElement;
-  readonly #abort = new AbortController();
+  #abort = new AbortController();
   #photos: ChosenPhoto[] = [];
 
   constructor(options: PhotoInputOptions) {
@@ -47,13 +46,12 @@ export class PhotoInput {
     this.element = createElement(
       "div",
       { class: "drop-zone" },
-      createElement("p", {}, texts.intro),
       this.#input,
-      createElement("label", { htmlFor: "locate-files", class: "button primary" }, texts.choose),
+      createElement("label", { htmlFor: "locate-files", class: "button" }, texts.choose),
+      createElement("p", { class: "muted" }, texts.intro),
       this.#message,
       this.#list,
     );
-    this.#listen();
   }
 
   get photos(): readonly ChosenPhoto[] {
@@ -76,6 +74,16 @@ export class PhotoInput {
     this.#options.onChange();
   }
 
+  /** Take files that are dropped or pasted anywhere on the page. */
+  listen(): void {
+    this.#abort = new AbortController();
+    this.#listen();
+  }
+
+  stopListening(): void {
+    this.#abort.abort();
+  }
+
   dispose(): void {
     this.#abort.abort();
     for (const { url } of this.#photos) {
@@ -93,6 +101,7 @@ export class PhotoInput {
   }
 
   #show(): void {
+    this.element.classList.toggle("filled", this.#photos.length > 0);
     replaceChildren(
       this.#list,
       ...this.#photos.map((photo) =>

@@ -15,23 +15,32 @@ export interface Region {
 
 type Side = keyof Region;
 
+interface Position {
+  x: number;
+  y: number;
+}
+
 const sides: readonly [Side, string][] = [
   ["x", texts.regionLeft],
   ["y", texts.regionTop],
   ["width", texts.regionWidth],
   ["height", texts.regionHeight],
 ];
-/** Smaller regions are taken for a click. */
-const minSizePx = 8;
+/** The API takes no smaller regions. */
+const minSizePx = 32;
+/** A shorter way of the pointer, in pixels of the page, is a click. */
+const minDragPx = 6;
 
 export class RegionEditor {
   readonly element: HTMLElement;
   readonly #image: HTMLImageElement;
   readonly #frame = createElement("div", { class: "region-frame", hidden: true });
   readonly #inputs = new Map<Side, HTMLInputElement>();
+  readonly #clear: HTMLButtonElement;
   readonly #onChange: () => void;
   #region: Region | null = null;
-  #start: { x: number; y: number } | null = null;
+  #start: (Position & { event: PointerEvent }) | null = null;
+  #hasPreview = true;
 
   constructor(url: string, name: string, onChange: () => void) {
     this.#onChange = onChange;
@@ -41,16 +50,16 @@ export class RegionEditor {
     for (const [side, label] of sides) {
       const input = createElement("input", {
         type: "number",
-        min: "0",
+        min: side === "x" || side === "y" ? "0" : String(minSizePx),
         step: "1",
         onchange: () => this.#readInputs(),
       });
       this.#inputs.set(side, input);
       fields.append(createElement("label", {}, label, input));
     }
-    const clear = createElement(
+    this.#clear = createElement(
       "button",
-      { type: "button", onclick: () => this.#set(null) },
+      { type: "button", class: "small", disabled: true, onclick: () => this.#set(null) },
       texts.regionClear,
     );
     const details = createElement(
@@ -59,13 +68,21 @@ export class RegionEditor {
       createElement("summary", {}, texts.region),
       createElement("p", { class: "muted" }, texts.regionHint),
       fields,
-      clear,
+      this.#clear,
     );
-    this.element = createElement("div", {}, stage, details);
+    this.element = createElement("div", { class: "photo-preview" }, stage, details);
+    this.#image.addEventListener("load", () => this.#showSize());
     this.#image.addEventListener("error", () => {
+      this.#hasPreview = false;
       replaceChildren(this.element, createElement("p", { class: "muted" }, texts.noPreview));
+      this.#onChange();
     });
     this.#listen(stage);
+  }
+
+  /** Whether the browser shows the photo. Without that its size is not known. */
+  get hasPreview(): boolean {
+    return this.#hasPreview;
   }
 
   /** Selected region; null for the whole photo. */
@@ -78,10 +95,19 @@ export class RegionEditor {
     return { x: 0, y: 0, width: this.#image.naturalWidth, height: this.#image.naturalHeight };
   }
 
+  #showSize(): void {
+    const { width, height } = this.wholeRegion;
+    const sizes: Region = { x: 0, y: 0, width, height };
+    for (const [side, input] of this.#inputs) {
+      input.placeholder = String(sizes[side]);
+      input.max = String(side === "x" || side === "width" ? width : height);
+    }
+  }
+
   #listen(stage: HTMLElement): void {
     stage.addEventListener("pointerdown", (event) => {
       if (event.button === 0 && this.#image.naturalWidth > 0) {
-        this.#start = this.#toPixels(event);
+        this.#start = { ...this.#toPixels(event), event };
         stage.setPointerCapture(event.pointerId);
         event.preventDefault();
       }
@@ -93,10 +119,11 @@ export class RegionEditor {
     });
     stage.addEventListener("pointerup", (event) => {
       if (this.#start !== null) {
+        const { event: first } = this.#start;
+        const way = Math.hypot(event.clientX - first.clientX, event.clientY - first.clientY);
         const region = makeRegion(this.#start, this.#toPixels(event));
         this.#start = null;
-        const isClick = region.width < minSizePx || region.height < minSizePx;
-        this.#set(isClick ? null : region);
+        this.#set(way < minDragPx ? null : region);
       }
     });
     stage.addEventListener("pointercancel", () => {
@@ -105,7 +132,7 @@ export class RegionEditor {
     });
   }
 
-  #toPixels(event: PointerEvent): { x: number; y: number } {
+  #toPixels(event: PointerEvent): Position {
     const box = this.#image.getBoundingClientRect();
     const limit = (value: number) => Math.min(1, Math.max(0, value));
     return {
@@ -115,25 +142,25 @@ export class RegionEditor {
   }
 
   #readInputs(): void {
-    const { naturalWidth, naturalHeight } = this.#image;
-    const read = (side: Side, limit: number) => {
-      const value = Math.round(Number(this.#inputs.get(side)?.value || 0));
-      return Math.min(Math.max(0, value), limit);
+    const whole = this.wholeRegion;
+    const read = (side: Side) => {
+      const text = this.#inputs.get(side)?.value ?? "";
+      return text === "" ? whole[side] : Math.max(0, Math.round(Number(text)));
     };
-    const x = read("x", naturalWidth);
-    const y = read("y", naturalHeight);
-    const width = Math.min(read("width", naturalWidth) || naturalWidth, naturalWidth - x);
-    const height = Math.min(read("height", naturalHeight) || naturalHeight, naturalHeight - y);
-    this.#set(width > 0 && height > 0 ? { x, y, width, height } : null);
+    const [x, y] = [read("x"), read("y")];
+    // Without a width or height the region reaches the edge of the photo.
+    this.#set({ x, y, width: Math.min(read("width"), whole.width - x), height: Math.min(read("height"), whole.height - y) });
   }
 
   #set(region: Region | null): void {
-    const { naturalWidth, naturalHeight } = this.#image;
-    const isWhole = region?.width === naturalWidth && region.height === naturalHeight;
-    this.#region = isWhole ? null : region;
+    const whole = this.wholeRegion;
+    const fitted = region === null ? null : fitRegion(region, whole);
+    const isWhole = fitted?.width === whole.width && fitted.height === whole.height;
+    this.#region = isWhole ? null : fitted;
     for (const [side, input] of this.#inputs) {
       input.value = this.#region === null ? "" : String(this.#region[side]);
     }
+    this.#clear.disabled = this.#region === null;
     this.#draw(this.#region);
     this.#onChange();
   }
@@ -151,11 +178,23 @@ export class RegionEditor {
   }
 }
 
-function makeRegion(a: { x: number; y: number }, b: { x: number; y: number }): Region {
+function makeRegion(a: Position, b: Position): Region {
   return {
     x: Math.min(a.x, b.x),
     y: Math.min(a.y, b.y),
     width: Math.abs(a.x - b.x),
     height: Math.abs(a.y - b.y),
+  };
+}
+
+/** The region inside the photo, and as large as the API wants it. */
+function fitRegion({ x, y, width, height }: Region, whole: Region): Region {
+  const fit = (size: number, limit: number) => Math.min(Math.max(size, minSizePx), limit);
+  const [fitWidth, fitHeight] = [fit(width, whole.width), fit(height, whole.height)];
+  return {
+    x: Math.max(0, Math.min(x, whole.width - fitWidth)),
+    y: Math.max(0, Math.min(y, whole.height - fitHeight)),
+    width: fitWidth,
+    height: fitHeight,
   };
 }
