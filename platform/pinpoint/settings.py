@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinpoint.api_settings import ApiSettings
@@ -106,6 +106,13 @@ class MediaSettings(BaseSettings):
             "drop. `required`: no file is read if a part of the sandbox is missing."
         ),
     ] = "auto"
+    c2pa_trust_list: Annotated[
+        FilePath | None,
+        Field(
+            description="PEM file with the certificates of authorities whose signatures of C2PA "
+            "manifests are trusted. Without it a signature is at most `valid`."
+        ),
+    ] = None
     rendition_px: Annotated[
         int, Field(ge=64, description="Shorter side of the image given to towers, pixels.")
     ] = 512

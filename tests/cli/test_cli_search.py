@@ -50,8 +50,8 @@ def test_search_command_finds_images_by_photo_and_image(pinpoint, tmp_path):
     features = pinpoint(*search, *mixture, "--geojson")
     assert features["type"] == "FeatureCollection"
     assert features["features"]
-    # The descriptor bundle encodes neither texts nor points.
-    for query in (["--text", "a tower"], ["--point", "48.85,2.35"]):
+    # The descriptor bundle encodes neither texts nor points; a point alone needs no encoder.
+    for query in (["--text", "a tower"], ["--photo", photo, "--point", "48.85,2.35"]):
         assert isinstance(pinpoint(*search, *query, "--json"), UnsupportedQueryError)
     for wrong in (["--point", "91"], [], ["--photo", photo, "--geojson", "--json"]):
         assert isinstance(pinpoint("search", *wrong), BadRequestError)

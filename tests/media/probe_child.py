@@ -6,7 +6,8 @@ import json
 import sys
 
 from media.probes import serve
-from pinpoint.media.decoding.child import start_confined, write_ready
+from pinpoint.media.decoding.child import start_confined
+from pinpoint.media.decoding.child_start import write_ready
 
 if __name__ == "__main__":
     reading, writing, measures = start_confined(json.loads(sys.argv[1]))

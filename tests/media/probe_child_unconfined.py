@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from media.probes import serve
-from pinpoint.media.decoding.child import write_ready
+from pinpoint.media.decoding.child_start import write_ready
 
 if __name__ == "__main__":
     reading, writing = os.fdopen(0, "rb", buffering=0), os.fdopen(1, "wb")

@@ -15,7 +15,8 @@ import sys
 import pillow_heif  # noqa: F401 - read while this is root
 
 from media.probes import serve
-from pinpoint.media.decoding.child import start_confined, write_ready
+from pinpoint.media.decoding.child import start_confined
+from pinpoint.media.decoding.child_start import write_ready
 from pinpoint.media.decoding.warmup import load_everything
 
 USER = 54_321

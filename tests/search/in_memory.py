@@ -22,6 +22,7 @@ from pinpoint.geo.distance import geodesic_m, haversine_m
 from pinpoint.geo.points import destination, lat_lon
 from pinpoint.records import (
     SOURCE_KINDS,
+    C2paClaim,
     Contract,
     DecodedImage,
     Evidence,
@@ -95,6 +96,9 @@ class PixelDecoder:
         pixels = np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 3)
         face = ImageFace(name=None, heading_deg=None, pixels=pixels, thumbnail=b"")
         return DecodedImage(capture=SimpleNamespace(), faces=(face,))
+
+    def read_c2pa(self, data):
+        return C2paClaim(state="absent")
 
     def close(self):
         return None

@@ -9,6 +9,7 @@ import pytest
 
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.records import (
+    C2paClaim,
     CalibratedResult,
     CaptureClaim,
     CredibleDisc,
@@ -126,6 +127,15 @@ def test_claim_without_something_to_compare_neither_agrees_nor_disagrees(case):
     (compared,) = add_claims(answer, [claim]).claims
     assert compared.agrees is None
     assert (compared.distance_m is None) == (case != "guess")
+
+
+def test_position_of_c2pa_manifest_is_compared_separately():
+    manifest = C2paClaim(state="valid", point=Point(48.95, 2.35))
+    claim = CaptureClaim(point=HERE, c2pa=manifest)
+    (compared,) = add_claims(answer_at(), [claim]).claims
+    assert (compared.distance_m, compared.agrees) == (0.0, True)
+    assert compared.c2pa_distance_m == pytest.approx(geodesic_m(manifest.point, HERE))
+    assert compared.c2pa_agrees is False
 
 
 def test_claims_do_not_change_the_answer():

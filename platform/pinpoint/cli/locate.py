@@ -11,6 +11,7 @@ import typer
 from pinpoint.atomic_files import write_atomic
 from pinpoint.cli import answer_layers, output
 from pinpoint.cli.api_client import ApiClient
+from pinpoint.cli.claims import describe_claims
 from pinpoint.cli.crop_option import CropOption, read_crops
 from pinpoint.cli.exit_codes import EXIT_CODES
 from pinpoint.cli.explain import show_explanation
@@ -290,6 +291,8 @@ def show_answer(photo: str, answer: dict[str, Any]) -> None:
         output.print_line(f"kept as {kept_query['id']} until {kept_query['expires_at'][:16]}")
     for warning in answer["warnings"]:
         output.print_line(warning)
+    for line in describe_claims(answer["claims"]):
+        output.print_line(line)
 
 
 def _print_coordinates(coordinates: list[dict[str, Any]]) -> None:

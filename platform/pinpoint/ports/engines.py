@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint.records import (
+    C2paClaim,
     Candidate,
     Contract,
     CoordinateGallery,
@@ -144,6 +145,16 @@ class Decoder(Protocol):
                 are only in `DecodedImage.claim`.
             crop: Region to decode, cut from all pixels of the file before they are reduced; None
                 for the whole image. With a crop, a panorama is one image without faces.
+        """
+        ...
+
+    def read_c2pa(self, data: bytes) -> C2paClaim:
+        """Read the C2PA manifest of a query photo, in a restricted child process, without requests.
+
+        A manifest that cannot be read is stated in the claim; it raises no error.
+
+        Args:
+            data: The bytes of a file that `read` accepted.
         """
         ...
 

@@ -53,7 +53,7 @@ from pinpoint.records.catalog import (
     TrainingRow,
     TrainingSource,
 )
-from pinpoint.records.claims import CaptureClaim, ComparedClaim
+from pinpoint.records.claims import C2paClaim, CaptureClaim, ComparedClaim
 from pinpoint.records.corrections import (
     CORRECTION_STATUSES,
     CorrectionResult,
@@ -278,6 +278,7 @@ __all__ = [
     "Box",
     "Calibration",
     "Caller",
+    "C2paClaim",
     "Candidate",
     "CaptureClaim",
     "CaptureMetadata",

@@ -131,6 +131,7 @@ def encode_photos(
     for photo in list_distinct_photos(photos):
         with stopwatch.stage("decode"):
             photo_pixels, claim = _decode_photo_and_claim(photo, decoder)
+            claim = replace(claim, c2pa=decoder.read_c2pa(photo.data))
         pixels.append(photo_pixels)
         claims[(photo.data, photo.crop)] = claim
         with stopwatch.stage("encode"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from pinpoint.geo.distance import geodesic_m
 from pinpoint.geo.hdr import contains_positions
 from pinpoint.geo.points import lat_lon
-from pinpoint.records import Answer, CaptureClaim, ComparedClaim
+from pinpoint.records import Answer, CaptureClaim, ComparedClaim, Point
 
 MIN_AGREEMENT_M: Final = 1_000.0
 """A claim this close to the point agrees with it: images of one place are that far apart."""
@@ -36,13 +36,39 @@ def add_claims(answer: Answer, claims: Sequence[CaptureClaim]) -> Answer:
 
 
 def _compare_claim(number: int, claim: CaptureClaim, answer: Answer) -> ComparedClaim:
-    if claim.point is None or answer.point is None:
-        return ComparedClaim(photo=number, claim=claim)
-    distance_m = geodesic_m(claim.point, answer.point)
+    metadata, manifest = (
+        _compare_point(point, answer) for point in (claim.point, claim.c2pa.point)
+    )
+    return ComparedClaim(
+        photo=number,
+        claim=claim,
+        distance_m=metadata.distance_m,
+        inside_discs=metadata.inside_discs,
+        inside_regions=metadata.inside_regions,
+        agrees=metadata.agrees,
+        c2pa_distance_m=manifest.distance_m,
+        c2pa_agrees=manifest.agrees,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """A claimed position compared with an answer."""
+
+    distance_m: float | None = None
+    inside_discs: tuple[bool, ...] = ()
+    inside_regions: tuple[bool, ...] = ()
+    agrees: bool | None = None
+
+
+def _compare_point(point: Point | None, answer: Answer) -> _Comparison:
+    if point is None or answer.point is None:
+        return _Comparison()
+    distance_m = geodesic_m(point, answer.point)
     inside_discs = tuple(distance_m <= disc.radius_m for disc in answer.credible_discs)
     posterior = answer.calibrated_result.posterior
     regions = () if posterior is None else posterior.credible_regions
-    position = lat_lon([claim.point])
+    position = lat_lon([point])
     inside_regions = tuple(
         bool(contains_positions(np.array(region.boxes), position)[0]) for region in regions
     )
@@ -53,9 +79,7 @@ def _compare_claim(number: int, claim: CaptureClaim, answer: Answer) -> Compared
         widest = max(range(len(areas)), key=lambda number: areas[number].probability)
         is_inside = inside_areas[widest]
     is_guess = answer.calibrated_result.abstention_reason is not None
-    return ComparedClaim(
-        photo=number,
-        claim=claim,
+    return _Comparison(
         distance_m=distance_m,
         inside_discs=inside_discs,
         inside_regions=inside_regions,

@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from pinpoint_client.answers.jobs import JobUploads as JobUploads
     from pinpoint_client.answers.queries import Answer as Answer
     from pinpoint_client.answers.queries import Bundle as Bundle
+    from pinpoint_client.answers.queries import C2pa as C2pa
     from pinpoint_client.answers.queries import Circle as Circle
     from pinpoint_client.answers.queries import Citation as Citation
     from pinpoint_client.answers.queries import CitedCopy as CitedCopy
@@ -133,6 +134,7 @@ _MODULES: Final = {
     "Circle": "queries",
     "Citation": "queries",
     "CitedCopy": "queries",
+    "C2pa": "queries",
     "ClaimArea": "queries",
     "Claim": "queries",
     "Component": "gallery",

@@ -144,6 +144,48 @@ class ClaimArea(AnswerModel):
     inside: bool
 
 
+class C2pa(AnswerModel):
+    """The C2PA manifest of a photo; never used for the answer."""
+
+    state: str
+    """`valid`: signature and hashes match. `trusted`: the signer is also on the server's trust
+    list. `invalid`: something does not match or cannot be read. `absent`: no manifest. `remote`:
+    only a URL, which is not requested. `not_checked`: see `state_reason`."""
+    state_reason: str | None
+    failure_codes: list[str]
+    """Failure codes of the C2PA specification."""
+    data_hash_matches: bool | None
+    """Whether the image is the one that was signed; null without such a hash."""
+    generator: str | None
+    """Program or device that made the manifest."""
+    signer: str | None
+    """Common name of the signing certificate."""
+    signer_organization: str | None
+    signed_at: datetime | None
+    """Time of a time-stamp authority."""
+    digital_source_types: list[str]
+    """IPTC digital source types that actions of the photo or of its ingredients declare, such as
+    `digitalCapture`."""
+    declares_generative_ai: bool
+    """A digital source type is `trainedAlgorithmicMedia` or
+    `compositeWithTrainedAlgorithmicMedia`."""
+    point: LatLon | None
+    """Claimed position; null without a usable one."""
+    position_source: str | None
+    """Label of the assertion."""
+    position_note: str | None
+    """Why a position in the manifest is not usable."""
+    captured_at: datetime | None
+    time_source: str | None
+    """Label of the assertion."""
+    time_assumed_utc: bool
+    """The claimed time has no offset from UTC and may be wrong by hours."""
+    distance_m: float | None
+    """Distance of the claimed position from the answer's point."""
+    agrees: bool | None
+    """As `agrees` of the claim, for this position."""
+
+
 class Claim(AnswerModel):
     """Position, time and heading in the metadata of a photo; never used for the answer."""
 
@@ -170,6 +212,7 @@ class Claim(AnswerModel):
     1,000 m of the point; that area is the credible region, or the credible disc of an answer
     that is not calibrated. Null without a claimed position, without a point, and if the point
     is only a guess (`abstention_reason`)."""
+    c2pa: C2pa
 
 
 class Bundle(AnswerModel):

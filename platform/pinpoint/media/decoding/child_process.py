@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from pinpoint.errors import UnavailableError
@@ -34,10 +34,16 @@ class ChildProcess:
     Args:
         settings: Limits, and whether the sandbox is required.
         module: Module that the child runs. Tests run modules that attack from inside.
+        options: What this module needs besides the limits, as JSON values.
     """
 
-    def __init__(self, settings: MediaSettings, module: str = CHILD_MODULE) -> None:
-        self._settings, self._module = settings, module
+    def __init__(
+        self,
+        settings: MediaSettings,
+        module: str = CHILD_MODULE,
+        options: Mapping[str, object] | None = None,
+    ) -> None:
+        self._settings, self._module, self._options = settings, module, options or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pipes: TimedPipes | None = None
         self._owner = 0
@@ -120,6 +126,7 @@ class ChildProcess:
             "parent": os.getpid(),
             "memory_mb": self._settings.memory_mb,
             "max_metadata_bytes": self._settings.max_metadata_bytes,
+            **self._options,
         }
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", self._module, json.dumps(limits)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from pinpoint.ports import Decoder
-from pinpoint.records import Crop, DecodedImage, MetadataOverride, Rejected
+from pinpoint.records import C2paClaim, Crop, DecodedImage, MetadataOverride, Rejected
 
 
 class CreatorCounter:
@@ -34,6 +34,10 @@ class CreatorCounter:
         if isinstance(reading, DecodedImage) and reading.capture.creator:
             self.creators[reading.capture.creator] += 1
         return reading
+
+    def read_c2pa(self, data: bytes) -> C2paClaim:
+        """As `Decoder.read_c2pa`."""
+        return self._decoder.read_c2pa(data)
 
     def close(self) -> None:
         """As `Decoder.close`."""

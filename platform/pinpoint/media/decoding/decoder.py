@@ -18,6 +18,7 @@ from typing import Final, Self, TypeVar
 import numpy as np
 
 from pinpoint.errors import UnavailableError
+from pinpoint.media.c2pa.reader import C2paReader
 from pinpoint.media.checks import REASONS, RejectedFileError, rejected
 from pinpoint.media.decoding.child_process import CHILD_MODULE, ChildProcess
 from pinpoint.media.decoding.decode_request import (
@@ -37,7 +38,15 @@ from pinpoint.media.metadata.capture import (
 from pinpoint.media.metadata.raw_metadata import RawMetadata, from_wire
 from pinpoint.media.panoramas import FACES
 from pinpoint.media.sniff import HEAD_BYTES, guess_format, sniff_format
-from pinpoint.records import Crop, DecodedImage, ImageFace, MetadataOverride, Pixels, Rejected
+from pinpoint.records import (
+    C2paClaim,
+    Crop,
+    DecodedImage,
+    ImageFace,
+    MetadataOverride,
+    Pixels,
+    Rejected,
+)
 from pinpoint.settings import MediaSettings
 
 _TURNS: Final = dict(FACES)
@@ -76,6 +85,7 @@ class ChildDecoder:
         self._free_children: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
         for child in self._children:
             self._free_children.put(child)
+        self._c2pa_reader = C2paReader(settings, children)
 
     @property
     def children(self) -> int:
@@ -131,6 +141,11 @@ class ChildDecoder:
         except RejectedFileError as refused:
             return rejected(file, refused.reason, refused.detail)
 
+    def read_c2pa(self, data: bytes) -> C2paClaim:
+        """Read the C2PA manifest of one file; see `ports.Decoder.read_c2pa`."""
+        self._check_open()
+        return self._c2pa_reader.read(data)
+
     def close(self) -> None:
         """End the children after their current files; repeated calls have no effect."""
         with self._lock:
@@ -141,6 +156,7 @@ class ChildDecoder:
         for child in [self._free_children.get() for _ in self._children]:
             child.kill()
             self._free_children.put(child)
+        self._c2pa_reader.close()
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ from pinpoint.api.v1.schemas.answer import (
 )
 from pinpoint.api.v1.schemas.basics import GeoPoint, find_nearest_places
 from pinpoint.api.v1.schemas.candidates import CandidateOut, CitationOut, EvidenceOut
+from pinpoint.api.v1.schemas.claims import ClaimOut
 from pinpoint.api.v1.schemas.disc_polygons import outline_disc
 from pinpoint.api.v1.schemas.kept_queries import KeptQueryOut
 from pinpoint.api.v1.schemas.posterior import MultiPolygonOut, NameOut, ProbabilityWithinOut
@@ -169,6 +170,7 @@ class AnswerFeaturesOut(BaseModel):
     ranker: str
     ranker_fallback_reason: str | None
     index: IndexOut
+    claims: list[ClaimOut]
     kept_query: KeptQueryOut | None
     timings_ms: dict[str, float]
 

@@ -1,0 +1,1 @@
+"""C2PA manifests of query photos, read in a limited child process of their own."""
