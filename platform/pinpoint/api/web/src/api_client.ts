@@ -11,8 +11,6 @@ export class ApiError extends Error {
     readonly requestId: string | null = null,
     /** Seconds after which the API wants to be asked again. */
     readonly retryAfterS: number | null = null,
-    /** All members of the problem document. */
-    readonly problem: Readonly<Record<string, unknown>> = {},
   ) {
     super(detail || title);
     this.name = "ApiError";
@@ -23,6 +21,13 @@ export interface RequestOptions {
   body?: BodyInit;
   headers?: Record<string, string>;
   signal?: AbortSignal | undefined;
+}
+
+export interface PostOptions {
+  onProgress: ProgressListener;
+  onText?: (text: string) => void;
+  signal: AbortSignal;
+  headers?: Record<string, string>;
 }
 
 export type ProgressListener = (sentBytes: number, totalBytes: number) => void;
@@ -154,31 +159,18 @@ export class ApiClient extends EventTarget {
     return (text === "" ? null : JSON.parse(text)) as T;
   }
 
+  /** Post a form with files and report the sent bytes; the answer is JSON. */
+  async upload<T>(path: string, form: FormData, onProgress: ProgressListener, signal: AbortSignal): Promise<T> {
+    return JSON.parse((await this.post(path, form, { onProgress, signal })).responseText) as T;
+  }
+
   /**
-   * Post a form with files and report the sent bytes; the answer is JSON.
+   * Post a form; throws ApiError unless the status is 2xx. `onText` gets all of the answer that has
+   * arrived so far.
    *
    * `fetch` reports no progress of an upload; XMLHttpRequest does.
    */
-  async upload<T>(
-    path: string,
-    form: FormData,
-    onProgress?: ProgressListener,
-    signal?: AbortSignal,
-    headers: Record<string, string> = {},
-  ): Promise<T> {
-    const listeners = onProgress === undefined ? {} : { onProgress };
-    const text = await this.uploadForText(path, form, listeners, signal, headers);
-    return (text === "" ? null : JSON.parse(text)) as T;
-  }
-
-  /** As `upload`, for an answer of any type; `onText` gets all of it that has arrived so far. */
-  uploadForText(
-    path: string,
-    form: FormData,
-    { onProgress, onText }: { onProgress?: ProgressListener; onText?: (text: string) => void },
-    signal?: AbortSignal,
-    headers: Record<string, string> = {},
-  ): Promise<string> {
+  post(path: string, form: FormData, { onProgress, onText, signal, headers }: PostOptions): Promise<XMLHttpRequest> {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
       request.open("POST", this.resolveUrl(path));
@@ -187,25 +179,20 @@ export class ApiClient extends EventTarget {
         request.setRequestHeader(name, value);
       }
       const isSuccess = () => request.status >= 200 && request.status < 300;
-      request.upload.addEventListener("progress", (event) => {
-        onProgress?.(event.loaded, event.total);
-      });
-      request.addEventListener("progress", () => {
+      request.upload.onprogress = ({ loaded, total }) => onProgress(loaded, total);
+      request.onprogress = () => isSuccess() && onText?.(request.responseText);
+      request.onload = () => {
+        const { status, responseText } = request;
+        const getHeader = (name: string) => request.getResponseHeader(name);
         if (isSuccess()) {
-          onText?.(request.responseText);
-        }
-      });
-      request.addEventListener("load", () => {
-        if (isSuccess()) {
-          resolve(request.responseText);
+          resolve(request);
         } else {
-          const name = (header: string) => request.getResponseHeader(header);
-          reject(this.#noteError(makeProblem(request.status, request.responseText, name)));
+          reject(this.#noteError(makeError(status, responseText, getHeader)));
         }
-      });
-      request.addEventListener("error", () => reject(makeUnreachableError()));
-      request.addEventListener("abort", () => reject(signal?.reason ?? makeAbortError()));
-      signal?.addEventListener("abort", () => request.abort(), { once: true });
+      };
+      request.onerror = () => reject(makeUnreachableError());
+      request.onabort = () => reject(signal.reason);
+      signal.addEventListener("abort", () => request.abort(), { once: true });
       request.send(form);
     });
   }
@@ -261,40 +248,32 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-function makeAbortError(): DOMException {
-  return new DOMException("The request was aborted.", "AbortError");
-}
-
 function makeUnreachableError(): ApiError {
   return new ApiError(0, "", "");
 }
 
 async function readProblem(response: Response): Promise<ApiError> {
-  return makeProblem(response.status, await response.text(), (name) => response.headers.get(name));
+  return makeError(response.status, await response.text(), (name) => response.headers.get(name));
 }
 
-function makeProblem(
+/** Error of a problem document (RFC 9457), which may name status and request id itself. */
+export function makeError(
   status: number,
   body: string,
-  getHeader: (name: string) => string | null,
+  getHeader: (name: string) => string | null = () => null,
 ): ApiError {
   let problem: Record<string, unknown> = {};
   try {
-    const parsed: unknown = JSON.parse(body);
-    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) {
-      problem = parsed as Record<string, unknown>;
-    }
+    problem = Object(JSON.parse(body)) as Record<string, unknown>;
   } catch {
     // A proxy in front of the API answers in HTML; its status is all that the page can tell.
   }
   const text = (name: string) => (typeof problem[name] === "string" ? problem[name] : "");
-  const seconds = Number(getHeader("Retry-After") ?? NaN);
   return new ApiError(
-    status,
+    status || Number(problem["status"]),
     text("title"),
     text("detail"),
-    getHeader("X-Request-ID"),
-    Number.isFinite(seconds) ? seconds : null,
-    problem,
+    getHeader("X-Request-ID") || text("request_id") || null,
+    Number(getHeader("Retry-After")) || null,
   );
 }

@@ -7,7 +7,8 @@ import { createElement, replaceChildren } from "./dom";
 import { describeError } from "./error_text";
 import { Header } from "./header";
 import { MapView } from "./map/map_view";
-import { strings } from "./strings";
+import * as shellTexts from "./strings/shell";
+import * as signInTexts from "./strings/sign_in";
 import { ThemeChoice } from "./theme";
 import { UrlState, type PageState } from "./url_state";
 import { views } from "./views";
@@ -34,17 +35,16 @@ class App {
       client: this.#client,
       state: this.#state,
       theme: this.#theme.current,
-      onUnsupported: () => this.#showMapMessage(strings.shell.noWebgl),
+      onUnsupported: () => this.#showMapMessage(shellTexts.noWebgl),
       onBasemapError: (error) => {
         console.warn(error);
-        this.#announce(strings.shell.basemapFailed);
+        this.#announce(shellTexts.basemapFailed);
       },
     });
     this.#context = {
       client: this.#client,
       map,
       state: this.#state,
-      strings,
       announce: (text) => this.#announce(text),
       showError: (error) => this.#showError(error),
     };
@@ -52,7 +52,7 @@ class App {
       views,
       state: this.#state,
       theme: this.#theme,
-      onSignOut: () => this.#client.signOut(strings.shell.signedOut),
+      onSignOut: () => this.#client.signOut(shellTexts.signedOut),
     });
     this.#theme.subscribe((theme) => void map.setTheme(theme));
     this.#state.subscribe((state) => this.#update(state));
@@ -74,14 +74,14 @@ class App {
         this.#showSignIn({ reason: "", requestId: null });
       }
     } catch (error) {
-      const reason = token === null ? "" : `${strings.signIn.tokenFailed} ${describeError(error)}`;
+      const reason = token === null ? "" : `${signInTexts.tokenFailed} ${describeError(error)}`;
       this.#showSignIn({ reason, requestId: null });
     }
   }
 
   #onSignedIn(): void {
     this.#header.setSignedIn(true);
-    this.#announce(strings.signIn.signedIn);
+    this.#announce(signInTexts.signedIn);
     this.#mountView(this.#state.get());
     this.#panel.focus();
   }
@@ -106,7 +106,7 @@ class App {
     this.#emptyPanel();
     this.#mountedId = definition.id;
     this.#header.update(state);
-    document.title = `${definition.title} – ${strings.shell.productName}`;
+    document.title = `${definition.title} – ${shellTexts.productName}`;
     void definition.load().then(
       (view) => {
         // Unless another view was chosen while this one was loaded.
@@ -121,8 +121,8 @@ class App {
   #showSignIn({ reason, requestId }: SignedOutDetail): void {
     this.#emptyPanel();
     this.#header.setSignedIn(false);
-    document.title = `${strings.signIn.title} – ${strings.shell.productName}`;
-    const id = requestId === null ? "" : ` ${strings.shell.requestId(requestId)}`;
+    document.title = `${signInTexts.title} – ${shellTexts.productName}`;
+    const id = requestId === null ? "" : ` ${shellTexts.requestId(requestId)}`;
     this.#mounted = mountSignIn(this.#panel, this.#context, reason === "" ? "" : reason + id);
     document.getElementById("sign-in-key")?.focus();
   }
@@ -144,18 +144,18 @@ class App {
     if (isAbort(error) || (!this.#client.isSignedIn && this.#mountedId === "")) {
       return;
     }
-    const row = createElement("div", { class: "error" }, describeError(error));
+    const row = createElement("div.error", describeError(error));
     const close = createElement(
-      "button",
-      { type: "button", class: "quiet", onclick: () => row.remove() },
-      strings.shell.close,
+      "button.quiet",
+      { onclick: () => row.remove() },
+      shellTexts.close,
     );
     row.append(close);
     this.#errors.append(row);
   }
 
   #showMapMessage(text: string): void {
-    replaceChildren(getElement("map"), createElement("p", { class: "map-message" }, text));
+    replaceChildren(getElement("map"), createElement("p.map-message", text));
   }
 }
 

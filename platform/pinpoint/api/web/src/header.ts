@@ -1,7 +1,7 @@
 /** The header: views, theme, projection, sign-out. */
 
 import { createElement, replaceChildren } from "./dom";
-import { strings } from "./strings";
+import * as texts from "./strings/shell";
 import type { ThemeChoice } from "./theme";
 import type { ViewEntry } from "./views";
 import { type PageState, type UrlState, formatState } from "./url_state";
@@ -23,9 +23,8 @@ export class Header {
 
   constructor(element: HTMLElement, options: HeaderOptions) {
     this.#options = options;
-    const texts = strings.shell;
     for (const view of options.views) {
-      this.#links.set(view.id, createElement("a", { class: "view-link" }, view.title));
+      this.#links.set(view.id, createElement("a.view-link", view.title));
     }
     this.#navigation = createElement(
       "nav",
@@ -39,9 +38,9 @@ export class Header {
     replaceChildren(this.#signOut, texts.signOut);
     replaceChildren(
       element,
-      createElement("span", { class: "brand" }, texts.productName),
+      createElement("span.brand", texts.productName),
       this.#navigation,
-      createElement("div", { class: "tools" }, this.#projection, this.#theme, this.#signOut),
+      createElement("div.tools", this.#projection, this.#theme, this.#signOut),
     );
     options.theme.subscribe(() => this.#showTheme());
     this.#showTheme();
@@ -59,7 +58,7 @@ export class Header {
       }
     }
     const isGlobe = state.projection === "globe";
-    replaceChildren(this.#projection, isGlobe ? strings.shell.flat : strings.shell.globe);
+    replaceChildren(this.#projection, isGlobe ? texts.flat : texts.globe);
   }
 
   setSignedIn(signedIn: boolean): void {
@@ -69,7 +68,7 @@ export class Header {
 
   #showTheme(): void {
     const isDark = this.#options.theme.current === "dark";
-    replaceChildren(this.#theme, isDark ? strings.shell.lightTheme : strings.shell.darkTheme);
+    replaceChildren(this.#theme, isDark ? texts.lightTheme : texts.darkTheme);
   }
 
   #toggleProjection(): void {
@@ -79,5 +78,5 @@ export class Header {
 }
 
 function makeButton(hint: string | null, onClick: () => void): HTMLButtonElement {
-  return createElement("button", { type: "button", class: "quiet", title: hint, onclick: onClick });
+  return createElement("button.quiet", { title: hint, onclick: onClick });
 }

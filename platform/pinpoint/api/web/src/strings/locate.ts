@@ -1,265 +1,55 @@
-/** Texts of the view `locate`. */
-export const locate = {
-  title: "Locate",
-  heading: "Where was this photo taken?",
-  intro: "or drop or paste them here. The server does not keep them.",
-  choose: "Choose photos",
-  preview: (name: string) => `Preview of ${name}`,
-  noPreview: "This browser cannot show this format. The server can read it nevertheless.",
-  remove: (name: string) => `Remove ${name}`,
-  removeShort: "Remove",
-  severalPhotos: "Several photos",
-  together: "show the same place: one query",
-  apart: "show different places: locate one by one",
-  region: "Use a region of the photo",
-  regionHint: "Drag over the photo, or enter the region in pixels. Each side has at least 32 pixels.",
-  regionLeft: "Left",
-  regionTop: "Top",
-  regionWidth: "Width",
-  regionHeight: "Height",
-  regionClear: "Use the whole photo",
-  regionNeedsPreview:
-    "A region can be used only if this browser shows all photos of the query. Locate the photos one by " +
-    "one, or use the whole photo.",
-  options: "Options",
-  kinds: "Search in",
-  allKinds: "All kinds",
-  onlyPhoto: "Internet photos",
-  onlyStreet: "Street level",
-  queryKind: "Kind of your photo",
-  queryKinds: { unknown: "Not stated", photo: "Internet photo", street: "Street level" },
-  sources: "Sources",
-  imageCount: (count: number) => `${count.toLocaleString("en")} images`,
-  area: {
-    title: "Taken in",
-    choices: {
-      anywhere: "Anywhere",
-      view: "The part of the map in view",
-      drawn: "An area drawn on the map",
-      geojson: "An area as GeoJSON",
-    },
-    viewHint: "Move the map first. A map of the whole world is no restriction.",
-    draw: "Draw again",
-    drawHint: "Click each corner on the map; click the first one again, or press Enter, to finish.",
-    drawnArea: (corners: number) => `Area with ${corners} corners.`,
-    noArea: "No area is drawn; the search is not restricted.",
-    previousArea: "The previous area is used.",
-    geojsonText: "Polygon, MultiPolygon, Feature or FeatureCollection",
-    geojsonFile: "GeoJSON file",
-  },
-  country: "Countries (ISO codes)",
-  firstDay: "Gallery from",
-  lastDay: "until",
-  top: "Candidates shown",
-  verify: "Candidates verified",
-  submit: "Locate",
-  again: "Locate again",
-  cancel: "Cancel",
-  progress: "Progress",
-  noPhotos: "Choose at least one photo first.",
-  tooMany: (count: number) => `Only the first ${count} photos are used.`,
-  sending: (sent: string, total: string) => `Sending ${sent} of ${total}`,
-  working: "The server searches, ranks and verifies …",
-  stageRuns: (stage: string) => `${stage} …`,
-  stageNames: {
-    decode: "Reading the photo",
-    encode: "Encoding",
-    exclude: "Excluding images",
-    retrieve: "Searching the gallery",
-    evidence: "Collecting evidence",
-    rank: "Ranking",
-    verify: "Verifying",
-    decide: "Computing the finding",
-  } as Record<string, string>,
-  canceled: "Canceled.",
-  failed: "This photo was not located",
-  answers: "Answers",
-  answerOf: (index: number, count: number) => `Photo ${index} of ${count}:`,
-  answerParts: "Parts of the answer",
+/** Texts of the view `locate` before there is an answer. */
 
-  finding: "Finding",
-  place: (name: string) => `Near ${name}`,
-  within: (radius: string) => `within ${radius}`,
-  region90: (area: string) => `region of ${area}`,
-  withinKm: (radius: string) => `Within ${radius} km`,
-  probabilities: "Probabilities of places and distances",
-  verified: "verified",
-  uncalibrated: "not calibrated",
-  nearDuplicate: "near-duplicate in the gallery",
-  copy: "Copy",
-  copied: "Copied",
-  notCopied: "The browser does not allow it.",
-  coarse: {
-    exact: "",
-    radius: "The place is protected: this is the center of a radius that contains it.",
-    city: "The place is protected: this is the center of its city.",
-    country: "The place is protected: this is the center of its country.",
-  },
-  notCalibrated:
-    "The percentages are shares of the ranker's weights. They are not measured on held-out photos, so do " +
-    "not read them as probabilities.",
-  verifiedAnswer: "A cited image shows the same surfaces, matched point by point.",
-  notVerified: "No cited image was matched point by point. The finding may still be right.",
-  announced: (place: string) => `The photo is located: ${place}.`,
-
-  abstained: "This photo cannot be located",
-  abstainedShort: "Not located",
-  announcedAbstention: "The photo cannot be located with this gallery.",
-  abstentionReasons: {
-    no_candidates: "The search space has no image at all.",
-    not_in_gallery: "The gallery most likely has no image near the place of this photo.",
-    outside_candidates: "The photo was most likely taken near none of the candidates.",
-  } as Record<string, string>,
-  abstentionOther: (reason: string) => `The answer is withheld (${reason}).`,
-  notInGallery: "that the gallery has no image within 25 km",
-  outsideCandidates: "that the place is near none of the candidates",
-  whatHelps: "What is missing, and what helps",
-  missingKind: {
-    photo: "No Internet photo supports any place.",
-    street: "No street-level image supports any place.",
-  },
-  abstentionAdvice: [
-    "Add images of the area where the photo may have been taken, of both kinds.",
-    "Remove restrictions under Options, if there are any.",
-    "Use a region that shows buildings, signs or terrain, without people and vehicles.",
-    "Add more photos of the same place to the query.",
-  ],
-  showGaps: "Show the gaps of the gallery",
-  showAnyway: "The candidates below were considered. They are not a finding.",
-
-  claims: "What the photo itself claims",
-  claimsNote: "Metadata can be wrong or forged. The finding does not use them.",
-  claimPoint: (point: string, source: string) => `Position ${point} (${source})`,
-  claimNone: "No position in the metadata",
-  claimTime: (time: string, source: string) => `Time ${time} (${source})`,
-  claimTimeUncertain: "– without a time zone, may be wrong by hours",
-  claimHeading: (degrees: number) => `Heading ${degrees}°`,
-  claimDistance: (distance: string) => `${distance} from the finding`,
-  claimAgrees: "agrees with the finding",
-  claimDisagrees: "disagrees with the finding",
-  claimInside: "Inside the 90 % area",
-  claimOutside: "Outside the 90 % area",
-  c2pa: {
-    title: "C2PA manifest",
-    states: {
-      trusted: "Valid, by a signer on the trust list",
-      valid: "Valid, by a signer that is not on the trust list",
-      invalid: "Invalid",
-      absent: "None",
-      remote: "Only a link, which is not followed",
-      not_checked: "Not checked",
-    } as Record<string, string>,
-    signer: (name: string) => `Signed by ${name}`,
-    signedAt: (time: string) => `Signed at ${time}`,
-    generator: (name: string) => `Made with ${name}`,
-    changed: "The image was changed after it was signed",
-    generativeAi: "Declares content made by generative AI",
-  },
-
-  evidence: "Evidence",
-  evidenceNote: "These images support the finding. Images of both kinds count more than many of one kind.",
-  evidenceOf: { photo: "Internet photos", street: "Street level" },
-  kindOf: { photo: "Internet photo", street: "street level" },
-  noEvidence: {
-    photo: "No Internet photo supports the answer.",
-    street: "No street-level image supports the answer.",
-  },
-  candidates: (shown: number, all: number) => (shown === all ? `Candidates (${all})` : `Candidates (${shown} of ${all})`),
-  candidatesNote: "Gallery images that may show the place, in the order of the ranker.",
-  noCandidates: "There is no candidate.",
-  candidateRank: (rank: number) => `Candidate ${rank}`,
-  distanceToFinding: (distance: string) => `${distance} from the finding`,
-  distanceToCandidate: (distance: string) => `${distance} from the candidate`,
-  similarity: (value: string) => `similarity ${value}`,
-  weight: (value: string) => `weight ${value}`,
-  attention: "attention",
-  inliers: (count: number) => `${count} matched points`,
-  falseMatches: (rate: string) => `${rate} false matches`,
-  verificationStatus: {
-    not_matched: "not matched",
-    no_texture: "too few key points",
-    image_unavailable: "file not available",
-    time_budget_used: "not compared in time",
-  } as Record<string, string>,
-  copyOf: (credit: string) => `Same bytes: ${credit}`,
-  deleted: "deleted image",
-  license: (license: string) => `license ${license}`,
-  unknownLicense: "unknown",
-  supporting: (count: number) => `${count} evidence ${count === 1 ? "image" : "images"} nearby`,
-  compare: "Compare",
-  compareWith: (name: string) => `Compare your photo with: ${name}`,
-
-  comparison: "Comparison",
-  left: "Left",
-  right: "Right",
-  swap: "Swap",
-  mode: "Kind of comparison",
-  modes: { side: "Side by side", divided: "Divider", matches: "Matched points", panorama: "Panorama" },
-  yourPhoto: (index: number) => `Your photo ${index}`,
-  divider: "Position of the divider",
-  loading: "Loading …",
-  noCredit: "see the gallery for source and license",
-  noMatches: "No points of these two photos were matched.",
-  pointsMatched: (count: number) => `${count} points of both photos agree on one geometry.`,
-  matchedPoints: (count: number, left: string, right: string) => `${count} matched points of ${left} and ${right}`,
-  smallerImage: "An image is shown as a thumbnail, because its file is not available to this key.",
-  panoramaHint: "Drag, or use the arrow keys, to look around.",
-  panoramaOf: (name: string) => `Panorama ${name}`,
-
-  why: "Why",
-  whyRanker: {
-    rerank:
-      "The search found the candidates. The reranker then compared each one with the evidence around it " +
-      "and changed their order.",
-    vote:
-      "The search found the candidates. No reranker ran: candidates near each other support each other " +
-      "by their similarity.",
-    coordinates: "The bundle compared the photo with its own list of coordinates; the gallery was not searched.",
-  } as Record<string, string>,
-  fallback: (reason: string) => `Reason why the reranker did not run: ${reason}`,
-  notCompared: "No image was compared by local features.",
-  noMatchedImage: "No points of your photo were matched with any compared image.",
-  showMatches: (points: number, images: number) =>
-    images === 1 ? `Show ${points} matched points` : `Show ${points} matched points of the best of ${images} images`,
-  notExplained: "This key does not get the ranks of the search.",
-  ranks: "Ranks",
-  columns: {
-    rank: "Rank",
-    moved: "Moved",
-    image: "Image",
-    channels: "Search rank (similarity)",
-    logit: "Logit",
-    weight: "Weight",
-    inliers: "Matched points",
-  },
-  channelNote:
-    "Moved: ranks gained (▲) or lost (▼) against the order of the search. Channels: image compares images, " +
-    "gps compares photo and position, raw compares the features of the tower.",
-  noMatch: (logit: string) => `Logit of “none of these”: ${logit}`,
-  showAll: (count: number) => `Show all ${count}`,
-  attended: "What the reranker attended to",
-  attendedNote: (name: string) => `Shares of the attention to the evidence of the best candidate, ${name}.`,
-  attendedNone: "No evidence",
-  noAttention: "This bundle has no reranker, or it did not run; so there is no attention.",
-  droppedCount: (count: number) => `Dropped images (${count})`,
-  droppedShown: (count: number) => `The best ${count} of them.`,
-  dropReasons: {
-    no_slot: "better images filled the slots of its kind and channel",
-    redundant: "next to a better candidate of the same panorama or sequence",
-  } as Record<string, string>,
-  stages: "Time per stage",
-  milliseconds: (value: string) => `${value} ms`,
-  total: (time: string) => `Total ${time}`,
-  provenance: "Bundle and index",
-  made: (bundle: string, index: string) => `Bundle ${bundle}, index build ${index}`,
-
-  legend: {
-    title: "Map legend",
-    finding: "Finding",
-    guess: "Best guess, no finding",
-    regions: "50 % and 90 % area",
-    photo: "Internet photo",
-    street: "Street level",
-    claim: "Claimed position",
-  },
-} as const;
+export const heading = "Where was this photo taken?";
+export const intro = "or drop or paste them here. The server does not keep them.";
+export const choose = "Choose photos";
+export const preview = (name: string) => `Preview of ${name}`;
+export const noPreview = "This browser cannot show this format. The server can read it nevertheless.";
+export const remove = "Remove";
+export const severalPhotos = "Several photos";
+export const together = "show the same place: one query";
+export const apart = "show different places: locate one by one";
+export const region = "Use a region of the photo";
+export const regionHint = "Drag over the photo, or enter pixels.";
+export const regionSides = ["Left", "Top", "Width", "Height"] as const;
+export const regionClear = "Use the whole photo";
+export const regionNeedsPreview =
+  "A region needs photos that this browser shows. Locate them one by one, or use the whole photo.";
+export const options = "Options";
+export const kinds = "Search in";
+export const kindChoices = { "": "All kinds", photo: "Internet photos", street: "Street level" };
+export const queryKind = "Kind of your photo";
+export const queryKinds = { "": "Not stated", photo: "Internet photo", street: "Street level" };
+export const sources = "Sources";
+export const area = "Taken in";
+export const areas = { "": "Anywhere", view: "The map in view", drawn: "An area drawn on the map" };
+export const drawHint = "Click each corner on the map; press Enter to finish.";
+export const drawnArea = (corners: number) => `Area with ${corners} corners`;
+export const noArea = "No area is drawn.";
+export const country = "Countries (ISO codes)";
+export const firstDay = "Gallery from";
+export const lastDay = "until";
+export const top = "Candidates shown";
+export const verify = "Candidates verified";
+export const submit = "Locate";
+export const cancel = "Cancel";
+export const progress = "Progress";
+export const noPhotos = "Choose at least one photo first.";
+export const tooMany = (count: number) => `Only the first ${count} photos are used.`;
+export const sending = (sent: string, total: string) => `Sending ${sent} of ${total}`;
+export const working = "The server works …";
+export const canceled = "Canceled.";
+export const failed = "This photo was not located";
+export const answers = "Answers";
+export const answerOf = (index: number, count: number) => `Photo ${index} of ${count}: `;
+export const stageNames: Record<string, string> = {
+  decode: "Read photo",
+  encode: "Encode",
+  search: "Search",
+  exclude: "Exclude images",
+  retrieve: "Search",
+  evidence: "Collect evidence",
+  rank: "Rank",
+  verify: "Verify",
+  decide: "Decide",
+};

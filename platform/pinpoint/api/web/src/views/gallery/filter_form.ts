@@ -2,7 +2,7 @@
 
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_filters";
 import type { SourceSummary } from "./answers";
 import { AreaDrawing, type DrawingMode } from "./area_drawing";
 import { type Outline, boxOutline, parseTypedArea } from "./areas";
@@ -11,7 +11,6 @@ import { TimeSlider } from "./time_slider";
 import { TokenField } from "./token_field";
 import { readViewBox } from "./view_box";
 
-const texts = strings.gallery.filters;
 
 export type FilterListener = (change: Partial<GalleryFilters>) => void;
 
@@ -25,10 +24,10 @@ export class FilterForm {
   readonly #times: TimeSlider;
   readonly #summary = createElement("summary");
   readonly #reset: HTMLButtonElement;
-  readonly #areaText = createElement("p", { class: "hint" });
-  readonly #areaButtons = createElement("div", { class: "button-row" });
+  readonly #areaText = createElement("p.hint");
+  readonly #areaButtons = createElement("div.button-row");
   readonly #typedArea: HTMLInputElement;
-  readonly #typedError = createElement("p", { class: "field-error", id: "gallery-area-error", role: "alert" });
+  readonly #typedError = createElement("p.field-error", { id: "gallery-area-error", role: "alert" });
   #area: Outline | null = null;
   #sourceNames: ReadonlySet<string> | null = null;
   #drawingMode: DrawingMode | null = null;
@@ -53,10 +52,8 @@ export class FilterForm {
     });
     this.#times = new TimeSlider((from, to) => onChange({ from, to }));
     this.#reset = createElement(
-      "button",
+      "button.quiet",
       {
-        type: "button",
-        class: "quiet",
         onclick: () => onChange({ sources: [], creators: [], from: null, to: null, area: null }),
       },
       texts.reset,
@@ -69,8 +66,8 @@ export class FilterForm {
       "aria-describedby": "gallery-area-hint gallery-area-error",
     });
     this.element = createElement(
-      "details",
-      { class: "filters", open: window.innerWidth > 700 },
+      "details.filters",
+      { open: window.innerWidth > 700 },
       this.#summary,
       this.#sources.element,
       this.#creators.element,
@@ -113,19 +110,16 @@ export class FilterForm {
 
   #makeAreaFields(): HTMLElement {
     return createElement(
-      "fieldset",
-      { class: "field" },
-      createElement("legend", {}, texts.area),
+      "fieldset.field",
+      createElement("legend", texts.area),
       this.#areaText,
       this.#areaButtons,
       createElement(
-        "details",
-        { class: "typed-area" },
-        createElement("summary", {}, texts.typedArea),
+        "details.typed-area",
+        createElement("summary", texts.typedArea),
         createElement(
-          "form",
+          "form.token-row",
           {
-            class: "token-row",
             onsubmit: (event: Event) => {
               event.preventDefault();
               this.#applyTypedArea();
@@ -135,7 +129,7 @@ export class FilterForm {
           this.#typedArea,
           createElement("button", { type: "submit" }, texts.apply),
         ),
-        createElement("p", { class: "hint", id: "gallery-area-hint" }, texts.typedAreaHint),
+        createElement("p.hint", { id: "gallery-area-hint" }, texts.typedAreaHint),
         this.#typedError,
       ),
     );
@@ -144,7 +138,7 @@ export class FilterForm {
   #showArea(): void {
     const mode = this.#drawingMode;
     const makeButton = (text: string, onClick: () => void) =>
-      createElement("button", { type: "button", onclick: onClick }, text);
+      createElement("button", { onclick: onClick }, text);
     if (mode !== null) {
       replaceChildren(this.#areaText, mode === "polygon" ? texts.polygonHint : texts.lassoHint);
       replaceChildren(this.#areaButtons, makeButton(texts.cancelDrawing, () => this.#drawing.stop()));

@@ -2,12 +2,13 @@
 
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as galleryTexts from "../../strings/gallery";
+import * as imageTexts from "../../strings/gallery_image";
+import * as texts from "../../strings/gallery_list";
 import type { GalleryImage, ImagePage } from "./answers";
 import { type GalleryFilters, type ListArea, addListArea, toQuery } from "./filters";
 import type { Thumbnails } from "./thumbnails";
 
-const texts = strings.gallery.list;
 const pageSize = 24;
 
 export interface ListListeners {
@@ -23,8 +24,8 @@ export class ImageList {
   readonly #thumbnails: Thumbnails;
   readonly #listeners: ListListeners;
   readonly #heading = createElement("h2", { tabindex: "-1" });
-  readonly #count = createElement("p", { class: "hint" });
-  readonly #items = createElement("ul", { class: "image-grid" });
+  readonly #count = createElement("p.hint");
+  readonly #items = createElement("ul.image-grid");
   readonly #more: HTMLButtonElement;
   #abort = new AbortController();
   #next: string | null = null;
@@ -36,15 +37,15 @@ export class ImageList {
     this.#thumbnails = thumbnails;
     this.#listeners = listeners;
     this.#more = createElement(
-      "button",
-      { type: "button", class: "more", onclick: () => void this.#loadNext() },
+      "button.more",
+      { onclick: () => void this.#loadNext() },
       texts.more,
     );
-    const close = createElement("button", { type: "button", class: "quiet", onclick: () => listeners.close() }, texts.close);
+    const close = createElement("button.quiet", { onclick: () => listeners.close() }, texts.close);
     this.element = createElement(
-      "section",
-      { class: "image-list", hidden: true },
-      createElement("div", { class: "list-head" }, this.#heading, close),
+      "section.image-list",
+      { hidden: true },
+      createElement("div.list-head", this.#heading, close),
       this.#count,
       this.#items,
       this.#more,
@@ -142,12 +143,10 @@ export function makeImageEntry(
   listeners: Pick<ListListeners, "openImage" | "highlight">,
   secondLine?: string,
 ): HTMLElement {
-  const time = image.captured_at === null ? texts.noTime : strings.gallery.image.day(image.captured_at);
+  const time = image.captured_at === null ? texts.noTime : imageTexts.day(image.captured_at);
   const button = createElement(
-    "button",
+    "button.image-entry",
     {
-      type: "button",
-      class: "image-entry",
       dataset: { image: image.id },
       title: image.file_name,
       onclick: () => listeners.openImage(image.id),
@@ -157,9 +156,9 @@ export function makeImageEntry(
       onblur: () => listeners.highlight(null),
     },
     thumbnails.createFrame(image),
-    createElement("span", { class: "entry-name" }, image.file_name),
-    createElement("span", { class: "entry-note" }, secondLine ?? time),
-    createElement("span", { class: "visually-hidden" }, texts.describe(strings.gallery.kinds[image.source_kind], image.source)),
+    createElement("span.entry-name", image.file_name),
+    createElement("span.entry-note", secondLine ?? time),
+    createElement("span.visually-hidden", texts.describe(galleryTexts.kinds[image.source_kind], image.source)),
   );
-  return createElement("li", {}, button);
+  return createElement("li", button);
 }

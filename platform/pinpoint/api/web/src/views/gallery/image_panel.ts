@@ -3,7 +3,9 @@
 import { ApiError, isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import { saveFile } from "../../save_file";
+import * as galleryTexts from "../../strings/gallery";
+import * as texts from "../../strings/gallery_image";
 import type { GalleryImage, ImagePage, Neighbor } from "./answers";
 import { makeDetails } from "./image_details";
 import { makeImageEntry } from "./image_list";
@@ -11,7 +13,6 @@ import { PositionEditor } from "./position_editor";
 import type { SelectionLayer } from "./selection_layer";
 import type { Thumbnails } from "./thumbnails";
 
-const texts = strings.gallery.image;
 const neighborRadiusM = 250;
 const maxNeighbors = 24;
 
@@ -28,7 +29,7 @@ interface PanoramaxSearch {
 }
 
 export class ImagePanel {
-  readonly element = createElement("section", { class: "image-panel", hidden: true });
+  readonly element = createElement("section.image-panel", { hidden: true });
   readonly #context: AppContext;
   readonly #thumbnails: Thumbnails;
   readonly #selection: SelectionLayer;
@@ -90,7 +91,7 @@ export class ImagePanel {
   async #load(id: string): Promise<void> {
     const { signal } = this.#abort;
     const back = this.#makeBackButton();
-    replaceChildren(this.element, back, createElement("p", { class: "hint" }, texts.loading));
+    replaceChildren(this.element, back, createElement("p.hint", texts.loading));
     try {
       const image = await this.#context.client.getJson<GalleryImage>(`v1/images/${id}`, signal);
       if (!signal.aborted) {
@@ -101,7 +102,7 @@ export class ImagePanel {
         return;
       }
       const isMissing = error instanceof ApiError && error.status === 404;
-      replaceChildren(this.element, back, createElement("p", {}, isMissing ? texts.notFound : ""));
+      replaceChildren(this.element, back, createElement("p", isMissing ? texts.notFound : ""));
       if (!isMissing) {
         this.#context.showError(error);
       }
@@ -110,12 +111,12 @@ export class ImagePanel {
 
   #fill(image: GalleryImage, signal: AbortSignal): void {
     const heading = createElement("h2", { tabindex: "-1", class: "image-name" }, image.file_name);
-    const kind = createElement("span", { class: `badge ${image.source_kind}` }, strings.gallery.kinds[image.source_kind]);
-    const details = createElement("div", {}, makeDetails(image));
+    const kind = createElement("span", { class: `badge ${image.source_kind}` }, galleryTexts.kinds[image.source_kind]);
+    const details = createElement("div", makeDetails(image));
     const picture = createElement("div", { class: `picture ${image.source_kind}` });
     const neighbors = makeStrip(texts.neighbors);
     const lookingAt = makeStrip(texts.lookingAt);
-    const links = createElement("div", { class: "button-row" });
+    const links = createElement("div.button-row");
     this.#editor = new PositionEditor(this.#context, this.#selection, image, {
       onChange: (changed) => {
         replaceChildren(details, makeDetails(changed));
@@ -132,7 +133,7 @@ export class ImagePanel {
     replaceChildren(
       this.element,
       this.#makeBackButton(),
-      createElement("div", { class: "image-head" }, heading, kind),
+      createElement("div.image-head", heading, kind),
       picture,
       links,
       this.#editor.element,
@@ -152,7 +153,7 @@ export class ImagePanel {
 
   #makeBackButton(): HTMLElement {
     const { back } = this.#listeners;
-    return createElement("button", { type: "button", class: "quiet back", onclick: back }, `← ${texts.back}`);
+    return createElement("button.quiet.back", { onclick: back }, `← ${texts.back}`);
   }
 
   /** Move the map if the image is not in view. */
@@ -173,7 +174,7 @@ export class ImagePanel {
     element.append(
       createElement(
         "button",
-        { type: "button", onclick: () => this.#context.map.show({ lat: image.lat, lon: image.lon, zoom: 17 }) },
+        { onclick: () => this.#context.map.show({ lat: image.lat, lon: image.lon, zoom: 17 }) },
         texts.show,
       ),
       download,
@@ -214,10 +215,7 @@ export class ImagePanel {
   /** Save a file that needs the key; a plain link cannot send it. */
   async #openFile(path: string, name: string): Promise<void> {
     try {
-      const url = await this.#context.client.fetchBlobUrl(path);
-      createElement("a", { href: url, download: name }).click();
-      // The browser reads the file after this function ends.
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+      saveFile(await this.#context.client.fetchBlobUrl(path), name);
     } catch (error) {
       this.#report(error);
     }
@@ -240,7 +238,7 @@ export class ImagePanel {
       element.append(createElement("img", { src: url, alt: texts.pictureOf(image.file_name) }));
     } catch (error) {
       if (error instanceof ApiError && error.status === 403) {
-        element.append(createElement("p", {}, texts.noPicture));
+        element.append(createElement("p", texts.noPicture));
       } else {
         this.#report(error);
       }
@@ -301,10 +299,9 @@ function makeLink(text: string, href: string, onClick: () => Promise<void>): HTM
 
 function makeStrip(title: string): HTMLElement {
   return createElement(
-    "section",
-    { class: "strip" },
-    createElement("h3", {}, title),
-    createElement("div", { class: "strip-content" }),
+    "section.strip",
+    createElement("h3", title),
+    createElement("div.strip-content"),
   );
 }
 
@@ -314,8 +311,8 @@ function fillStrip(strip: HTMLElement, entries: HTMLElement[], emptyText: string
     replaceChildren(
       content,
       entries.length === 0
-        ? createElement("p", { class: "hint" }, emptyText)
-        : createElement("ul", { class: "image-strip" }, ...entries),
+        ? createElement("p.hint", emptyText)
+        : createElement("ul.image-strip", ...entries),
     );
   }
 }

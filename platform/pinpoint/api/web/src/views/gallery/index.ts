@@ -2,7 +2,8 @@
 
 import type { AppContext, MountedView, ViewDefinition } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery";
+import * as legendTexts from "../../strings/gallery_legend";
 import type { PageState } from "../../url_state";
 import type { SourceSummary } from "./answers";
 import { FilterForm } from "./filter_form";
@@ -24,7 +25,6 @@ import { Thumbnails } from "./thumbnails";
 import { readViewBox } from "./view_box";
 import { countInView } from "./view_count";
 
-const texts = strings.gallery;
 const maxSources = 500;
 const choices: readonly MapLayerChoice[] = ["all", "photo", "street", "gaps"];
 
@@ -43,10 +43,10 @@ class GalleryView implements MountedView {
   readonly #form: FilterForm;
   readonly #list: ImageList;
   readonly #panel: ImagePanel;
-  readonly #browse = createElement("div", { class: "gallery-browse" });
-  readonly #count = createElement("p", { class: "view-count" }, texts.inView.loading);
-  readonly #mapError = createElement("p", { class: "map-error", role: "alert" });
-  readonly #legend = createElement("div", { class: "legend", role: "group", "aria-label": texts.legend.title });
+  readonly #browse = createElement("div.gallery-browse");
+  readonly #count = createElement("p.view-count", texts.inView.loading);
+  readonly #mapError = createElement("p.map-error", { role: "alert" });
+  readonly #legend = createElement("div.legend", { role: "group", "aria-label": legendTexts.title });
   readonly #abort = new AbortController();
   readonly #radios = new Map<MapLayerChoice, HTMLInputElement>();
   #state: PageState;
@@ -78,7 +78,7 @@ class GalleryView implements MountedView {
       onCorrected: () => this.#reload(),
       back: () => this.#closeImage(),
     });
-    panel.append(createElement("div", { class: "gallery" }, this.#browse, this.#panel.element));
+    panel.append(createElement("div.gallery", this.#browse, this.#panel.element));
     this.#fillBrowse();
     this.#layers.add(this.#filters);
     this.#startCounting();
@@ -129,24 +129,22 @@ class GalleryView implements MountedView {
       return createElement("label", { class: `choice ${choice}` }, radio, texts.layers[choice]);
     });
     this.#browse.append(
-      createElement("h1", {}, texts.title),
-      createElement("p", { class: "intro" }, texts.intro),
+      createElement("h1", texts.title),
+      createElement("p.intro", texts.intro),
       createElement(
-        "div",
-        { class: "view-summary" },
+        "div.view-summary",
         this.#count,
-        createElement("button", { type: "button", onclick: () => this.#listView() }, texts.listInView),
+        createElement("button", { onclick: () => this.#listView() }, texts.listInView),
       ),
       this.#mapError,
       createElement(
-        "fieldset",
-        { class: "choices" },
-        createElement("legend", {}, texts.show),
-        createElement("div", { class: "segments" }, ...options),
+        "fieldset.choices",
+        createElement("legend", texts.show),
+        createElement("div.segments", ...options),
       ),
       this.#legend,
       this.#form.element,
-      createElement("p", { class: "hint" }, texts.mapHint),
+      createElement("p.hint", texts.mapHint),
       this.#list.element,
     );
   }

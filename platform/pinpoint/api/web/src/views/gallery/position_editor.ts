@@ -3,13 +3,13 @@
 import { ApiError } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_edit";
+import * as imageTexts from "../../strings/gallery_image";
 import type { GalleryImage } from "./answers";
 import { distanceBetween, normalizeDegrees } from "./directions";
 import { PositionMarkers } from "./position_markers";
 import type { SelectionLayer } from "./selection_layer";
 
-const texts = strings.gallery.edit;
 
 export interface EditorListeners {
   onChange(image: GalleryImage): void;
@@ -25,7 +25,7 @@ interface Correction {
 }
 
 export class PositionEditor {
-  readonly element = createElement("div", { class: "position-editor" });
+  readonly element = createElement("div.position-editor");
   readonly #context: AppContext;
   readonly #selection: SelectionLayer;
   readonly #listeners: EditorListeners;
@@ -64,16 +64,16 @@ export class PositionEditor {
   #showIdle(): void {
     const start = createElement(
       "button",
-      { type: "button", disabled: !this.#canCorrect, onclick: () => void this.#startEditing() },
+      { disabled: !this.#canCorrect, onclick: () => void this.#startEditing() },
       texts.start,
     );
-    const undo = createElement("button", { type: "button", onclick: () => void this.#undo() }, texts.undo);
+    const undo = createElement("button", { onclick: () => void this.#undo() }, texts.undo);
     const isFirst = this.#message === "";
     replaceChildren(
       this.element,
-      !isFirst && createElement("p", { class: "edit-message" }, this.#message),
-      createElement("div", { class: "button-row" }, start, this.#undos.length > 0 && undo),
-      !this.#canCorrect && createElement("p", { class: "hint" }, texts.notAllowed),
+      !isFirst && createElement("p.edit-message", this.#message),
+      createElement("div.button-row", start, this.#undos.length > 0 && undo),
+      !this.#canCorrect && createElement("p.hint", texts.notAllowed),
     );
   }
 
@@ -84,7 +84,7 @@ export class PositionEditor {
       lon: makeNumberField("gallery-lon", image.lon.toFixed(7), -180, 180),
       heading: makeNumberField("gallery-heading", formatHeading(image.heading_deg), 0, 359.999),
     };
-    const error = createElement("p", { class: "field-error", role: "alert" });
+    const error = createElement("p.field-error", { role: "alert" });
     const readView = () => ({
       lat: Number(fields.lat.value),
       lon: Number(fields.lon.value),
@@ -94,9 +94,8 @@ export class PositionEditor {
     replaceChildren(
       this.element,
       createElement(
-        "form",
+        "form.edit-form",
         {
-          class: "edit-form",
           noValidate: true,
           onsubmit: (event: Event) => {
             event.preventDefault();
@@ -113,17 +112,16 @@ export class PositionEditor {
             }
           },
         },
-        createElement("h3", {}, texts.title),
-        createElement("p", { class: "hint" }, texts.hint),
+        createElement("h3", texts.title),
+        createElement("p.hint", texts.hint),
         createElement("label", { htmlFor: "gallery-lat" }, texts.lat, fields.lat),
         createElement("label", { htmlFor: "gallery-lon" }, texts.lon, fields.lon),
         createElement("label", { htmlFor: "gallery-heading" }, texts.heading, fields.heading),
         error,
         createElement(
-          "div",
-          { class: "button-row" },
+          "div.button-row",
           createElement("button", { type: "submit", class: "primary" }, texts.save),
-          createElement("button", { type: "button", onclick: () => this.#endEditing() }, texts.cancel),
+          createElement("button", { onclick: () => this.#endEditing() }, texts.cancel),
         ),
       ),
     );
@@ -179,7 +177,7 @@ export class PositionEditor {
       this.#endEditing();
       return;
     }
-    const text = "lat" in correction ? texts.saved(strings.gallery.image.distance(moved)) : texts.savedHeading;
+    const text = "lat" in correction ? texts.saved(imageTexts.distance(moved)) : texts.savedHeading;
     if (await this.#send(correction)) {
       this.#undos.push(undo);
       this.#finish(text);

@@ -3,11 +3,10 @@
 import type { Marker } from "maplibre-gl";
 import { createElement } from "../../dom";
 import type { MapView } from "../../map/map_view";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_edit";
 import { bearingTo, metersPerPixel, moveBy, normalizeDegrees } from "./directions";
 import { type SelectedView, viewRadiusPx } from "./selection_layer";
 
-const texts = strings.gallery.edit;
 const arrowBearings: Readonly<Record<string, number>> = {
   ArrowUp: 0,
   ArrowRight: 90,

@@ -3,6 +3,7 @@
 import { ApiError, isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement } from "../../dom";
+import * as listTexts from "../../strings/gallery_list";
 import type { GalleryImage } from "./answers";
 
 type ThumbnailImage = Pick<GalleryImage, "id" | "source_kind">;
@@ -85,7 +86,7 @@ export class Thumbnails {
         return;
       }
       const isExpected = error instanceof ApiError && (error.status === 403 || error.status === 404);
-      frame.append(createElement("span", { class: "no-preview" }, this.#context.strings.gallery.list.noPreview));
+      frame.append(createElement("span.no-preview", listTexts.noPreview));
       if (!isExpected) {
         this.#context.showError(error);
         // One error, not one for each image of a list.

@@ -1,11 +1,10 @@
 /** Capture time: a slider with two handles for days, and the same two days as fields to type. */
 
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_filters";
+import * as image from "../../strings/gallery_image";
 
 const dayMs = 86_400_000;
-const texts = strings.gallery.filters;
-const formatLongDay = strings.gallery.image.day;
 
 export type PeriodListener = (from: string | null, to: string | null) => void;
 
@@ -15,8 +14,8 @@ export class TimeSlider {
   readonly #high = makeRange(texts.lastDay);
   readonly #first = makeDate("gallery-first-day");
   readonly #last = makeDate("gallery-last-day");
-  readonly #track = createElement("div", { class: "range-track" });
-  readonly #text = createElement("p", { class: "hint" });
+  readonly #track = createElement("div.range-track");
+  readonly #text = createElement("p.hint");
   readonly #onChange: PeriodListener;
   #from: string | null = null;
   #to: string | null = null;
@@ -35,13 +34,11 @@ export class TimeSlider {
       });
     }
     this.element = createElement(
-      "fieldset",
-      { class: "field time-filter" },
-      createElement("legend", {}, texts.time),
-      createElement("div", { class: "range-pair" }, this.#track, this.#low, this.#high),
+      "fieldset.field.time-filter",
+      createElement("legend", texts.time),
+      createElement("div.range-pair", this.#track, this.#low, this.#high),
       createElement(
-        "div",
-        { class: "date-row" },
+        "div.date-row",
         createElement("label", { htmlFor: this.#first.id }, texts.firstDay, this.#first),
         createElement("label", { htmlFor: this.#last.id }, texts.lastDay, this.#last),
       ),
@@ -98,13 +95,13 @@ export class TimeSlider {
     this.#first.value = this.#from ?? "";
     this.#last.value = this.#to ?? "";
     for (const [handle, day] of [[this.#low, low], [this.#high, high]] as const) {
-      handle.setAttribute("aria-valuetext", formatLongDay(toDay(day)));
+      handle.setAttribute("aria-valuetext", image.day(toDay(day)));
     }
     const share = (day: number) => Math.min(1, Math.max(0, (day - start) / (end - start))) * 100;
     this.#track.style.setProperty("--low", `${share(low)}%`);
     this.#track.style.setProperty("--high", `${share(high)}%`);
     const isOpen = this.#from === null && this.#to === null;
-    const period = texts.period(formatLongDay(toDay(low)), formatLongDay(toDay(high)));
+    const period = texts.period(image.day(toDay(low)), image.day(toDay(high)));
     replaceChildren(this.#text, isOpen ? texts.allTimes : period);
   }
 }

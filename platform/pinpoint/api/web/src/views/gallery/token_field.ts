@@ -1,9 +1,8 @@
 /** A text field for several values: each becomes a chip with a button that removes it. */
 
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_filters";
 
-const texts = strings.gallery.filters;
 
 export interface TokenFieldOptions {
   id: string;
@@ -19,7 +18,7 @@ export class TokenField {
   readonly #options: TokenFieldOptions;
   readonly #input: HTMLInputElement;
   readonly #choices: HTMLDataListElement;
-  readonly #chips = createElement("ul", { class: "chips" });
+  readonly #chips = createElement("ul.chips");
   readonly #message: HTMLElement;
   #values: readonly string[] = [];
 
@@ -27,7 +26,7 @@ export class TokenField {
     this.#options = options;
     const { id } = options;
     this.#choices = createElement("datalist", { id: `${id}-choices` });
-    this.#message = createElement("p", { class: "field-error", id: `${id}-error`, role: "alert" });
+    this.#message = createElement("p.field-error", { id: `${id}-error`, role: "alert" });
     this.#input = createElement("input", {
       id,
       type: "text",
@@ -38,9 +37,8 @@ export class TokenField {
       "aria-describedby": `${id}-error`,
     });
     const row = createElement(
-      "form",
+      "form.token-row",
       {
-        class: "token-row",
         onsubmit: (event: Event) => {
           event.preventDefault();
           this.#add(this.#input.value.trim());
@@ -58,8 +56,7 @@ export class TokenField {
       }
     });
     this.element = createElement(
-      "div",
-      { class: "field" },
+      "div.field",
       createElement("label", { htmlFor: id }, options.label),
       this.#choices,
       row,
@@ -78,13 +75,11 @@ export class TokenField {
       this.#chips,
       ...values.map((value) =>
         createElement(
-          "li",
-          { class: "chip" },
-          createElement("span", {}, value),
+          "li.chip",
+          createElement("span", value),
           createElement(
             "button",
             {
-              type: "button",
               "aria-label": texts.remove(value),
               onclick: () => {
                 this.#options.onChange(this.#values.filter((other) => other !== value));

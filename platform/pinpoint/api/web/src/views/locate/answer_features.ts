@@ -1,126 +1,114 @@
 /** An answer as GeoJSON features of the map. */
 
-import type { Answer, Candidate, LatLon, Polygonal, Ring, SourceKind } from "./answer_types";
-import { outlineDisc } from "./disc_outline";
+import type { Answer, CitedImage, LatLon, Polygonal, Ring } from "./answer_types";
 
 export interface MapFeature {
   type: "Feature";
   id: number;
-  properties: Record<string, string | number | boolean>;
+  properties: Record<string, string | number>;
   geometry: Polygonal | { type: "Point"; coordinates: [number, number] } | { type: "LineString"; coordinates: Ring };
 }
 
-export interface AnswerFeatures {
-  /** Regions of a calibrated answer, or discs of one that is not; the largest first. */
-  regions: MapFeature[];
-  /** Candidates and their evidence; each image once. */
-  images: MapFeature[];
-  /** The finding, or the best guess of an abstention, and what the photo claims. */
-  points: MapFeature[];
-  /** Ids of the features in `images`, by image. */
-  ids: Map<string, number>;
+const earthRadiusM = 6_371_008.8;
+const numVertices = 72;
+/** The map cannot draw a polygon at the poles; Web Mercator ends here. */
+const maxLat = 85.05;
+
+/** Credible regions, or discs around the point if the answer is not calibrated; the largest first. */
+export function makeRegions(answer: Answer | null): MapFeature[] {
+  // An abstention has a guess without regions: they would look like a finding.
+  if (answer === null || answer.abstention_reason !== null) {
+    return [];
+  }
+  const { point, posterior, credible_discs } = answer;
+  const areas: { probability: number; geometry: Polygonal }[] =
+    posterior?.credible_regions ??
+    (point === null
+      ? []
+      : credible_discs.map(({ probability, radius_m }) => ({
+          probability,
+          geometry: { type: "Polygon", coordinates: [outlineDisc(point, Math.max(radius_m, 1))] },
+        })));
+  return [...areas]
+    .sort((a, b) => b.probability - a.probability)
+    .map(({ probability, geometry }, id) => ({ type: "Feature", id, properties: { probability }, geometry }));
 }
 
-/** Convert an answer. An abstention has a guess, without regions: they would look like a finding. */
-export function makeFeatures(answer: Answer | null): AnswerFeatures {
-  const features: AnswerFeatures = { regions: [], images: [], points: [], ids: new Map() };
-  if (answer === null) {
-    return features;
+/** Candidates and their evidence, each image once; the best candidate last, which is drawn over all. */
+export function makeImages(answer: Answer | null): MapFeature[] {
+  const images = new Map<string, [CitedImage, string, number]>();
+  for (const candidate of answer?.candidates ?? []) {
+    images.set(candidate.image_id, [candidate, "candidate", candidate.weight]);
   }
-  const isFinding = answer.abstention_reason === null;
-  const add = (group: MapFeature[], properties: MapFeature["properties"], geometry: MapFeature["geometry"]) =>
-    group.push({ type: "Feature", id: group.length + 1, properties, geometry });
-  for (const { probability, geometry } of isFinding ? listAreas(answer) : []) {
-    add(features.regions, { probability }, geometry);
-  }
-  for (const image of listImages(answer.candidates)) {
-    const { image_id, source_kind: kind, role, rank, weight } = image;
-    features.ids.set(image_id, features.images.length + 1);
-    add(features.images, { image_id, kind, role, rank, weight }, makePoint(image));
-  }
-  for (const { point } of answer.claims) {
-    if (point !== null) {
-      add(features.points, { role: "claim" }, makePoint(point));
+  for (const image of answer?.candidates.flatMap(({ evidence }) => evidence) ?? []) {
+    if (!images.has(image.image_id)) {
+      images.set(image.image_id, [image, "evidence", 0]);
     }
   }
-  if (answer.point !== null) {
-    add(features.points, { role: isFinding ? "finding" : "guess" }, makePoint(answer.point));
-  }
-  return features;
+  return [...images.values()].reverse().map(([image, role, weight], id) => {
+    const { image_id, source_kind: kind } = image;
+    return makePoint(id, image, { image_id, kind, role, weight });
+  });
+}
+
+/** What the photos claim, and the finding or the best guess of an abstention. */
+export function makePoints(answer: Answer | null): MapFeature[] {
+  const points = (answer?.claims ?? []).flatMap(({ point, c2pa }) => [point, c2pa.point]);
+  const role = answer?.abstention_reason === null ? "finding" : "guess";
+  return [
+    ...points.flatMap((point, id) => (point ? [makePoint(id, point, { role: "claim" })] : [])),
+    ...(answer?.point ? [makePoint(points.length, answer.point, { role })] : []),
+  ];
 }
 
 /** Lines from a candidate to its evidence; none for other images. */
 export function makeLinks(answer: Answer | null, imageId: string | null): MapFeature[] {
   const candidate = answer?.candidates.find(({ image_id }) => image_id === imageId);
-  if (candidate === undefined) {
-    return [];
+  return (candidate?.evidence ?? []).map(({ source_kind: kind, lat, lon }, id) => {
+    const { lon: startLon = 0, lat: startLat = 0 } = candidate ?? {};
+    // Across the antimeridian the longitude continues, so that the line stays short.
+    const endLon = lon + 360 * Math.round((startLon - lon) / 360);
+    const coordinates: Ring = [[startLon, startLat], [endLon, lat]];
+    return { type: "Feature", id, properties: { kind }, geometry: { type: "LineString", coordinates } };
+  });
+}
+
+function makePoint(id: number, { lat, lon }: LatLon, properties: MapFeature["properties"]): MapFeature {
+  return { type: "Feature", id, properties, geometry: { type: "Point", coordinates: [lon, lat] } };
+}
+
+/**
+ * Outline of a disc on the sphere: a ring of `[lon, lat]` in degrees. Longitudes are continuous and may
+ * leave ±180°, as MapLibre expects it. A disc with a pole inside reaches the edge of the map.
+ */
+function outlineDisc(center: LatLon, radiusM: number): Ring {
+  const radians = Math.PI / 180;
+  const angle = Math.min(radiusM / earthRadiusM, Math.PI);
+  const lat = center.lat * radians;
+  const hasNorth = lat + angle > Math.PI / 2;
+  const hasSouth = lat - angle < -Math.PI / 2;
+  if (hasNorth && hasSouth) {
+    const [west, east] = [center.lon - 180, center.lon + 180];
+    return [[west, -maxLat], [east, -maxLat], [east, maxLat], [west, maxLat], [west, -maxLat]];
   }
-  return candidate.evidence.map(({ source_kind, lat, lon }, index) => ({
-    type: "Feature",
-    id: index + 1,
-    properties: { kind: source_kind },
-    geometry: {
-      type: "LineString",
-      // Across the antimeridian the longitude continues, so that the line stays short.
-      coordinates: [
-        [candidate.lon, candidate.lat],
-        [lon + 360 * Math.round((candidate.lon - lon) / 360), lat],
-      ],
-    },
-  }));
-}
-
-interface PlacedImage extends LatLon {
-  image_id: string;
-  source_kind: SourceKind;
-  role: "candidate" | "evidence";
-  /** From 1; 0 for evidence. */
-  rank: number;
-  weight: number;
-}
-
-/** Evidence first and the best candidate last, which is drawn over all others. */
-function listImages(candidates: readonly Candidate[]): PlacedImage[] {
-  const images = new Map<string, PlacedImage>();
-  for (const [index, candidate] of candidates.entries()) {
-    images.set(candidate.image_id, { ...place(candidate), role: "candidate", rank: index + 1, weight: candidate.weight });
+  const ring: Ring = [];
+  for (let vertex = 0; vertex <= numVertices; vertex += 1) {
+    // The ring starts opposite the pole that is inside, so that its longitude never jumps.
+    const bearing = (2 * Math.PI * vertex) / numVertices - (hasNorth ? 0 : Math.PI);
+    const sine = Math.sin(lat) * Math.cos(angle) + Math.cos(lat) * Math.sin(angle) * Math.cos(bearing);
+    const turn = Math.atan2(
+      Math.sin(bearing) * Math.sin(angle) * Math.cos(lat),
+      Math.cos(angle) - Math.sin(lat) * sine,
+    );
+    const vertexLat = Math.asin(Math.min(1, Math.max(-1, sine))) / radians;
+    ring.push([center.lon + turn / radians, Math.min(maxLat, Math.max(-maxLat, vertexLat))]);
   }
-  for (const { evidence } of candidates) {
-    for (const image of evidence) {
-      if (!images.has(image.image_id)) {
-        images.set(image.image_id, { ...place(image), role: "evidence", rank: 0, weight: 0 });
-      }
-    }
+  if (hasNorth || hasSouth) {
+    const edge = hasNorth ? maxLat : -maxLat;
+    const [first, last] = [ring[0], ring.at(-1)] as [[number, number], [number, number]];
+    ring.push([last[0], edge], [first[0], edge], first);
   }
-  return [...images.values()].reverse();
-}
-
-function place({ image_id, source_kind, lat, lon }: Candidate | Candidate["evidence"][number]) {
-  return { image_id, source_kind, lat, lon };
-}
-
-interface ProbableArea {
-  probability: number;
-  geometry: Polygonal;
-}
-
-/** Credible regions, or discs around the point if the answer is not calibrated. */
-export function listAreas(answer: Answer): ProbableArea[] {
-  const { point, posterior, credible_discs } = answer;
-  const areas: ProbableArea[] =
-    posterior !== null
-      ? [...posterior.credible_regions]
-      : point === null
-        ? []
-        : credible_discs.map(({ probability, radius_m }) => ({
-            probability,
-            geometry: { type: "Polygon", coordinates: [outlineDisc(point, Math.max(radius_m, 1))] },
-          }));
-  return areas.sort((a, b) => b.probability - a.probability);
-}
-
-function makePoint({ lat, lon }: LatLon): { type: "Point"; coordinates: [number, number] } {
-  return { type: "Point", coordinates: [lon, lat] };
+  return ring;
 }
 
 /**
@@ -134,22 +122,19 @@ export function computeBox(answer: Answer): [number, number, number, number] | n
   if (center === undefined) {
     return null;
   }
-  const smallest = answer.abstention_reason === null ? listAreas(answer).at(-1) : undefined;
-  const positions: Ring = [[center.lon, center.lat]];
-  if (smallest !== undefined) {
-    const { geometry } = smallest;
-    const polygons = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
-    positions.push(...polygons.flatMap((rings) => rings[0] ?? []));
-  } else {
-    positions.push(...answer.candidates.slice(0, 5).map(({ lat, lon }): [number, number] => [lon, lat]));
-  }
-  let [west, south, east, north] = [0, center.lat, 0, center.lat];
-  for (const [lon, lat] of positions) {
-    const offset = ((((lon - center.lon + 180) % 360) + 360) % 360) - 180;
-    west = Math.min(west, offset);
-    east = Math.max(east, offset);
-    south = Math.min(south, lat);
-    north = Math.max(north, lat);
-  }
-  return [center.lon + west, south, center.lon + east, north];
+  const geometry = makeRegions(answer).at(-1)?.geometry;
+  const positions: Ring =
+    geometry?.type === "Polygon"
+      ? (geometry.coordinates[0] ?? [])
+      : geometry?.type === "MultiPolygon"
+        ? geometry.coordinates.flatMap((rings) => rings[0] ?? [])
+        : answer.candidates.slice(0, 5).map(({ lat, lon }) => [lon, lat]);
+  const lats = [center.lat, ...positions.map(([, lat]) => lat)];
+  const turns = [0, ...positions.map(([lon]) => ((((lon - center.lon + 180) % 360) + 360) % 360) - 180)];
+  return [
+    center.lon + Math.min(...turns),
+    Math.min(...lats),
+    center.lon + Math.max(...turns),
+    Math.max(...lats),
+  ];
 }

@@ -1,113 +1,116 @@
 /** An answer as a panel: finding or abstention, claims, and tabs with evidence, candidates and reasons. */
 
 import { createElement } from "../../dom";
-import { strings } from "../../strings";
-import type { Answer, Candidate, SourceKind } from "./answer_types";
+import * as texts from "../../strings/locate_answer";
+import { namePlace } from "./answer_parts";
+import type { Answer } from "./answer_types";
+import { type Dossier, createDossier } from "./dossier";
 import { showExplanation } from "./explanation";
 import { showAbstention, showClaims, showFinding } from "./finding";
-import { ImageCards, type ImageCardsOptions } from "./image_cards";
-import { Tabs } from "./tabs";
+import { type CardOptions, makeCandidate, makeCitation } from "./image_cards";
+import { createTabs } from "./tabs";
 
-const texts = strings.locate;
-const kinds: readonly SourceKind[] = ["photo", "street"];
+const kinds = ["photo", "street"] as const;
 
-export class AnswerPanel {
-  readonly element: HTMLElement;
-  readonly #answer: Answer;
-  readonly #cards: ImageCards;
-  readonly #tabs: Tabs;
-
-  constructor(answer: Answer, options: ImageCardsOptions) {
-    this.#answer = answer;
-    this.#cards = new ImageCards(options);
-    const { candidates, num_candidates } = answer;
-    this.#tabs = new Tabs(texts.answerParts, [
-      { id: "evidence", title: texts.evidence, make: () => this.#showEvidence() },
-      {
-        id: "candidates",
-        title: texts.candidates(candidates.length, num_candidates),
-        make: () => this.#showCandidates(),
-      },
-      { id: "why", title: texts.why, make: () => showExplanation(answer, options) },
-    ]);
-    this.element = createElement(
-      "div",
-      { class: "answer-panel" },
-      answer.abstention_reason === null ? showFinding(answer) : showAbstention(answer),
-      ...answer.warnings.map((text) => createElement("p", { class: "warning" }, text)),
-      showLegend(answer),
-      showClaims(answer.claims),
-      this.#tabs.element,
-    );
-  }
-
-  /** Emphasize the cards of an image. */
-  emphasize(imageId: string | null): void {
-    this.#cards.emphasize(imageId);
-  }
-
-  /** Move the focus to the card of an image; in the tab shown, or as a candidate or its evidence. */
-  focusImage(imageId: string): void {
-    if (this.#cards.focusCard(imageId)) {
-      return;
-    }
-    this.#tabs.show("candidates");
-    const supported = this.#answer.candidates.find(({ evidence }) =>
-      evidence.some(({ image_id }) => image_id === imageId),
-    );
-    if (!this.#cards.focusCard(imageId) && supported !== undefined) {
-      this.#cards.openCandidate(supported.image_id);
-      this.#cards.focusCard(imageId);
-    }
-  }
-
-  #showEvidence(): HTMLElement {
-    const section = createElement("section", { "aria-label": texts.evidence });
-    if (this.#answer.abstention_reason === null) {
-      section.append(createElement("p", { class: "muted" }, texts.evidenceNote));
-    }
-    for (const kind of kinds) {
-      const cited = this.#answer.citations[kind] ?? [];
-      section.append(
-        createElement("h3", { class: `kind ${kind}` }, `${texts.evidenceOf[kind]} (${cited.length})`),
-        cited.length === 0
-          ? createElement("p", { class: "muted" }, texts.noEvidence[kind])
-          : createElement("ul", { class: "cards" }, ...cited.map((image) => this.#cards.makeCitation(image))),
-      );
-    }
-    return section;
-  }
-
-  #showCandidates(): HTMLElement {
-    const make = (candidate: Candidate, index: number) => this.#cards.makeCandidate(candidate, index + 1);
-    const { candidates } = this.#answer;
-    return createElement(
-      "section",
-      { "aria-label": texts.candidates(candidates.length, this.#answer.num_candidates) },
-      createElement("p", { class: "muted" }, candidates.length === 0 ? texts.noCandidates : texts.candidatesNote),
-      createElement("ol", { class: "cards" }, ...candidates.map(make)),
-    );
-  }
+export interface AnswerPanelOptions extends CardOptions, Dossier {
+  /** The pointer or the focus is on the card of an image; null when it leaves. */
+  onHover(imageId: string | null): void;
 }
 
-function showLegend(answer: Answer): HTMLElement {
+export interface AnswerPanel {
+  readonly element: HTMLElement;
+  /** The answer in a few words. */
+  readonly title: string;
+  /** Emphasize the cards of an image. */
+  emphasize(imageId: string | null): void;
+  /** Move the focus to the card of an image, also if it is only evidence of a candidate. */
+  focusImage(imageId: string): void;
+}
+
+export function createAnswerPanel(answer: Answer, options: AnswerPanelOptions): AnswerPanel {
+  const { candidates, citations, num_candidates } = answer;
   const isFinding = answer.abstention_reason === null;
-  const { finding, guess, regions, photo, street, claim } = texts.legend;
-  const entries: [string, string | false][] = [
-    ["finding", answer.point !== null && isFinding && finding],
-    ["guess", answer.point !== null && !isFinding && guess],
-    ["regions", answer.point !== null && isFinding && regions],
-    ["photo", photo],
-    ["street", street],
-    ["claim", answer.claims.some(({ point }) => point !== null) && claim],
-  ];
+  const showEvidence = () =>
+    createElement(
+      "section",
+      kinds.flatMap((kind) => {
+        const cited = citations[kind] ?? [];
+        return [
+          createElement("h3", { class: `kind ${kind}` }, `${texts.kinds[kind]} (${cited.length})`),
+          cited.length > 0
+            ? createElement("ul.cards", cited.map((image) => makeCitation(image, options)))
+            : createElement("p.muted", texts.noEvidence[kind]),
+        ];
+      }),
+    );
+  const showCandidates = () =>
+    createElement(
+      "section",
+      candidates.length === 0 && createElement("p.muted", texts.noCandidates),
+      createElement("ol.cards", candidates.map((row, index) => makeCandidate(row, index, options))),
+    );
+  const tabs = createTabs([
+    [texts.evidence, showEvidence],
+    [texts.candidates(candidates.length, num_candidates), showCandidates],
+    [texts.why, () => showExplanation(answer, options)],
+  ]);
+  const hover = ({ target }: Event) =>
+    options.onHover((target as Element).closest<HTMLElement>("[data-image]")?.dataset["image"] ?? null);
+  const element = createElement(
+    "div.answer-panel",
+    { onmouseover: hover, onfocusin: hover, onmouseleave: () => options.onHover(null), onfocusout: () => options.onHover(null) },
+    isFinding ? showFinding(answer) : showAbstention(answer),
+    answer.warnings.map((text) => createElement("p.warning", text)),
+    createDossier(options),
+    showLegend(answer),
+    showClaims(answer.claims),
+    tabs.element,
+  );
+  const listCards = (imageId: string) => [...element.querySelectorAll<HTMLElement>(`[data-image="${imageId}"]`)];
+  const focusCard = (imageId: string) => {
+    const card = listCards(imageId).find((row) => row.checkVisibility());
+    card?.scrollIntoView({ block: "nearest" });
+    card?.querySelector("button")?.focus({ preventScroll: true });
+    return card !== undefined;
+  };
+  return {
+    element,
+    title: isFinding ? (namePlace(answer) ?? texts.finding) : texts.abstainedShort,
+    emphasize: (imageId) => {
+      element.querySelectorAll(".emphasized").forEach((card) => card.classList.remove("emphasized"));
+      if (imageId !== null) {
+        listCards(imageId).forEach((card) => card.classList.add("emphasized"));
+      }
+    },
+    focusImage: (imageId) => {
+      if (focusCard(imageId)) {
+        return;
+      }
+      tabs.show(1);
+      const parent = candidates.find(({ evidence }) => evidence.some(({ image_id }) => image_id === imageId));
+      if (!focusCard(imageId) && parent !== undefined) {
+        const details = listCards(parent.image_id).at(-1)?.querySelector("details");
+        details?.addEventListener("toggle", () => focusCard(imageId), { once: true });
+        details?.setAttribute("open", "");
+      }
+    },
+  };
+}
+
+function showLegend({ point, abstention_reason, claims }: Answer): HTMLElement {
+  const isFinding = abstention_reason === null;
+  const hasClaim = claims.some((claim) => claim.point ?? claim.c2pa.point);
+  const isShown: Record<string, boolean> = {
+    finding: point !== null && isFinding,
+    guess: point !== null && !isFinding,
+    regions: point !== null && isFinding,
+    claim: hasClaim,
+  };
   return createElement(
-    "ul",
-    { class: "map-legend", "aria-label": texts.legend.title },
-    ...entries.map(
-      ([name, text]) =>
-        text !== false &&
-        createElement("li", {}, createElement("span", { class: `swatch ${name}`, "aria-hidden": "true" }), text),
-    ),
+    "ul.map-legend",
+    { "aria-label": texts.legend },
+    Object.entries(texts.legendTexts)
+      .filter(([name]) => isShown[name] ?? true)
+      .map(([name, text]) => createElement("li", createElement("span", { class: `swatch ${name}` }), text)),
   );
 }

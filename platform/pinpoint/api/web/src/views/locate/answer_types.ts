@@ -73,7 +73,7 @@ export interface Citation extends CitedImage {
   copies: ImageCredit[];
 }
 
-interface ClaimPosition {
+export interface ClaimPosition {
   point: LatLon | null;
   position_source: string | null;
   position_note: string | null;
@@ -88,6 +88,7 @@ interface ClaimPosition {
 export interface C2paClaim extends ClaimPosition {
   state: string;
   state_reason: string | null;
+  failure_codes: string[];
   data_hash_matches: boolean | null;
   generator: string | null;
   signer: string | null;
@@ -100,14 +101,7 @@ export interface Claim extends ClaimPosition {
   /** Number of the photo in the query, from 0. */
   photo: number;
   heading_deg: number | null;
-  inside_discs: ClaimArea[];
-  inside_regions: ClaimArea[];
-  c2pa?: C2paClaim;
-}
-
-export interface ClaimArea {
-  probability: number;
-  inside: boolean;
+  c2pa: C2paClaim;
 }
 
 /** Points of both images that agree on one geometry, in pixels of the given sizes. */

@@ -3,278 +3,226 @@
 import { ApiError, isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
-import type { ImageMatch } from "./answer_types";
+import { photoNumber } from "../../strings/locate_answer";
+import * as texts from "../../strings/locate_comparison";
+import { close } from "../../strings/shell";
+import { describeCredit } from "./answer_parts";
+import type { Answer, CitedImage } from "./answer_types";
 import { type ShownPhoto, drawDivided, drawMatches, drawPair } from "./drawings";
-import { type ShownPanorama, showPanorama } from "./panorama";
+import { showPanorama } from "./panorama";
 
-const texts = strings.locate;
-/** Larger files are scaled by the server. */
-const maxWidthPx = 2_048;
-const maxPanoramaWidthPx = 4_096;
 /** Answers that say that the key may not see the file, or that the file is gone. */
 const unavailableStatuses = [403, 404, 409, 410];
 
 /** A photo that can be compared: a query photo in the browser, or an image of the gallery. */
-export interface ComparablePhoto {
-  readonly id: string;
-  readonly name: string;
-  readonly credit: string;
-  /** Bytes and `blob:` URL of a query photo; null for a gallery image, which is loaded. */
-  readonly query: { readonly file: File; readonly url: string; readonly number: number } | null;
+interface ComparablePhoto {
+  id: string;
+  name: string;
+  credit: string;
+  /** Query photo and its `blob:` URL; a gallery image has none and is loaded. */
+  file?: File;
+  url?: string;
 }
 
-const modes = ["side", "divided", "matches", "panorama"] as const;
+type Mode = keyof typeof texts.modes;
 
-type Mode = (typeof modes)[number];
+export interface Comparison {
+  /** Compare an image of an answer with a photo of its query. */
+  open(photos: readonly { file: File; url: string }[], answer: Answer, imageId: string): void;
+  dispose(): void;
+}
 
-export class Comparison {
-  readonly #context: AppContext;
-  readonly #dialog: HTMLDialogElement;
-  readonly #left: HTMLSelectElement;
-  readonly #right: HTMLSelectElement;
-  readonly #stage = createElement("div", { class: "comparison-stage" });
-  readonly #note = createElement("p", { class: "muted comparison-note", role: "status" });
-  readonly #modes = new Map<Mode, HTMLInputElement>();
+export function createComparison({ client, showError }: AppContext): Comparison {
+  let photos: ComparablePhoto[] = [];
+  let matches: Answer["matches"] = [];
+  let abort = new AbortController();
   /** Whether a gallery image is a part of a panorama, by id. */
-  readonly #panoramaImages = new Map<string, boolean>();
-  #photos: readonly ComparablePhoto[] = [];
-  #matches: readonly ImageMatch[] = [];
-  #urls: string[] = [];
-  #panoramas: ShownPanorama[] = [];
-  #abort = new AbortController();
+  const faces = new Map<string, boolean>();
+  const cleanups: (() => void)[] = [];
+  const stage = createElement("div.comparison-stage");
+  const note = createElement("p.muted.comparison-note", { role: "status" });
+  const [left, right] = [0, 1].map(() => createElement("select", { onchange: () => void show() })) as [
+    HTMLSelectElement,
+    HTMLSelectElement,
+  ];
+  const modes = (Object.keys(texts.modes) as Mode[]).map((value) =>
+    createElement("input", { type: "radio", name: "comparison-mode", value, onchange: () => void show() }),
+  );
+  const modeOf = (value: Mode) => modes.find((input) => input.value === value) as HTMLInputElement;
+  const swap = () => {
+    [left.value, right.value] = [right.value, left.value];
+    void show();
+  };
+  const dialog = createElement(
+    "dialog.comparison",
+    { "aria-label": texts.comparison, onclose: () => empty() },
+    createElement(
+      "div.comparison-head",
+      createElement("h2", texts.comparison),
+      createElement("button", { onclick: () => dialog.close() }, close),
+    ),
+    createElement(
+      "div.comparison-choice",
+      createElement("label", texts.left, left),
+      createElement("button", { onclick: swap }, texts.swap),
+      createElement("label", texts.right, right),
+    ),
+    createElement(
+      "fieldset.modes",
+      { "aria-label": texts.mode },
+      modes.map((input) => createElement("label", input, createElement("span", texts.modes[input.value as Mode]))),
+    ),
+    note,
+    stage,
+  );
+  document.body.append(dialog);
 
-  constructor(context: AppContext) {
-    this.#context = context;
-    const select = () => createElement("select", { onchange: () => void this.#show() });
-    [this.#left, this.#right] = [select(), select()];
-    const fieldset = createElement("fieldset", { class: "modes" }, createElement("legend", { class: "visually-hidden" }, texts.mode));
-    for (const mode of modes) {
-      const input = createElement("input", {
-        type: "radio",
-        name: "comparison-mode",
-        onchange: () => void this.#show(),
-      });
-      this.#modes.set(mode, input);
-      fieldset.append(createElement("label", {}, input, createElement("span", {}, texts.modes[mode])));
+  const empty = () => {
+    abort.abort();
+    abort = new AbortController();
+    cleanups.splice(0).forEach((cleanup) => cleanup());
+    replaceChildren(stage);
+  };
+  const getPhoto = ({ value }: HTMLSelectElement) => photos.find(({ id }) => id === value) as ComparablePhoto;
+  /** Matched points of the chosen query photo and the chosen image, in either order. */
+  const findMatch = () =>
+    matches?.find(({ image_id, photo, query_points }) => {
+      const chosen = [left.value, right.value];
+      return query_points.length > 0 && chosen.includes(image_id) && chosen.includes(String(photo));
+    });
+  /** A mode that does not exist for these photos is not offered; side by side always exists. */
+  const enable = (mode: Mode, exists: boolean) => {
+    const input = modeOf(mode);
+    input.disabled = !exists;
+    if (!exists && input.checked) {
+      modeOf("side").checked = true;
     }
-    const button = (text: string, onClick: () => void) =>
-      createElement("button", { type: "button", onclick: onClick }, text);
-    this.#dialog = createElement(
-      "dialog",
-      { class: "comparison", "aria-label": texts.comparison, onclose: () => this.#empty() },
-      createElement(
-        "div",
-        { class: "comparison-head" },
-        createElement("h2", {}, texts.comparison),
-        button(strings.shell.close, () => this.#dialog.close()),
-      ),
-      createElement(
-        "div",
-        { class: "comparison-choice" },
-        createElement("label", {}, texts.left, this.#left),
-        button(texts.swap, () => this.#swap()),
-        createElement("label", {}, texts.right, this.#right),
-      ),
-      fieldset,
-      this.#note,
-      this.#stage,
-    );
-    document.body.append(this.#dialog);
-  }
-
-  /** Photos among which the user chooses, and the matched points between them. */
-  setPhotos(photos: readonly ComparablePhoto[], matches: readonly ImageMatch[]): void {
-    this.#photos = photos;
-    this.#matches = matches;
-    for (const select of [this.#left, this.#right]) {
-      replaceChildren(select, ...photos.map(({ id, name }) => createElement("option", { value: id }, name)));
+  };
+  /** A query photo twice as wide as high, or a gallery image that was cut from a panorama. */
+  const isPanorama = async ({ id, url }: ComparablePhoto, signal: AbortSignal) => {
+    if (url !== undefined) {
+      const { naturalWidth, naturalHeight } = await loadImage(url);
+      return naturalWidth >= 1_024 && naturalWidth === 2 * naturalHeight;
     }
-  }
-
-  open(leftId: string, rightId: string): void {
-    this.#left.value = leftId;
-    this.#right.value = rightId;
-    this.#choose(this.#findMatch() === undefined ? "side" : "matches");
-    this.#dialog.showModal();
-    void this.#show();
-  }
-
-  close(): void {
-    this.#dialog.close();
-  }
-
-  dispose(): void {
-    this.#empty();
-    this.#dialog.remove();
-  }
-
-  #choose(mode: Mode): void {
-    for (const [name, input] of this.#modes) {
-      input.checked = name === mode;
+    if (!faces.has(id) && client.hasScope("read")) {
+      const image = await client.getJson<{ cubemap_face: string | null }>(`v1/images/${id}`, signal);
+      faces.set(id, image.cubemap_face !== null);
     }
-  }
-
-  #swap(): void {
-    [this.#left.value, this.#right.value] = [this.#right.value, this.#left.value];
-    void this.#show();
-  }
-
-  #empty(): void {
-    this.#abort.abort();
-    this.#abort = new AbortController();
-    for (const panorama of this.#panoramas.splice(0)) {
-      panorama.dispose();
+    return faces.get(id) ?? false;
+  };
+  /** The file of an image, or its thumbnail if the key may not see the file. */
+  const load = async (photo: ComparablePhoto, signal: AbortSignal): Promise<ShownPhoto & { isSmall: boolean }> => {
+    const { id, name, credit } = photo;
+    let { url } = photo;
+    let isSmall = false;
+    if (url === undefined) {
+      try {
+        url = await client.fetchBlobUrl(`v1/images/${id}/file?width=2048`, signal);
+      } catch (error) {
+        if (!(error instanceof ApiError) || !unavailableStatuses.includes(error.status)) {
+          throw error;
+        }
+        url = await client.fetchBlobUrl(`v1/images/${id}/thumbnail`, signal);
+        isSmall = true;
+      }
+      const loaded = url;
+      cleanups.push(() => URL.revokeObjectURL(loaded));
     }
-    for (const url of this.#urls.splice(0)) {
-      URL.revokeObjectURL(url);
-    }
-    replaceChildren(this.#stage);
-  }
-
-  #get(select: HTMLSelectElement): ComparablePhoto | undefined {
-    return this.#photos.find(({ id }) => id === select.value);
-  }
-
-  async #show(): Promise<void> {
-    this.#empty();
-    const { signal } = this.#abort;
-    const [left, right] = [this.#get(this.#left), this.#get(this.#right)];
-    if (left === undefined || right === undefined) {
-      return;
-    }
-    const match = this.#findMatch();
-    this.#enable("matches", match !== undefined);
-    replaceChildren(this.#note, texts.loading);
+    return { url, name, credit, isSmall };
+  };
+  const drawPanorama = async ({ id, file, name, credit }: ComparablePhoto, signal: AbortSignal) => {
+    const container = createElement("div.panorama", { role: "img", "aria-label": texts.panoramaOf(name) });
+    stage.append(createElement("figure", container, createElement("figcaption", credit)));
+    const path = `v1/images/${id}/file?panorama=true&width=4096`;
+    const image = file ?? (await (await client.request("GET", path, { signal })).blob());
+    signal.throwIfAborted();
+    cleanups.push(await showPanorama(container, image));
+  };
+  const show = async () => {
+    empty();
+    const { signal } = abort;
+    const chosen = [getPhoto(left), getPhoto(right)] as const;
+    const match = findMatch();
+    enable("matches", match !== undefined);
+    replaceChildren(note, texts.loading);
     try {
-      const isPanorama = await Promise.all([left, right].map((photo) => this.#isPanorama(photo, signal)));
+      const panoramas = await Promise.all(chosen.map((photo) => isPanorama(photo, signal)));
       signal.throwIfAborted();
-      this.#enable("panorama", isPanorama.includes(true));
-      if (this.#modes.get("panorama")?.checked === true) {
-        replaceChildren(this.#note, texts.panoramaHint);
-        await this.#showPanoramas([left, right].filter((_, index) => isPanorama[index]), signal);
+      enable("panorama", panoramas.includes(true));
+      if (modeOf("panorama").checked) {
+        replaceChildren(note, texts.panoramaHint);
+        for (const photo of chosen.filter((_, index) => panoramas[index])) {
+          await drawPanorama(photo, signal);
+        }
         return;
       }
-      const shown = await Promise.all([this.#load(left, signal), this.#load(right, signal)]);
+      const shown = await Promise.all([load(chosen[0], signal), load(chosen[1], signal)]);
       signal.throwIfAborted();
-      replaceChildren(this.#note, this.#describe(match, shown.some(({ isThumbnail }) => isThumbnail)));
-      this.#draw(shown, match, right.query !== null);
+      const points = match ? texts.pointsMatched(match.query_points.length) : texts.noMatches;
+      replaceChildren(note, points, shown.some(({ isSmall }) => isSmall) && texts.smallerImage);
+      const isStacked = stage.clientWidth < 620;
+      const drawing =
+        match && modeOf("matches").checked
+          ? drawMatches(match, shown, chosen[1].file !== undefined, isStacked)
+          : (modeOf("divided").checked ? drawDivided : drawPair)(shown);
+      replaceChildren(stage, drawing);
     } catch (error) {
       if (!isAbort(error)) {
-        replaceChildren(this.#note, "");
-        this.#context.showError(error);
+        replaceChildren(note);
+        showError(error);
       }
     }
-  }
-
-  /** A mode that does not exist for these photos is not offered; side by side always exists. */
-  #enable(mode: Mode, exists: boolean): void {
-    const input = this.#modes.get(mode);
-    if (input !== undefined) {
-      input.disabled = !exists;
-      if (!exists && input.checked) {
-        this.#choose("side");
+  };
+  return {
+    open: (queryPhotos, answer, imageId) => {
+      matches = answer.matches;
+      photos = [
+        ...queryPhotos.map(({ file, url }, index) => {
+          const name = photoNumber(index + 1);
+          return { id: String(index), name, credit: `${name} · ${file.name}`, file, url };
+        }),
+        ...listImages(answer),
+      ];
+      for (const select of [left, right]) {
+        replaceChildren(select, ...photos.map(({ id, name }) => createElement("option", { value: id }, name)));
       }
-    }
-  }
-
-  #describe(match: ImageMatch | undefined, isThumbnail: boolean): string {
-    const points = match === undefined ? texts.noMatches : texts.pointsMatched(match.query_points.length);
-    return isThumbnail ? `${points} ${texts.smallerImage}` : points;
-  }
-
-  #draw([left, right]: [ShownPhoto, ShownPhoto], match: ImageMatch | undefined, isQueryRight: boolean): void {
-    const isStacked = this.#stage.clientWidth < 620;
-    if (match !== undefined && this.#modes.get("matches")?.checked === true) {
-      replaceChildren(this.#stage, drawMatches(match, left, right, { isQueryRight, isStacked }));
-    } else {
-      const draw = this.#modes.get("divided")?.checked === true ? drawDivided : drawPair;
-      replaceChildren(this.#stage, draw(left, right));
-    }
-  }
-
-  async #showPanoramas(photos: readonly ComparablePhoto[], signal: AbortSignal): Promise<void> {
-    const grid = createElement("div", { class: "comparison-panoramas" });
-    replaceChildren(this.#stage, grid);
-    for (const photo of photos) {
-      const container = createElement("div", { class: "panorama", role: "img" });
-      grid.append(
-        createElement("figure", {}, container, createElement("figcaption", {}, photo.credit)),
-      );
-      const path = `v1/images/${photo.id}/file?panorama=true&width=${maxPanoramaWidthPx}`;
-      const blob =
-        photo.query?.file ?? (await (await this.#context.client.request("GET", path, { signal })).blob());
-      signal.throwIfAborted();
-      this.#panoramas.push(await showPanorama(container, blob, texts.panoramaOf(photo.name)));
-    }
-  }
-
-  /** A query photo twice as wide as high, or a gallery image that was cut from a panorama. */
-  async #isPanorama({ id, query }: ComparablePhoto, signal: AbortSignal): Promise<boolean> {
-    const known = this.#panoramaImages.get(id);
-    if (known !== undefined) {
-      return known;
-    }
-    const isPanorama =
-      query === null ? await this.#isFace(id, signal) : await isTwiceAsWide(query.url);
-    if (query === null) {
-      this.#panoramaImages.set(id, isPanorama);
-    }
-    return isPanorama;
-  }
-
-  async #isFace(imageId: string, signal: AbortSignal): Promise<boolean> {
-    const { client } = this.#context;
-    if (!client.hasScope("read")) {
-      return false;
-    }
-    const image = await client.getJson<{ cubemap_face: string | null }>(`v1/images/${imageId}`, signal);
-    return image.cubemap_face !== null;
-  }
-
-  /** The file of an image, or its thumbnail if the key may not see the file. */
-  async #load(photo: ComparablePhoto, signal: AbortSignal): Promise<ShownPhoto & { isThumbnail: boolean }> {
-    const { id, name, credit, query } = photo;
-    if (query !== null) {
-      return { url: query.url, name, credit, isThumbnail: false };
-    }
-    const { client } = this.#context;
-    const path = `v1/images/${id}`;
-    let url: string;
-    let isThumbnail = false;
-    try {
-      url = await client.fetchBlobUrl(`${path}/file?width=${maxWidthPx}`, signal);
-    } catch (error) {
-      if (!(error instanceof ApiError) || !unavailableStatuses.includes(error.status)) {
-        throw error;
-      }
-      url = await client.fetchBlobUrl(`${path}/thumbnail`, signal);
-      isThumbnail = true;
-    }
-    this.#urls.push(url);
-    return { url, name, credit, isThumbnail };
-  }
-
-  /** Matched points of the chosen query photo and the chosen image, in either order. */
-  #findMatch(): ImageMatch | undefined {
-    const chosen = [this.#get(this.#left), this.#get(this.#right)];
-    const query = chosen.find((photo) => photo !== undefined && photo.query !== null);
-    const image = chosen.find((photo) => photo?.query === null);
-    return this.#matches.find(
-      ({ image_id, photo, query_points }) =>
-        image_id === image?.id && photo === query?.query?.number && query_points.length > 0,
-    );
-  }
+      const match = matches?.find(({ image_id, query_points }) => image_id === imageId && query_points.length > 0);
+      [left.value, right.value] = [String(match?.photo ?? 0), imageId];
+      modeOf(match ? "matches" : "side").checked = true;
+      dialog.showModal();
+      void show();
+    },
+    dispose: () => {
+      empty();
+      dialog.remove();
+    },
+  };
 }
 
-async function isTwiceAsWide(url: string): Promise<boolean> {
-  const image = new Image();
-  image.src = url;
-  try {
-    await image.decode();
-  } catch {
-    // A format that the browser cannot show.
-    return false;
+/** The images that an answer names: each once, the candidates with their rank first. */
+function listImages({ candidates, citations, explanation }: Answer): ComparablePhoto[] {
+  const images = new Map<string, ComparablePhoto>();
+  const add = (image: CitedImage, prefix: string) => {
+    const credit = describeCredit(image);
+    if (!images.has(image.image_id)) {
+      images.set(image.image_id, { id: image.image_id, name: prefix + credit, credit });
+    }
+  };
+  candidates.forEach((image, index) => add(image, `${index + 1}. `));
+  [...Object.values(citations).flat(), ...candidates.flatMap(({ evidence }) => evidence)].forEach((image) =>
+    add(image, "– "),
+  );
+  for (const { image_id: id, rank } of explanation?.candidates ?? []) {
+    if (!images.has(id)) {
+      images.set(id, { id, name: `${rank + 1}.`, credit: "" });
+    }
   }
-  return image.naturalWidth >= 1_024 && image.naturalWidth === 2 * image.naturalHeight;
+  return [...images.values()];
+}
+
+/** The decoded image, with size 0 for a format that the browser cannot show. */
+async function loadImage(url: string): Promise<HTMLImageElement> {
+  const image = createElement("img", { src: url });
+  await image.decode().catch(() => undefined);
+  return image;
 }

@@ -1,12 +1,11 @@
 /** Drawings of two photos: side by side, under a divider, with lines between their matched points. */
 
 import { createElement, createSvgElement } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/locate_comparison";
 import type { ImageMatch } from "./answer_types";
 
-const texts = strings.locate;
-/** Gap between both photos, as a share of their common side. */
-const gap = 0.03;
+/** Gap between both photos; each is 1,000 units high, or wide if one is above the other. */
+const gap = 30;
 const numHues = 6;
 
 /** A photo with its `blob:` URL and the text below it. */
@@ -16,101 +15,62 @@ export interface ShownPhoto {
   readonly credit: string;
 }
 
-export function drawPair(left: ShownPhoto, right: ShownPhoto): HTMLElement {
-  const figure = ({ url, name, credit }: ShownPhoto) =>
-    createElement(
-      "figure",
-      {},
-      createElement("img", { src: url, alt: name }),
-      createElement("figcaption", {}, credit),
-    );
-  return createElement("div", { class: "comparison-pair" }, figure(left), figure(right));
+const makeImage = ({ url, name }: ShownPhoto) => createElement("img", { src: url, alt: name });
+
+const makeCredits = (photos: readonly ShownPhoto[]) =>
+  createElement("p.credit.comparison-credits", photos.map(({ credit }) => createElement("span", credit)));
+
+export function drawPair(photos: readonly ShownPhoto[]): HTMLElement {
+  return createElement(
+    "div.comparison-pair",
+    photos.map((photo) => createElement("figure", makeImage(photo), createElement("figcaption", photo.credit))),
+  );
 }
 
-export function drawDivided(left: ShownPhoto, right: ShownPhoto): HTMLElement {
-  const divider = createElement("input", {
-    type: "range",
-    min: "0",
-    max: "100",
-    value: "50",
-    "aria-label": texts.divider,
-    oninput: () => move(),
-  });
-  const upper = createElement("img", { src: left.url, alt: left.name, class: "upper" });
-  const layers = createElement(
-    "div",
-    { class: "layers" },
-    createElement("img", { src: right.url, alt: right.name }),
-    upper,
-    createElement("span", { class: "handle", "aria-hidden": "true" }),
-    divider,
-  );
+export function drawDivided(photos: readonly [ShownPhoto, ShownPhoto]): HTMLElement {
+  const divider = createElement("input", { type: "range", "aria-label": texts.divider, oninput: () => move() });
+  const upper = makeImage(photos[0]);
+  upper.className = "upper";
+  const layers = createElement("div.layers", makeImage(photos[1]), upper, createElement("span.handle"), divider);
   const move = () => {
     upper.style.clipPath = `inset(0 ${100 - Number(divider.value)}% 0 0)`;
     layers.style.setProperty("--divider", `${divider.value}%`);
   };
   move();
-  return createElement("div", { class: "comparison-divided" }, layers, makeCredits(left, right));
+  return createElement("div.comparison-divided", layers, makeCredits(photos));
 }
 
-/**
- * Both photos with a line between each pair of matched points; one above the other if `isStacked`.
- * `isQueryRight`: the query photo is the right one.
- */
+/** Both photos with a line between each pair of matched points; one above the other if `isStacked`. */
 export function drawMatches(
   match: ImageMatch,
-  left: ShownPhoto,
-  right: ShownPhoto,
-  { isQueryRight, isStacked }: { isQueryRight: boolean; isStacked: boolean },
+  photos: readonly [ShownPhoto, ShownPhoto],
+  isQueryRight: boolean,
+  isStacked: boolean,
 ): HTMLElement {
   const query = { width: match.query_width_px, height: match.query_height_px, points: match.query_points };
   const image = { width: match.image_width_px, height: match.image_height_px, points: match.image_points };
-  const sides = isQueryRight ? [image, query] : [query, image];
-  // Both photos get the same height, or the same width if one is above the other: 1,000 units.
-  const scales = sides.map(({ width, height }) => 1_000 / (isStacked ? width : height));
-  const sizes = sides.map(({ width, height }, index) => {
-    const scale = scales[index] ?? 1;
-    return { width: width * scale, height: height * scale };
+  let [x, y, width, height] = [0, 0, 0, 0];
+  const pictures: SVGElement[] = [];
+  const [starts, ends] = (isQueryRight ? [image, query] : [query, image]).map((side, index) => {
+    const scale = 1_000 / (isStacked ? side.width : side.height);
+    const size = { width: side.width * scale, height: side.height * scale };
+    const [left, top] = [x, y];
+    const href = photos[index]?.url ?? "";
+    pictures.push(createSvgElement("image", { href, x, y, ...size, preserveAspectRatio: "none" }));
+    [width, height] = [Math.max(width, x + size.width), Math.max(height, y + size.height)];
+    [x, y] = isStacked ? [0, size.height + gap] : [size.width + gap, 0];
+    return side.points.map(([pointX, pointY]) => [left + pointX * scale, top + pointY * scale] as const);
   });
-  const [first, second] = sizes as [(typeof sizes)[0], (typeof sizes)[0]];
-  const offset = isStacked
-    ? { x: 0, y: first.height + 1_000 * gap }
-    : { x: first.width + 1_000 * gap, y: 0 };
-  const [width, height] = [offset.x + second.width, offset.y + second.height];
-  const drawing = createSvgElement("svg", {
-    viewBox: `0 0 ${Math.max(width, first.width)} ${Math.max(height, first.height)}`,
-    class: "comparison-matches",
-    role: "img",
-    "aria-label": texts.matchedPoints(match.query_points.length, left.name, right.name),
-  });
-  const photo = ({ url }: ShownPhoto, x: number, y: number, size: { width: number; height: number }) =>
-    createSvgElement("image", { href: url, x, y, ...size, preserveAspectRatio: "none" });
-  drawing.append(photo(left, 0, 0, first), photo(right, offset.x, offset.y, second));
-  const place = (index: number, side: number): [number, number] => {
-    const [x, y] = sides[side]?.points[index] ?? [0, 0];
-    const scale = scales[side] ?? 1;
-    return [x * scale + side * offset.x, y * scale + side * offset.y];
-  };
-  for (const index of match.query_points.keys()) {
-    const [x1, y1] = place(index, 0);
-    const [x2, y2] = place(index, 1);
+  const lines = starts?.flatMap(([x1, y1], index) => {
+    const [x2, y2] = ends?.[index] ?? [0, 0];
     const hue = `hue-${index % numHues}`;
-    drawing.append(
+    return [
       createSvgElement("line", { x1, y1, x2, y2, class: hue }),
       createSvgElement("circle", { cx: x1, cy: y1, r: 7, class: hue }),
       createSvgElement("circle", { cx: x2, cy: y2, r: 7, class: hue }),
-    );
-  }
-  const box = createElement("div", {}, makeCredits(left, right));
-  box.prepend(drawing);
-  return box;
-}
-
-function makeCredits(left: ShownPhoto, right: ShownPhoto): HTMLElement {
-  return createElement(
-    "p",
-    { class: "credit comparison-credits" },
-    createElement("span", {}, left.credit),
-    createElement("span", {}, right.credit),
-  );
+    ];
+  });
+  const label = texts.matchedPoints(match.query_points.length, photos[0].name, photos[1].name);
+  const attributes = { viewBox: `0 0 ${width} ${height}`, class: "comparison-matches", role: "img", "aria-label": label };
+  return createElement("div", createSvgElement("svg", attributes, ...pictures, ...(lines ?? [])), makeCredits(photos));
 }

@@ -2,178 +2,122 @@
 
 import { createElement } from "../../dom";
 import { formatProbability } from "../../format";
-import { strings } from "../../strings";
-import type { Answer, Channels, DroppedImage, ExplainedCandidate } from "./answer_types";
-import { makeBar } from "./finding";
-import type { ImageCardsOptions } from "./image_cards";
+import { stageNames } from "../../strings/locate";
+import * as texts from "../../strings/locate_answer";
+import { makeBar, makeDetails } from "./answer_parts";
+import type { Answer, Channels, Explanation } from "./answer_types";
+import type { CardOptions } from "./image_cards";
 
-const texts = strings.locate;
-const maxRows = 12;
 const maxAttended = 8;
 
-export function showExplanation(answer: Answer, options: ImageCardsOptions): HTMLElement {
-  const { explanation, ranker, ranker_fallback_reason, bundle, index } = answer;
-  const matched = (answer.matches ?? []).filter(({ query_points }) => query_points.length > 0);
-  const best = matched[0];
+export function showExplanation(answer: Answer, options: CardOptions): HTMLElement {
+  const { explanation, ranker, ranker_fallback_reason, bundle, index, no_match_logit } = answer;
+  const best = answer.matches?.find(({ query_points }) => query_points.length > 0);
+  const muted = (text: string) => createElement("p.muted", text);
   return createElement(
-    "section",
-    { class: "explanation", "aria-label": texts.why },
-    createElement("p", {}, texts.whyRanker[ranker] ?? ranker),
-    ranker_fallback_reason !== null && createElement("p", {}, texts.fallback(ranker_fallback_reason)),
-    best === undefined
-      ? createElement("p", {}, answer.matches === null ? texts.notCompared : texts.noMatchedImage)
-      : createElement(
+    "section.explanation",
+    createElement("p", texts.rankers[ranker] ?? ranker),
+    ranker_fallback_reason && createElement("p", texts.fallback(ranker_fallback_reason)),
+    best
+      ? createElement(
           "button",
-          { type: "button", onclick: () => options.onCompare(best.image_id) },
-          texts.showMatches(best.query_points.length, matched.length),
-        ),
-    ...(explanation === null ? [createElement("p", {}, texts.notExplained)] : []),
-    ...(explanation === null ? [] : showRanks(answer, explanation.candidates, options)),
-    ...showAttention(answer),
-    explanation !== null && explanation.num_dropped > 0 &&
-      showDropped(explanation.num_dropped, explanation.dropped, options),
-    ...showTimings(answer.timings_ms),
-    createElement("h3", {}, texts.provenance),
-    createElement("p", { class: "muted" }, texts.made(bundle.name, index.build ?? "–")),
-    createElement("p", { class: "muted" }, bundle.note),
-    createElement("p", { class: "muted" }, answer.calibration_note),
+          { onclick: () => options.onCompare(best.image_id) },
+          texts.showMatches(best.query_points.length),
+        )
+      : createElement("p", texts.noMatchedImage),
+    createElement("h3", texts.ranks),
+    explanation ? showRanks(answer, explanation, options) : muted(texts.notExplained),
+    explanation && muted(texts.rankNote),
+    no_match_logit !== null && muted(texts.noMatch(no_match_logit.toFixed(2))),
+    createElement("h3", texts.attended),
+    showAttention(answer) ?? muted(texts.noAttention),
+    explanation && explanation.num_dropped > 0 && showDropped(explanation, options),
+    createElement("h3", texts.stages),
+    showTimings(answer.timings_ms),
+    muted(texts.made(bundle.name, index.build ?? "–")),
+    muted(bundle.note),
+    muted(answer.calibration_note),
   );
 }
 
-function showRanks(
-  answer: Answer,
-  candidates: readonly ExplainedCandidate[],
-  { onHover, onCompare }: ImageCardsOptions,
-): HTMLElement[] {
+function showRanks(answer: Answer, { candidates }: Explanation, { onCompare }: CardOptions): HTMLElement {
   const names = new Map(answer.candidates.map(({ image_id, file_name }) => [image_id, file_name]));
-  const hasReranker = candidates.some(({ rerank_logit }) => rerank_logit !== null);
-  const makeRow = (row: ExplainedCandidate) => {
-    const { image_id: id } = row;
-    const name = names.get(id) ?? id.slice(0, 8);
-    const image = createElement("button", { type: "button", class: "quiet small", onclick: () => onCompare(id) }, name);
-    const cells: (string | HTMLElement)[] = [
-      String(row.rank + 1),
-      describeMove(row.retrieval_rank - row.rank),
-      image,
+  const makeCells = (tag: "th" | "td", cells: readonly (string | HTMLElement)[]) =>
+    cells.map((cell) => createElement(tag, cell));
+  const rows = candidates.map((row) => {
+    const { image_id: id, rank, rerank_logit, num_inliers } = row;
+    const moved = row.retrieval_rank - rank;
+    const cells = [
+      String(rank + 1),
+      moved === 0 ? "–" : `${moved > 0 ? "▲" : "▼"} ${Math.abs(moved)}`,
+      createElement("button.quiet.small", { onclick: () => onCompare(id) }, names.get(id) ?? id.slice(0, 8)),
       describeChannels(row.channels),
-      ...(hasReranker ? [row.rerank_logit?.toFixed(2) ?? "–"] : []),
+      rerank_logit?.toFixed(2) ?? "–",
       formatProbability(row.weight),
-      row.num_inliers === null ? "–" : String(row.num_inliers),
+      String(num_inliers ?? "–"),
     ];
-    const properties = { onmouseenter: () => onHover(id), onmouseleave: () => onHover(null) };
-    return createElement("tr", properties, ...cells.map((cell) => createElement("td", {}, cell)));
-  };
-  const { rank, moved, image, channels, logit, weight, inliers } = texts.columns;
-  const columns = [rank, moved, image, channels, ...(hasReranker ? [logit] : []), weight, inliers];
-  const body = createElement("tbody", {}, ...candidates.slice(0, maxRows).map(makeRow));
-  const rest = candidates.slice(maxRows);
-  const more = createElement(
-    "button",
-    {
-      type: "button",
-      onclick: () => {
-        body.append(...rest.map(makeRow));
-        more.remove();
-      },
-    },
-    texts.showAll(candidates.length),
-  );
-  return [
-    createElement("h3", {}, texts.ranks),
+    return createElement("tr", { dataset: { image: id } }, makeCells("td", cells));
+  });
+  return createElement(
+    "div.table-scroll",
+    { tabIndex: 0, role: "group", "aria-label": texts.ranks },
     createElement(
-      "div",
-      { class: "table-scroll", tabindex: "0", role: "group", "aria-label": texts.ranks },
-      createElement(
-        "table",
-        {},
-        createElement("thead", {}, createElement("tr", {}, ...columns.map((text) => createElement("th", { scope: "col" }, text)))),
-        body,
-      ),
+      "table",
+      createElement("thead", createElement("tr", makeCells("th", texts.columns))),
+      createElement("tbody", rows),
     ),
-    ...(rest.length > 0 ? [more] : []),
-    createElement("p", { class: "muted" }, texts.channelNote),
-    ...(answer.no_match_logit === null
-      ? []
-      : [createElement("p", { class: "muted" }, texts.noMatch(answer.no_match_logit.toFixed(2)))]),
-  ];
-}
-
-function describeMove(moved: number): string {
-  return moved === 0 ? "–" : `${moved > 0 ? "▲" : "▼"} ${Math.abs(moved)}`;
+  );
 }
 
 /** `image 3 (0.41)`: the rank from 1, none if the channel did not return the image, and the similarity. */
 function describeChannels(channels: Channels): string {
-  const describe = ([name, { rank, score }]: [string, Channels[string]]) =>
-    `${name} ${rank === null ? "–" : rank + 1} (${score.toFixed(2)})`;
-  return Object.entries(channels).map(describe).join(", ");
+  return Object.entries(channels)
+    .map(([name, { rank, score }]) => `${name} ${rank === null ? "–" : rank + 1} (${score.toFixed(2)})`)
+    .join(", ");
 }
 
-/** The evidence of the best candidate, by the reranker's attention. */
-function showAttention({ candidates }: Answer): HTMLElement[] {
-  const heading = createElement("h3", {}, texts.attended);
-  const [best] = candidates;
-  const attended = (best?.evidence ?? []).filter(({ attention }) => attention !== null);
-  if (best === undefined || attended.length === 0) {
-    return [heading, createElement("p", { class: "muted" }, texts.noAttention)];
-  }
-  const shares = attended.map(({ attention }) => attention ?? 0);
-  const rows = [...attended]
-    .sort((a, b) => (b.attention ?? 0) - (a.attention ?? 0))
-    .slice(0, maxAttended)
-    .map(({ file_name, source_kind, attention }) =>
-      makeBar(`${file_name ?? texts.deleted} · ${texts.kindOf[source_kind]}`, attention ?? 0),
-    );
-  const none = Math.max(0, 1 - shares.reduce((sum, share) => sum + share, 0));
-  return [
-    heading,
-    createElement("p", { class: "muted" }, texts.attendedNote(best.file_name ?? texts.deleted)),
-    createElement("ul", { class: "bars" }, ...rows, makeBar(texts.attendedNone, none)),
-  ];
-}
-
-function showDropped(count: number, dropped: readonly DroppedImage[], { thumbnails }: ImageCardsOptions): HTMLElement {
-  const list = createElement("ul", { class: "dropped" });
-  const fill = () => {
-    if (details.open && list.childElementCount === 0) {
-      list.append(
-        ...dropped.map(({ image_id: id, source_kind, drop_reason, channels }) =>
-          createElement(
-            "li",
-            {},
-            thumbnails.createFrame({ id, source_kind }),
-            createElement("span", {}, texts.dropReasons[drop_reason] ?? drop_reason),
-            createElement("span", { class: "muted" }, describeChannels(channels)),
-          ),
-        ),
-      );
-    }
-  };
-  const details: HTMLDetailsElement = createElement(
-    "details",
-    { ontoggle: fill },
-    createElement("summary", {}, texts.droppedCount(count)),
-    count > dropped.length && createElement("p", { class: "muted" }, texts.droppedShown(dropped.length)),
-    list,
+/** The evidence of the best candidate, by the reranker's attention; null without attention. */
+function showAttention({ candidates }: Answer): HTMLElement | null {
+  const attended = (candidates[0]?.evidence ?? []).flatMap(({ attention, ...image }) =>
+    attention === null ? [] : [{ ...image, attention }],
   );
-  return details;
+  const sum = attended.reduce((total, { attention }) => total + attention, 0);
+  return attended.length === 0
+    ? null
+    : createElement(
+        "ul.bars",
+        attended
+          .sort((a, b) => b.attention - a.attention)
+          .slice(0, maxAttended)
+          .map(({ file_name, source_kind, attention }) =>
+            makeBar(`${file_name ?? texts.deleted} · ${texts.kinds[source_kind]}`, attention),
+          ),
+        makeBar(texts.attendedNone, Math.max(0, 1 - sum)),
+      );
 }
 
-function showTimings(timings_ms: Readonly<Record<string, number>>): HTMLElement[] {
-  const { total, ...stages } = timings_ms;
-  const entries = Object.entries(stages);
-  const longest = Math.max(1, ...entries.map(([, time]) => time));
-  return entries.length === 0
-    ? []
-    : [
-        createElement("h3", {}, texts.stages),
+function showDropped({ num_dropped, dropped }: Explanation, { thumbnails }: CardOptions): HTMLElement {
+  const makeList = () =>
+    createElement(
+      "ul.dropped",
+      dropped.map(({ image_id: id, source_kind, drop_reason, channels }) =>
         createElement(
-          "ul",
-          { class: "bars" },
-          ...entries.map(([stage, time]) =>
-            makeBar(texts.stageNames[stage] ?? stage, time / longest, texts.milliseconds(time.toFixed(0))),
-          ),
+          "li",
+          thumbnails.createFrame({ id, source_kind }),
+          createElement("span", texts.dropReasons[drop_reason] ?? drop_reason),
+          createElement("span.muted", describeChannels(channels)),
         ),
-        createElement("p", { class: "muted" }, texts.total(texts.milliseconds((total ?? 0).toFixed(0)))),
-      ];
+      ),
+    );
+  return makeDetails("details", texts.dropped(num_dropped, dropped.length), makeList);
+}
+
+function showTimings(timings_ms: Readonly<Record<string, number>>): HTMLElement {
+  const longest = Math.max(1, ...Object.values(timings_ms));
+  return createElement(
+    "ul.bars",
+    Object.entries(timings_ms).map(([stage, time]) =>
+      makeBar(stageNames[stage] ?? stage, time / longest, texts.milliseconds(time)),
+    ),
+  );
 }

@@ -1,56 +1,56 @@
-/** Sends a query and follows its stages. */
+/** Sends a query and follows its stages as server-sent events (WHATWG HTML, 9.2). */
 
-import { type ApiClient, ApiError } from "../../api_client";
+import { type ApiClient, ApiError, type ProgressListener, makeError } from "../../api_client";
 import type { Answer } from "./answer_types";
-import { EventStreamParser } from "./event_stream";
 
-export interface LocateProgress {
-  /** Bytes of the photos that were sent, of all. */
-  onSent(sentBytes: number, totalBytes: number): void;
-  /** The server has begun a stage. */
-  onStage(name: string): void;
-}
-
-const accept = "text/event-stream, application/json;q=0.9";
-
-/** Locate photos. A server that sends no events answers in JSON, without stages. */
+/**
+ * Locate photos; `onStage` gets the name of each stage when it begins. A server that sends no events
+ * answers in JSON, without stages.
+ */
 export async function requestAnswer(
   client: ApiClient,
   form: FormData,
-  { onSent, onStage }: LocateProgress,
+  onSent: ProgressListener,
+  onStage: (name: string) => void,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const parser = new EventStreamParser();
-  let answer: Answer | null = null;
-  let problem: Record<string, unknown> | null = null;
+  let numRead = 0;
+  let answer: Answer | undefined;
+  let error = new ApiError(0, "", "");
+  /** Read the events that `text`, all of the answer so far, has since the last call. */
   const readEvents = (text: string) => {
-    for (const { name, data } of text.startsWith("{") ? [] : parser.readNew(text)) {
+    const blocks = text.replace(/\r\n?/g, "\n").split("\n\n").slice(0, -1);
+    for (const block of blocks.slice(numRead)) {
+      let [name, data] = ["", ""];
+      for (const [, field, value = ""] of block.matchAll(/^(event|data): ?(.*)$/gm)) {
+        if (field === "event") {
+          name = value;
+        } else {
+          data += value;
+        }
+      }
       if (name === "stage") {
         onStage((JSON.parse(data) as { name: string }).name);
       } else if (name === "answer") {
         answer = JSON.parse(data) as Answer;
       } else if (name === "problem") {
-        problem = JSON.parse(data) as Record<string, unknown>;
+        error = makeError(0, data);
       }
     }
+    numRead = blocks.length;
   };
-  const listeners = { onProgress: onSent, onText: readEvents };
-  const text = await client.uploadForText("v1/locate", form, listeners, signal, { Accept: accept });
-  if (text.startsWith("{")) {
-    return JSON.parse(text) as Answer;
+  const request = await client.post("v1/locate", form, {
+    onProgress: onSent,
+    onText: readEvents,
+    signal,
+    headers: { Accept: "text/event-stream, application/json;q=0.9" },
+  });
+  if (request.getResponseHeader("Content-Type")?.includes("json")) {
+    return JSON.parse(request.responseText) as Answer;
   }
-  readEvents(text);
-  if (problem !== null) {
-    throw makeError(problem);
-  }
-  if (answer === null) {
-    throw new ApiError(0, "", "");
+  readEvents(request.responseText);
+  if (answer === undefined) {
+    throw error;
   }
   return answer;
-}
-
-function makeError(problem: Record<string, unknown>): ApiError {
-  const read = (name: string) => (typeof problem[name] === "string" ? (problem[name] as string) : "");
-  const status = typeof problem["status"] === "number" ? problem["status"] : 500;
-  return new ApiError(status, read("title"), read("detail"), read("request_id") || null, null, problem);
 }

@@ -2,132 +2,142 @@
 
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/locate";
+import { AreaDrawing } from "../gallery/area_drawing";
+import { toPolygon } from "../gallery/areas";
 import type { SourceKind } from "./answer_types";
-import { AreaField } from "./area_field";
 import type { ChosenPhoto } from "./photo_input";
 
-const texts = strings.locate;
-const defaultTop = "12";
-const defaultVerify = "8";
+export interface QueryOptions {
+  readonly element: HTMLElement;
+  /** Form of a query with these photos. */
+  makeForm(photos: readonly ChosenPhoto[]): FormData;
+  stopDrawing(): void;
+}
 
 interface Source {
   id: string;
   name: string;
   kind: SourceKind;
-  images: number;
 }
 
-export class QueryOptions {
-  readonly element: HTMLDetailsElement;
-  readonly #context: AppContext;
-  readonly #abort = new AbortController();
-  readonly #area: AreaField;
-  readonly #sources = new Map<string, HTMLInputElement>();
-  readonly #sourceList = createElement("fieldset", { class: "source-list", hidden: true });
-  readonly #kinds = makeSelect({ "": texts.allKinds, photo: texts.onlyPhoto, street: texts.onlyStreet });
-  readonly #queryKind = makeSelect({
-    "": texts.queryKinds.unknown,
-    photo: texts.queryKinds.photo,
-    street: texts.queryKinds.street,
-  });
-  readonly #country = createElement("input", { type: "text", autocomplete: "off", placeholder: "FR, BE" });
-  readonly #first = createElement("input", { type: "date" });
-  readonly #last = createElement("input", { type: "date" });
-  readonly #top = createElement("input", { type: "number", min: "1", max: "100", required: true, value: defaultTop });
-  readonly #verify = createElement("input", { type: "number", min: "0", max: "64", required: true, value: defaultVerify });
-
-  constructor(context: AppContext) {
-    this.#context = context;
-    this.#area = new AreaField(context);
-    const field = (label: string, input: HTMLElement) => createElement("label", {}, label, input);
-    const pair = (...fields: HTMLElement[]) => createElement("div", { class: "field-pair" }, ...fields);
-    this.element = createElement(
-      "details",
-      { class: "query-options", ontoggle: () => void this.#loadSources() },
-      createElement("summary", {}, texts.options),
-      pair(field(texts.kinds, this.#kinds), field(texts.queryKind, this.#queryKind)),
-      this.#sourceList,
-      this.#area.element,
-      field(texts.country, this.#country),
-      pair(field(texts.firstDay, this.#first), field(texts.lastDay, this.#last)),
-      pair(field(texts.top, this.#top), field(texts.verify, this.#verify)),
+export function createQueryOptions(context: AppContext): QueryOptions {
+  const { client, map } = context;
+  const drawing = new AreaDrawing(map);
+  const sources = new Map<string, HTMLInputElement>();
+  let drawn = "";
+  const makeSelect = (choices: Readonly<Record<string, string>>, properties = {}) =>
+    createElement(
+      "select",
+      properties,
+      Object.entries(choices).map(([value, text]) => createElement("option", { value }, text)),
     );
-  }
+  const kinds = makeSelect(texts.kindChoices);
+  const queryKind = makeSelect(texts.queryKinds);
+  const area = makeSelect(texts.areas, { onchange: () => void drawArea() });
+  const areaNote = createElement("p.muted", { role: "status" });
+  const country = createElement("input", { autocomplete: "off", placeholder: "FR, BE" });
+  const first = createElement("input", { type: "date" });
+  const last = createElement("input", { type: "date" });
+  const top = createElement("input", { type: "number", min: "1", max: "100", required: true, value: "12" });
+  const verify = createElement("input", { type: "number", min: "0", max: "64", required: true, value: "8" });
+  const sourceList = createElement("fieldset.source-list", { hidden: true });
+  const field = (label: string, input: HTMLElement) => createElement("label", label, input);
 
-  dispose(): void {
-    this.#abort.abort();
-    this.#area.stopDrawing();
-  }
-
-  stopDrawing(): void {
-    this.#area.stopDrawing();
-  }
-
-  /** Form of a query with these photos. */
-  makeForm(photos: readonly ChosenPhoto[]): FormData {
-    const form = new FormData();
-    for (const { file } of photos) {
-      form.append("photo", file, file.name);
-    }
-    if (photos.some(({ region }) => region.region !== null)) {
-      for (const { region } of photos) {
-        const { x, y, width, height } = region.region ?? region.wholeRegion;
-        form.append("crop", [x, y, width, height].join(","));
+  const drawArea = async () => {
+    drawing.stop();
+    const isDrawn = area.value === "drawn";
+    drawn = "";
+    replaceChildren(areaNote, isDrawn && texts.drawHint);
+    if (isDrawn) {
+      try {
+        await drawing.start(
+          "polygon",
+          (outline) => {
+            drawn = JSON.stringify(toPolygon(outline));
+            replaceChildren(areaNote, texts.drawnArea(outline.length));
+          },
+          () => drawn || replaceChildren(areaNote, texts.noArea),
+        );
+      } catch (error) {
+        context.showError(error);
       }
     }
-    const chosen = [...this.#sources].filter(([, { checked }]) => checked).map(([id]) => id);
-    const isEverySource = chosen.length === this.#sources.size;
-    const values: [string, string][] = [
-      ["include", "explain,matches"],
-      ["source_kinds", this.#kinds.value],
-      ["sources", isEverySource ? "" : chosen.join(",")],
-      ["query_kind", this.#queryKind.value],
-      ["country", this.#country.value.toUpperCase().replace(/[\s;]+/g, ",").replace(/,+/g, ",")],
-      ["datetime", this.#readInterval()],
-      ["top", this.#top.value],
-      ["verify", this.#verify.value],
-      ...this.#area.readFields(),
-    ];
-    for (const [name, value] of values) {
-      if (value !== "") {
-        form.append(name, value);
-      }
-    }
-    return form;
-  }
-
-  /** OGC interval of whole days in UTC; both days included. */
-  #readInterval(): string {
-    const [first, last] = [this.#first.value, this.#last.value];
-    if (first === "" && last === "") {
+  };
+  /** The part of the map in view; empty if it shows the whole world. */
+  const readBox = () => {
+    const bounds = map.map?.getBounds();
+    if (bounds === undefined || bounds.getEast() - bounds.getWest() >= 360) {
       return "";
     }
-    return `${first === "" ? ".." : `${first}T00:00:00Z`}/${last === "" ? ".." : `${last}T23:59:59.999Z`}`;
-  }
-
-  async #loadSources(): Promise<void> {
-    const { client } = this.#context;
-    if (!this.element.open || this.#sources.size > 0 || !client.hasScope("read")) {
+    const wrap = (lon: number) => ((((lon + 180) % 360) + 360) % 360) - 180;
+    const box = [wrap(bounds.getWest()), bounds.getSouth(), wrap(bounds.getEast()), bounds.getNorth()];
+    return box.map((value) => value.toFixed(6)).join();
+  };
+  /** OGC interval of whole days in UTC; both days included. */
+  const readInterval = () =>
+    first.value + last.value &&
+    `${first.value ? `${first.value}T00:00:00Z` : ".."}/${last.value ? `${last.value}T23:59:59.999Z` : ".."}`;
+  const loadSources = async () => {
+    if (sources.size > 0 || !client.hasScope("read")) {
       return;
     }
     try {
-      const { sources } = await client.getJson<{ sources: Source[] }>("v1/sources?limit=100", this.#abort.signal);
-      const rows = sources.map(({ id, name, kind, images }) => {
+      const answer = await client.getJson<{ sources: Source[] }>("v1/sources?limit=100");
+      const rows = answer.sources.map(({ id, name, kind }) => {
         const input = createElement("input", { type: "checkbox", checked: true });
-        this.#sources.set(id, input);
-        const count = createElement("span", { class: "muted" }, texts.imageCount(images));
-        return createElement("label", { class: `check kind ${kind}` }, input, name, count);
+        sources.set(id, input);
+        return createElement("label.check.kind", { class: `check kind ${kind}` }, input, name);
       });
-      replaceChildren(this.#sourceList, createElement("legend", {}, texts.sources), ...rows);
-      this.#sourceList.hidden = sources.length < 2;
+      replaceChildren(sourceList, createElement("legend", texts.sources), ...rows);
+      sourceList.hidden = rows.length < 2;
     } catch (error) {
-      this.#context.showError(error);
+      context.showError(error);
     }
-  }
-}
-
-function makeSelect(choices: Readonly<Record<string, string>>): HTMLSelectElement {
-  const options = Object.entries(choices).map(([value, text]) => createElement("option", { value }, text));
-  return createElement("select", {}, ...options);
+  };
+  return {
+    element: createElement(
+      "details.query-options",
+      { ontoggle: () => void loadSources() },
+      createElement("summary", texts.options),
+      createElement("div.field-pair", field(texts.kinds, kinds), field(texts.queryKind, queryKind)),
+      sourceList,
+      field(texts.area, area),
+      areaNote,
+      field(texts.country, country),
+      createElement("div.field-pair", field(texts.firstDay, first), field(texts.lastDay, last)),
+      createElement("div.field-pair", field(texts.top, top), field(texts.verify, verify)),
+    ),
+    makeForm: (photos) => {
+      const form = new FormData();
+      for (const { file } of photos) {
+        form.append("photo", file, file.name);
+      }
+      if (photos.some(({ region }) => region.getRegion() !== null)) {
+        for (const { region } of photos) {
+          form.append("crop", (region.getRegion() ?? region.getWhole()).join());
+        }
+      }
+      const chosen = [...sources.keys()].filter((id) => sources.get(id)?.checked);
+      const values = {
+        include: "explain,matches",
+        source_kinds: kinds.value,
+        sources: chosen.length < sources.size ? chosen.join() : "",
+        query_kind: queryKind.value,
+        bbox: area.value === "view" ? readBox() : "",
+        polygon: drawn,
+        country: country.value.toUpperCase().match(/\w+/g)?.join() ?? "",
+        datetime: readInterval(),
+        top: top.value,
+        verify: verify.value,
+      };
+      for (const [name, value] of Object.entries(values)) {
+        if (value !== "") {
+          form.append(name, value);
+        }
+      }
+      return form;
+    },
+    stopDrawing: () => drawing.stop(),
+  };
 }

@@ -2,82 +2,47 @@
 
 import { createElement } from "../../dom";
 
-export interface TabDefinition {
-  readonly id: string;
-  readonly title: string;
-  /** Makes the content when the tab is shown for the first time. */
-  make(): HTMLElement;
+export interface Tabs {
+  readonly element: HTMLElement;
+  /** Show a tab by its number from 0. */
+  show(selected: number): void;
 }
 
-let groups = 0;
+let numTabs = 0;
 
-export class Tabs {
-  readonly element: HTMLElement;
-  readonly #definitions: readonly TabDefinition[];
-  readonly #buttons: HTMLButtonElement[];
-  readonly #panels: HTMLElement[];
-  readonly #onShow: () => void;
-
-  constructor(label: string, definitions: readonly TabDefinition[], onShow: () => void = () => {}) {
-    groups += 1;
-    const prefix = `tabs-${groups}`;
-    this.#definitions = definitions;
-    this.#onShow = onShow;
-    this.#buttons = definitions.map(({ title }, index) =>
-      createElement(
-        "button",
-        {
-          type: "button",
-          role: "tab",
-          id: `${prefix}-tab-${index}`,
-          "aria-controls": `${prefix}-panel-${index}`,
-          onclick: () => this.#select(index),
-        },
-        title,
-      ),
-    );
-    this.#panels = definitions.map((_, index) =>
-      createElement("div", {
-        role: "tabpanel",
-        id: `${prefix}-panel-${index}`,
-        "aria-labelledby": `${prefix}-tab-${index}`,
-      }),
-    );
-    const list = createElement("div", { class: "tabs", role: "tablist", "aria-label": label }, ...this.#buttons);
-    list.addEventListener("keydown", (event) => this.#onKey(event));
-    this.element = createElement("div", {}, list, ...this.#panels);
-    this.#select(0);
-  }
-
-  /** Show a tab by its id. */
-  show(id: string): void {
-    this.#select(this.#definitions.findIndex((definition) => definition.id === id));
-  }
-
-  #select(selected: number): void {
-    const panel = this.#panels[selected];
-    if (panel === undefined) {
-      return;
-    }
-    for (const [index, button] of this.#buttons.entries()) {
-      button.setAttribute("aria-selected", String(index === selected));
+/** Titles with functions that make the content when the tab is shown for the first time. */
+export function createTabs(definitions: readonly (readonly [string, () => HTMLElement])[]): Tabs {
+  const panels: HTMLElement[] = [];
+  const buttons = definitions.map(([title], index) => {
+    const id = `tab-${(numTabs += 1)}`;
+    panels.push(createElement("div", { role: "tabpanel", id: `${id}-panel`, "aria-labelledby": id }));
+    const properties = { role: "tab", id, "aria-controls": `${id}-panel`, onclick: () => show(index) };
+    return createElement("button", properties, title);
+  });
+  const show = (selected: number) => {
+    const panel = panels[selected];
+    buttons.forEach((button, index) => {
+      button.ariaSelected = String(index === selected);
       button.tabIndex = index === selected ? 0 : -1;
-      (this.#panels[index] as HTMLElement).hidden = index !== selected;
+    });
+    panels.forEach((other) => (other.hidden = other !== panel));
+    if (panel?.childElementCount === 0) {
+      panel.append(definitions[selected]?.[1]() ?? "");
     }
-    if (panel.childElementCount === 0) {
-      panel.append((this.#definitions[selected] as TabDefinition).make());
-    }
-    this.#onShow();
-  }
-
-  #onKey(event: KeyboardEvent): void {
-    const count = this.#buttons.length;
-    const current = this.#buttons.indexOf(event.target as HTMLButtonElement);
-    const next = { ArrowRight: current + 1, ArrowLeft: current - 1 + count, Home: 0, End: count - 1 }[event.key];
-    if (current >= 0 && next !== undefined) {
+  };
+  const onKey = (event: KeyboardEvent) => {
+    const current = buttons.indexOf(event.target as HTMLButtonElement);
+    const last = buttons.length - 1;
+    const next = { ArrowRight: current + 1, ArrowLeft: current + last, Home: 0, End: last }[event.key];
+    if (next !== undefined) {
       event.preventDefault();
-      this.#select(next % count);
-      this.#buttons[next % count]?.focus();
+      show(next % buttons.length);
+      buttons[next % buttons.length]?.focus();
     }
-  }
+  };
+  show(0);
+  return {
+    element: createElement("div", createElement("div.tabs", { role: "tablist", onkeydown: onKey }, buttons), panels),
+    show,
+  };
 }

@@ -3,19 +3,18 @@
 import { isAbort } from "../../api_client";
 import type { AppContext, MountedView, ViewDefinition } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/work";
 import type { PageState } from "../../url_state";
 import { type Batch, type Job, type WorkUnit, readBatch, readJob } from "./answers";
 import { UnitPanel, describeUnit } from "./unit_panel";
 import { UploadForm } from "./upload_form";
 
-const texts = strings.work;
 const pageSize = 20;
 
 class WorkView implements MountedView {
   readonly #context: AppContext;
-  readonly #list = createElement("div", { class: "work-list" });
-  readonly #detail = createElement("div", {});
+  readonly #list = createElement("div.work-list");
+  readonly #detail = createElement("div");
   readonly #upload: UploadForm;
   #abort = new AbortController();
   #panel: UnitPanel | null = null;
@@ -24,7 +23,7 @@ class WorkView implements MountedView {
   constructor(panel: HTMLElement, context: AppContext) {
     this.#context = context;
     this.#upload = new UploadForm(context, (id) => context.state.set({ filters: { batch: id } }));
-    panel.append(createElement("h1", {}, texts.title), this.#upload.element, this.#list, this.#detail);
+    panel.append(createElement("h1", texts.title), this.#upload.element, this.#list, this.#detail);
     this.update(context.state.get());
   }
 
@@ -41,8 +40,8 @@ class WorkView implements MountedView {
       return;
     }
     const back = createElement(
-      "button",
-      { type: "button", class: "quiet", onclick: () => this.#context.state.set({ filters: {} }) },
+      "button.quiet",
+      { onclick: () => this.#context.state.set({ filters: {} }) },
       `← ${texts.back}`,
     );
     this.#panel = batch !== undefined
@@ -76,9 +75,9 @@ class WorkView implements MountedView {
       ]);
       replaceChildren(
         this.#list,
-        createElement("h2", {}, texts.batches),
+        createElement("h2", texts.batches),
         this.#makeList(batches.batches.map(readBatch), texts.noBatches),
-        createElement("h2", {}, texts.jobs),
+        createElement("h2", texts.jobs),
         this.#makeList(jobs.jobs.map(readJob), canSeeJobs ? texts.noJobs : texts.noJobScope),
       );
     } catch (error) {
@@ -90,21 +89,20 @@ class WorkView implements MountedView {
 
   #makeList(units: readonly WorkUnit[], emptyText: string): HTMLElement {
     if (units.length === 0) {
-      return createElement("p", { class: "muted" }, emptyText);
+      return createElement("p.muted", emptyText);
     }
-    return createElement("ul", { class: "units" }, ...units.map((unit) => this.#makeRow(unit)));
+    return createElement("ul.units", ...units.map((unit) => this.#makeRow(unit)));
   }
 
   #makeRow(unit: WorkUnit): HTMLElement {
     const open = () => this.#context.state.set({ filters: { [unit.kind]: unit.id } });
     return createElement(
       "li",
-      {},
       createElement(
-        "button",
-        { type: "button", class: "unit", onclick: open },
-        createElement("span", { class: "card-title" }, describeUnit(unit)),
-        createElement("span", { class: "muted" }, `${unit.state} · ${texts.progress(unit.ended, unit.total)}`),
+        "button.unit",
+        { onclick: open },
+        createElement("span.card-title", describeUnit(unit)),
+        createElement("span.muted", `${unit.state} · ${texts.progress(unit.ended, unit.total)}`),
       ),
     );
   }

@@ -3,7 +3,8 @@
 import { isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import { saveFile } from "../../save_file";
+import * as texts from "../../strings/work";
 import {
   type Batch,
   type Job,
@@ -15,25 +16,24 @@ import {
   readJobItem,
 } from "./answers";
 
-const texts = strings.work;
 const pageSize = 50;
 const firstPauseMs = 1_000;
 const longestPauseMs = 10_000;
 const stalledAfterS = 60;
 
 export class UnitPanel {
-  readonly element = createElement("section", { class: "work-unit" });
+  readonly element = createElement("section.work-unit");
   readonly #context: AppContext;
   readonly #path: string;
   readonly #kind: "batch" | "job";
-  readonly #head = createElement("div", {});
-  readonly #stalled = createElement("p", { class: "warning", role: "status", hidden: true });
-  readonly #actions = createElement("div", { class: "actions" });
+  readonly #head = createElement("div");
+  readonly #stalled = createElement("p.warning", { role: "status", hidden: true });
+  readonly #actions = createElement("div.actions");
   readonly #filter = createElement("select", { onchange: () => void this.#loadItems(true) });
-  readonly #rows = createElement("tbody", {});
+  readonly #rows = createElement("tbody");
   readonly #more = createElement(
     "button",
-    { type: "button", hidden: true, onclick: () => void this.#loadItems(false) },
+    { hidden: true, onclick: () => void this.#loadItems(false) },
     texts.more,
   );
   readonly #abort = new AbortController();
@@ -52,12 +52,11 @@ export class UnitPanel {
       this.#head,
       this.#stalled,
       this.#actions,
-      createElement("h3", {}, texts.items),
-      createElement("label", {}, texts.filter, this.#filter),
+      createElement("h3", texts.items),
+      createElement("label", texts.filter, this.#filter),
       createElement(
-        "table",
-        { class: "work-items" },
-        createElement("thead", {}, createElement("tr", {}, ...columns)),
+        "table.work-items",
+        createElement("thead", createElement("tr", ...columns)),
         this.#rows,
       ),
       this.#more,
@@ -129,14 +128,14 @@ export class UnitPanel {
     const counts = Object.entries(unit.counts).filter(([, count]) => count > 0);
     replaceChildren(
       this.#head,
-      createElement("h2", {}, describeUnit(unit)),
-      createElement("p", {}, texts.state(unit.state)),
+      createElement("h2", describeUnit(unit)),
+      createElement("p", texts.state(unit.state)),
       createElement("progress", { max: Math.max(1, unit.total), value: unit.ended, "aria-label": texts.progress(unit.ended, unit.total) }),
-      createElement("p", {}, texts.progress(unit.ended, unit.total)),
+      createElement("p", texts.progress(unit.ended, unit.total)),
       createElement(
-        "ul",
-        { class: "counts", "aria-label": texts.counts },
-        ...counts.map(([name, count]) => createElement("li", {}, `${name}: ${count.toLocaleString("en")}`)),
+        "ul.counts",
+        { "aria-label": texts.counts },
+        ...counts.map(([name, count]) => createElement("li", `${name}: ${count.toLocaleString("en")}`)),
       ),
     );
   }
@@ -144,7 +143,7 @@ export class UnitPanel {
   #showActions(unit: WorkUnit): void {
     const { failed = 0, canceled = 0, completed = 0 } = unit.counts;
     const button = (text: string, action: () => Promise<void>) =>
-      createElement("button", { type: "button", onclick: () => void this.#run(action) }, text);
+      createElement("button", { onclick: () => void this.#run(action) }, text);
     const send = (name: string) => async () => {
       await this.#context.client.sendJson("POST", `${this.#path}/${name}`);
     };
@@ -171,10 +170,7 @@ export class UnitPanel {
 
   async #download(name: "results" | "errors"): Promise<void> {
     const url = await this.#context.client.fetchBlobUrl(`${this.#path}/${name}`, this.#abort.signal);
-    const link = createElement("a", { href: url, download: `${name}.ndjson` });
-    link.click();
-    // The browser has taken the data over when the next task runs.
-    setTimeout(() => URL.revokeObjectURL(url));
+    saveFile(url, `${name}.ndjson`);
   }
 
   async #loadItems(isFresh: boolean): Promise<void> {
@@ -217,13 +213,12 @@ function makeItemRow(item: WorkItem): HTMLElement {
   const reason = [item.error_message ?? item.error_code, item.attempts > 1 ? texts.attempts(item.attempts) : null];
   return createElement(
     "tr",
-    {},
-    createElement("td", { class: "file-name" }, item.file),
-    createElement("td", {}, item.status),
-    createElement("td", {}, reason.filter((text) => text !== null).join("; ")),
+    createElement("td.file-name", item.file),
+    createElement("td", item.status),
+    createElement("td", reason.filter((text) => text !== null).join("; ")),
   );
 }
 
 function makeEmptyRow(): HTMLElement {
-  return createElement("tr", {}, createElement("td", { colSpan: 3 }, texts.noItems));
+  return createElement("tr", createElement("td", { colSpan: 3 }, texts.noItems));
 }

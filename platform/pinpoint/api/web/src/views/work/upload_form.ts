@@ -3,10 +3,9 @@
 import { isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/work";
 import type { Batch } from "./answers";
 
-const texts = strings.work;
 
 interface UploadAnswer {
   rejected?: { file: string }[];
@@ -19,7 +18,7 @@ export class UploadForm {
   readonly #files = createElement("input", { id: "upload-files", type: "file", multiple: true });
   readonly #submit = createElement("button", { type: "submit", class: "primary" }, texts.start);
   readonly #progress = createElement("progress", { max: 1, value: 0, hidden: true, "aria-label": texts.upload });
-  readonly #message = createElement("p", { class: "stage", role: "status" });
+  readonly #message = createElement("p.stage", { role: "status" });
   readonly #abort = new AbortController();
   readonly #onCreated: (batchId: string) => void;
 
@@ -27,9 +26,8 @@ export class UploadForm {
     this.#context = context;
     this.#onCreated = onCreated;
     this.element = createElement(
-      "details",
-      { class: "upload" },
-      createElement("summary", {}, texts.upload),
+      "details.upload",
+      createElement("summary", texts.upload),
       createElement(
         "form",
         { onsubmit: (event: Event) => void this.#upload(event) },
