@@ -18,122 +18,114 @@ export interface ListListeners {
   close(): void;
 }
 
-export class ImageList {
-  readonly element: HTMLElement;
-  readonly #context: AppContext;
-  readonly #thumbnails: Thumbnails;
-  readonly #listeners: ListListeners;
-  readonly #heading = createElement("h2", { tabindex: "-1" });
-  readonly #count = createElement("p.hint");
-  readonly #items = createElement("ul.image-grid");
-  readonly #more: HTMLButtonElement;
-  #abort = new AbortController();
-  #next: string | null = null;
-  #query = "";
-  #number = 0;
+export type ImageList = ReturnType<typeof createImageList>;
 
-  constructor(context: AppContext, thumbnails: Thumbnails, listeners: ListListeners) {
-    this.#context = context;
-    this.#thumbnails = thumbnails;
-    this.#listeners = listeners;
-    this.#more = createElement(
-      "button.more",
-      { onclick: () => void this.#loadNext() },
-      texts.more,
-    );
-    const close = createElement("button.quiet", { onclick: () => listeners.close() }, texts.close);
-    this.element = createElement(
-      "section.image-list",
-      { hidden: true },
-      createElement("div.list-head", this.#heading, close),
-      this.#count,
-      this.#items,
-      this.#more,
-    );
-  }
+export function createImageList(context: AppContext, thumbnails: Thumbnails, listeners: ListListeners) {
+  const heading = createElement("h2", { tabindex: "-1" });
+  const count = createElement("p.hint");
+  const items = createElement("ul.image-grid");
+  let abort = new AbortController();
+  let nextPath: string | null = null;
+  let shownQuery = "";
+  let numShown = 0;
+  const more = createElement(
+    "button.more",
+    { onclick: () => void loadNext() },
+    texts.more,
+  );
+  const close = createElement("button.quiet", { onclick: () => listeners.close() }, texts.close);
+  const element = createElement(
+    "section.image-list",
+    { hidden: true },
+    createElement("div.list-head", heading, close),
+    count,
+    items,
+    more,
+  );
 
   /** Show the images of an area that match the filters; null hides the list. */
-  show(filters: GalleryFilters, area: ListArea | null): void {
-    this.element.hidden = area === null;
+  function show(filters: GalleryFilters, area: ListArea | null): void {
+    element.hidden = area === null;
     if (area === null) {
-      this.#abort.abort();
-      this.#query = "";
-      replaceChildren(this.#items);
+      abort.abort();
+      shownQuery = "";
+      replaceChildren(items);
       return;
     }
     const query = toQuery(filters);
     addListArea(query, area);
     query.set("limit", String(pageSize));
-    if (String(query) === this.#query) {
+    if (String(query) === shownQuery) {
       return;
     }
-    this.#query = String(query);
-    this.#abort.abort();
-    this.#abort = new AbortController();
-    this.#number = 0;
-    this.#next = `/v1/images?${this.#query}`;
-    replaceChildren(this.#heading, texts.title[area.type]);
-    replaceChildren(this.#items);
-    void this.#loadNext();
+    shownQuery = String(query);
+    abort.abort();
+    abort = new AbortController();
+    numShown = 0;
+    nextPath = `/v1/images?${shownQuery}`;
+    replaceChildren(heading, texts.title[area.type]);
+    replaceChildren(items);
+    void loadNext();
   }
 
   /** Read the same list again, because an image has changed. */
-  reload(filters: GalleryFilters, area: ListArea | null): void {
-    this.#query = "";
-    this.show(filters, area);
+  function reload(filters: GalleryFilters, area: ListArea | null): void {
+    shownQuery = "";
+    show(filters, area);
   }
 
   /** Focus the entry of an image, or the heading. */
-  focus(imageId: string | null = null): void {
-    const entry = this.#items.querySelector<HTMLElement>(`[data-image="${imageId ?? ""}"]`);
+  function focus(imageId: string | null = null): void {
+    const entry = items.querySelector<HTMLElement>(`[data-image="${imageId ?? ""}"]`);
     if (entry !== null) {
       entry.focus();
       return;
     }
-    this.#heading.focus();
-    this.element.scrollIntoView({ block: "start" });
+    heading.focus();
+    element.scrollIntoView({ block: "start" });
   }
 
-  dispose(): void {
-    this.#abort.abort();
+  function dispose(): void {
+    abort.abort();
   }
 
-  async #loadNext(): Promise<void> {
-    if (this.#next === null) {
+  async function loadNext(): Promise<void> {
+    if (nextPath === null) {
       return;
     }
-    const { signal } = this.#abort;
-    this.#more.disabled = true;
-    this.#more.hidden = this.#number === 0;
-    replaceChildren(this.#count, texts.loading);
+    const { signal } = abort;
+    more.disabled = true;
+    more.hidden = numShown === 0;
+    replaceChildren(count, texts.loading);
     try {
-      const page = await this.#context.client.getJson<ImagePage>(this.#next, signal);
-      const entries = page.images.map((image) => this.#makeEntry(image));
-      this.#items.append(...entries);
-      this.#next = page.next;
-      if (this.#number > 0) {
+      const page = await context.client.getJson<ImagePage>(nextPath, signal);
+      const entries = page.images.map((image) => makeEntry(image));
+      items.append(...entries);
+      nextPath = page.next;
+      if (numShown > 0) {
         // The keyboard goes on at the first new image.
         entries[0]?.querySelector("button")?.focus();
       }
-      this.#number += page.images.length;
-      const text = this.#number === 0 ? texts.none : texts.shown(this.#number, page.next !== null);
-      replaceChildren(this.#count, text);
-      this.#context.announce(text);
-      this.#more.hidden = page.next === null;
+      numShown += page.images.length;
+      const text = numShown === 0 ? texts.none : texts.shown(numShown, page.next !== null);
+      replaceChildren(count, text);
+      context.announce(text);
+      more.hidden = page.next === null;
     } catch (error) {
       if (!signal.aborted) {
-        replaceChildren(this.#count);
-        this.#more.hidden = false;
-        this.#context.showError(error);
+        replaceChildren(count);
+        more.hidden = false;
+        context.showError(error);
       }
     } finally {
-      this.#more.disabled = false;
+      more.disabled = false;
     }
   }
 
-  #makeEntry(image: GalleryImage): HTMLElement {
-    return makeImageEntry(image, this.#thumbnails, this.#listeners);
+  function makeEntry(image: GalleryImage): HTMLElement {
+    return makeImageEntry(image, thumbnails, listeners);
   }
+  return { show, reload, focus, dispose, element };
 }
 
 /** An entry of a list: a button with thumbnail, name, and a second line. */

@@ -6,7 +6,7 @@ import { createElement, replaceChildren } from "../../dom";
 import { describeError } from "../../error_text";
 import { formatBytes } from "../../format";
 import * as texts from "../../strings/locate";
-import { Thumbnails } from "../gallery/thumbnails";
+import { createThumbnails } from "../gallery/thumbnails";
 import type { AnswerLayers } from "./answer_layers";
 import type { AnswerPanel } from "./answer_panel";
 import type { Answer } from "./answer_types";
@@ -42,7 +42,7 @@ function createView(context: AppContext): LocateView {
   let shown: LocatedQuery | null = null;
   let layers: AnswerLayers | null = null;
   let comparison: Comparison | null = null;
-  const thumbnails = new Thumbnails(context);
+  const thumbnails = createThumbnails(context);
   const options = createQueryOptions(context);
   const makeChoice = (text: string, checked: boolean) => {
     const input = createElement("input", { type: "radio", name: "photo-use", checked });

@@ -3,7 +3,7 @@
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
 import * as texts from "../../strings/locate";
-import { AreaDrawing } from "../gallery/area_drawing";
+import { createAreaDrawing } from "../gallery/area_drawing";
 import { toPolygon } from "../gallery/areas";
 import type { SourceKind } from "./answer_types";
 import type { ChosenPhoto } from "./photo_input";
@@ -23,7 +23,7 @@ interface Source {
 
 export function createQueryOptions(context: AppContext): QueryOptions {
   const { client, map } = context;
-  const drawing = new AreaDrawing(map);
+  const drawing = createAreaDrawing(map);
   const sources = new Map<string, HTMLInputElement>();
   let drawn = "";
   const makeSelect = (choices: Readonly<Record<string, string>>, properties = {}) =>
