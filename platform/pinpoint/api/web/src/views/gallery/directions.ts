@@ -2,7 +2,7 @@
 
 import type { Position } from "./areas";
 
-const earthRadiusM = 6_371_008.8;
+export const earthRadiusM = 6_371_008.8;
 const radians = Math.PI / 180;
 
 export interface LatLon {

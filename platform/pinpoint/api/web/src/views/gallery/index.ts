@@ -16,7 +16,7 @@ import {
   parseFilters,
   parseListArea,
 } from "./filters";
-import { GalleryLayers } from "./gallery_layers";
+import { createGalleryLayers } from "./gallery_layers";
 import { createImageList } from "./image_list";
 import { createImagePanel } from "./image_panel";
 import { showLegend } from "./legend";
@@ -47,7 +47,7 @@ function createGalleryView(panel: HTMLElement, context: AppContext) {
   let shownState: PageState = context.state.get();
   const thumbnails = createThumbnails(context);
   const openImage = (id: string) => context.state.set({ image: id });
-  const layers = new GalleryLayers(context, {
+  const layers = createGalleryLayers(context, {
     openList: (area) => openList(area),
     openImage,
     isBusy: () => form.isDrawing,
@@ -55,7 +55,7 @@ function createGalleryView(panel: HTMLElement, context: AppContext) {
   });
   const selection = createSelectionLayer(context, layers);
   const form = createFilterForm(context, (change) => changeFilters(change));
-  const highlight = layers.highlight.bind(layers);
+  const { highlight } = layers;
   const imageList = createImageList(context, thumbnails, {
     openImage,
     highlight,

@@ -2,7 +2,7 @@
 
 import type { AppContext } from "../../context";
 import { type LatLon, metersPerPixel, outlineView } from "./directions";
-import { type GalleryLayers, makePoint } from "./gallery_layers";
+import { type GalleryLayers, makeFeature, makePoint } from "./gallery_layers";
 
 /** Radius of a drawn field of view, CSS pixels. */
 export const viewRadiusPx = 64;
@@ -47,12 +47,12 @@ export function createSelectionLayer(context: AppContext, layers: GalleryLayers)
           angle === null || angle === 0
             ? { type: "LineString", coordinates: ring.slice(0, 2) }
             : { type: "Polygon", coordinates: [ring] };
-        features.push({ type: "Feature", properties: {}, geometry });
+        features.push(makeFeature(geometry));
       }
       if (view !== null && !isPointHidden) {
         features.push(makePoint(view));
       }
-      layers.group.setData("selection", { type: "FeatureCollection", features });
+      layers.group.setFeatures("selection", features);
     });
   }
   return { show, dispose };

@@ -1,5 +1,6 @@
 /** An answer as GeoJSON features of the map. */
 
+import { earthRadiusM, moveBy } from "../gallery/directions";
 import type { Answer, CitedImage, LatLon, Polygonal, Ring } from "./answer_types";
 
 export interface MapFeature {
@@ -9,7 +10,6 @@ export interface MapFeature {
   geometry: Polygonal | { type: "Point"; coordinates: [number, number] } | { type: "LineString"; coordinates: Ring };
 }
 
-const earthRadiusM = 6_371_008.8;
 const numVertices = 72;
 /** The map cannot draw a polygon at the poles; Web Mercator ends here. */
 const maxLat = 85.05;
@@ -82,26 +82,17 @@ function makePoint(id: number, { lat, lon }: LatLon, properties: MapFeature["pro
  * leave ±180°, as MapLibre expects it. A disc with a pole inside reaches the edge of the map.
  */
 function outlineDisc(center: LatLon, radiusM: number): Ring {
-  const radians = Math.PI / 180;
-  const angle = Math.min(radiusM / earthRadiusM, Math.PI);
-  const lat = center.lat * radians;
-  const hasNorth = lat + angle > Math.PI / 2;
-  const hasSouth = lat - angle < -Math.PI / 2;
+  const reach = (radiusM / earthRadiusM) * (180 / Math.PI);
+  const [hasNorth, hasSouth] = [center.lat + reach > 90, center.lat - reach < -90];
   if (hasNorth && hasSouth) {
     const [west, east] = [center.lon - 180, center.lon + 180];
     return [[west, -maxLat], [east, -maxLat], [east, maxLat], [west, maxLat], [west, -maxLat]];
   }
   const ring: Ring = [];
   for (let vertex = 0; vertex <= numVertices; vertex += 1) {
-    // The ring starts opposite the pole that is inside, so that its longitude never jumps.
-    const bearing = (2 * Math.PI * vertex) / numVertices - (hasNorth ? 0 : Math.PI);
-    const sine = Math.sin(lat) * Math.cos(angle) + Math.cos(lat) * Math.sin(angle) * Math.cos(bearing);
-    const turn = Math.atan2(
-      Math.sin(bearing) * Math.sin(angle) * Math.cos(lat),
-      Math.cos(angle) - Math.sin(lat) * sine,
-    );
-    const vertexLat = Math.asin(Math.min(1, Math.max(-1, sine))) / radians;
-    ring.push([center.lon + turn / radians, Math.min(maxLat, Math.max(-maxLat, vertexLat))]);
+    // The ring starts at the side of the pole that is inside, so that its longitude never jumps.
+    const [lon, lat] = moveBy(center, radiusM, (360 * vertex) / numVertices - (hasNorth ? 0 : 180));
+    ring.push([lon, Math.min(maxLat, Math.max(-maxLat, lat))]);
   }
   if (hasNorth || hasSouth) {
     const edge = hasNorth ? maxLat : -maxLat;

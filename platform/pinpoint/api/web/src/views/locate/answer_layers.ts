@@ -1,7 +1,7 @@
 /** An answer on the map: regions, candidates, evidence, the finding, and what the photo claims. */
 
 import type { AppContext } from "../../context";
-import { LayerGroup } from "../../map/layers";
+import { type LayerRow, createLayerGroup } from "../../map/layers";
 import { readColor } from "../gallery/palette";
 import { type MapFeature, computeBox, makeImages, makeLinks, makePoints, makeRegions } from "./answer_features";
 import type { Answer } from "./answer_types";
@@ -28,9 +28,7 @@ export function createAnswerLayers({ map }: AppContext, { onHover, onSelect }: A
   let shown: Answer | null = null;
   let images: MapFeature[] = [];
   let emphasized: string | null = null;
-  const group = new LayerGroup(map, "locate");
-  const setFeatures = (source: string, features: MapFeature[]) =>
-    group.setData(source, { type: "FeatureCollection", features });
+  const group = createLayerGroup(map, "locate");
   const setHover = (hover: boolean) => {
     const feature = images.find(({ properties }) => properties["image_id"] === emphasized);
     if (feature !== undefined) {
@@ -38,12 +36,9 @@ export function createAnswerLayers({ map }: AppContext, { onHover, onSelect }: A
     }
   };
   for (const source of ["regions", "links", "images", "points"]) {
-    group.addSource(source, { type: "geojson", data: { type: "FeatureCollection", features: [] } });
+    group.setFeatures(source, []);
   }
-  for (const [id, source, type, paint, role] of listLayers()) {
-    const filter = role ? { filter: ["==", ["get", "role"], role] } : {};
-    group.addLayer({ id, source, type, paint, ...filter } as never, { above: role !== null });
-  }
+  group.addLayers(listLayers);
   for (const layer of ["evidence", "candidate"]) {
     const readId = (event: { features?: { properties?: Paint }[] }) =>
       String(event.features?.[0]?.properties?.["image_id"]);
@@ -52,22 +47,14 @@ export function createAnswerLayers({ map }: AppContext, { onHover, onSelect }: A
     group.on("mouseleave", layer, () => onHover(null));
     group.on("click", layer, (event) => onSelect(readId(event)));
   }
-  const themes = new MutationObserver(() => {
-    for (const [id, , , paint] of listLayers()) {
-      for (const [name, value] of Object.entries(paint)) {
-        map.map?.setPaintProperty(group.fullId(id), name as never, value as never);
-      }
-    }
-  });
-  themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   return {
     show: (answer) => {
       if (answer !== shown) {
         [shown, emphasized, images] = [answer, null, makeImages(answer)];
-        setFeatures("regions", makeRegions(answer));
-        setFeatures("images", images);
-        setFeatures("points", makePoints(answer));
-        setFeatures("links", []);
+        group.setFeatures("regions", makeRegions(answer));
+        group.setFeatures("images", images);
+        group.setFeatures("points", makePoints(answer));
+        group.setFeatures("links", []);
         const box = answer && computeBox(answer);
         if (box !== null) {
           map.show(box, { padding: 72 });
@@ -79,18 +66,15 @@ export function createAnswerLayers({ map }: AppContext, { onHover, onSelect }: A
         setHover(false);
         emphasized = imageId;
         setHover(true);
-        setFeatures("links", makeLinks(shown, imageId));
+        group.setFeatures("links", makeLinks(shown, imageId));
       }
     },
-    dispose: () => {
-      themes.disconnect();
-      group.dispose();
-    },
+    dispose: group.dispose,
   };
 }
 
-/** Layers from bottom to top, in the page's colors: id, source, type, paint, role of the features. */
-function listLayers(): [string, string, string, Paint, string | null][] {
+/** Layers from bottom to top, in the page's colors. */
+function listLayers(): LayerRow[] {
   const answer = readColor("--color-answer");
   const text = readColor("--color-text");
   const background = readColor("--color-background");
@@ -106,15 +90,16 @@ function listLayers(): [string, string, string, Paint, string | null][] {
   const image = (radius: unknown) => circle(kind, radius, hovered(text, background), hovered(3, 1.5));
   const ring = (radius: number, color: string) => circle("rgba(0, 0, 0, 0)", radius, color, 2.5);
   const weight = ["sqrt", ["get", "weight"]];
+  const withRole = (role: string) => ({ above: true, filter: ["==", ["get", "role"], role] });
   return [
-    ["regions", "regions", "fill", { "fill-color": answer, "fill-opacity": byWidth(0.1, 0.18) }, null],
-    ["outlines", "regions", "line", { "line-color": answer, "line-width": byWidth(1.2, 2) }, null],
-    ["links", "links", "line", { "line-color": kind, "line-width": 1.5 }, null],
-    ["evidence", "images", "circle", image(hovered(9, 4.5)), "evidence"],
-    ["candidate", "images", "circle", image(hovered(13, ["+", 6.5, ["*", 7, weight]])), "candidate"],
-    ["claim", "points", "circle", ring(10, text), "claim"],
-    ["guess", "points", "circle", ring(8, answer), "guess"],
-    ["halo", "points", "circle", ring(15, answer), "finding"],
-    ["finding", "points", "circle", circle(answer, 8, background, 3), "finding"],
+    ["regions", "regions", "fill", { "fill-color": answer, "fill-opacity": byWidth(0.1, 0.18) }],
+    ["outlines", "regions", "line", { "line-color": answer, "line-width": byWidth(1.2, 2) }],
+    ["links", "links", "line", { "line-color": kind, "line-width": 1.5 }],
+    ["evidence", "images", "circle", image(hovered(9, 4.5)), withRole("evidence")],
+    ["candidate", "images", "circle", image(hovered(13, ["+", 6.5, ["*", 7, weight]])), withRole("candidate")],
+    ["claim", "points", "circle", ring(10, text), withRole("claim")],
+    ["guess", "points", "circle", ring(8, answer), withRole("guess")],
+    ["halo", "points", "circle", ring(15, answer), withRole("finding")],
+    ["finding", "points", "circle", circle(answer, 8, background, 3), withRole("finding")],
   ];
 }
