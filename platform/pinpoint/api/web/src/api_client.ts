@@ -42,32 +42,24 @@ interface SessionAnswer {
   session: string;
 }
 
+export type ApiClient = ReturnType<typeof createApiClient>;
+
 /**
  * Client of the API. It emits `signed-out` (CustomEvent with SignedOutDetail) when an answer is 401
  * or the user signs out, and `signed-in`.
  *
  * The key stays in this object: it is in no storage, cookie or URL and is gone with the page.
  */
-export class ApiClient extends EventTarget {
-  #secret: string | null = null;
-  #scopes: readonly string[] | null = [];
-  #signedIn = false;
-  readonly #base: string;
-
-  /** `base`: URL of the API's root with a trailing slash. */
-  constructor(base: string) {
-    super();
-    this.#base = base;
-  }
-
-  get isSignedIn(): boolean {
-    return this.#signedIn;
-  }
+export function createApiClient(base: string) {
+  const target = new EventTarget();
+  let currentSecret: string | null = null;
+  let currentScopes: readonly string[] | null = [];
+  let signedIn = false;
 
   /** Absolute URL of a path such as `v1/images`; throws for another origin. */
-  resolveUrl(path: string): string {
-    const url = new URL(path.replace(/^\//, ""), this.#base);
-    if (url.origin !== new URL(this.#base).origin) {
+  function resolveUrl(path: string): string {
+    const url = new URL(path.replace(/^\//, ""), base);
+    if (url.origin !== new URL(base).origin) {
       throw new TypeError(`${url.origin} is not the origin of this page`);
     }
     return url.href;
@@ -78,72 +70,72 @@ export class ApiClient extends EventTarget {
    *
    * A key that may not read its limits (403) is valid nevertheless.
    */
-  async signInWithKey(secret: string | null): Promise<void> {
+  async function signInWithKey(secret: string | null): Promise<void> {
     const headers = secret === null ? {} : { Authorization: `Bearer ${secret}` };
-    const response = await this.#fetchResponse("GET", "v1/limits", { headers });
+    const response = await fetchResponse("GET", "v1/limits", { headers });
     if (!response.ok && response.status !== 403) {
       throw await readProblem(response);
     }
     const scopes = response.ok ? ((await response.json()) as { scopes: string[] }).scopes : [];
-    this.#openSession(secret, scopes);
+    openSession(secret, scopes);
   }
 
   /** Whether the key has a scope; the operator has all. */
-  hasScope(scope: string): boolean {
-    return this.#scopes === null || this.#scopes.includes(scope);
+  function hasScope(scope: string): boolean {
+    return currentScopes === null || currentScopes.includes(scope);
   }
 
   /** Whether the API admits this machine without a key. */
-  async isKeyless(): Promise<boolean> {
-    const response = await this.#fetchResponse("GET", "", { headers: { Accept: "application/json" } });
+  async function isKeyless(): Promise<boolean> {
+    const response = await fetchResponse("GET", "", { headers: { Accept: "application/json" } });
     return response.ok && ((await response.json()) as { keyless?: boolean }).keyless === true;
   }
 
   /** Exchange the one-time token of a sign-in URL for a session. */
-  async signInWithToken(token: string): Promise<void> {
+  async function signInWithToken(token: string): Promise<void> {
     const headers = { Authorization: `Bearer ${token}` };
-    const response = await this.#fetchResponse("POST", "sign-in", { headers });
+    const response = await fetchResponse("POST", "sign-in", { headers });
     if (!response.ok) {
       throw await readProblem(response);
     }
     const answer = (await response.json()) as SessionAnswer;
     // The session of the operator of this machine.
-    this.#openSession(answer.session, null);
+    openSession(answer.session, null);
   }
 
   /** Forget the key. */
-  signOut(reason = "", requestId: string | null = null): void {
-    this.#secret = null;
-    if (this.#signedIn) {
-      this.#signedIn = false;
+  function signOut(reason = "", requestId: string | null = null): void {
+    currentSecret = null;
+    if (signedIn) {
+      signedIn = false;
       const detail: SignedOutDetail = { reason, requestId };
-      this.dispatchEvent(new CustomEvent("signed-out", { detail }));
+      target.dispatchEvent(new CustomEvent("signed-out", { detail }));
     }
   }
 
   /** Headers that authorize a request to this API. */
-  authorizationHeaders(): Record<string, string> {
-    return this.#secret === null ? {} : { Authorization: `Bearer ${this.#secret}` };
+  function authorizationHeaders(): Record<string, string> {
+    return currentSecret === null ? {} : { Authorization: `Bearer ${currentSecret}` };
   }
 
   /** Send a request; throws ApiError unless the status is 2xx. */
-  async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
-    const headers = { ...this.authorizationHeaders(), ...options.headers };
-    const response = await this.#fetchResponse(method, path, { ...options, headers });
+  async function sendRequest(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+    const headers = { ...authorizationHeaders(), ...options.headers };
+    const response = await fetchResponse(method, path, { ...options, headers });
     if (!response.ok) {
-      throw this.#noteError(await readProblem(response));
+      throw noteError(await readProblem(response));
     }
     return response;
   }
 
   /** Get a JSON document. */
-  async getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
-    const response = await this.request("GET", path, { signal });
+  async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+    const response = await sendRequest("GET", path, { signal });
     return (await response.json()) as T;
   }
 
   /** Send a JSON document (none if `body` is undefined); null if the answer has no body. */
-  async sendJson<T>(
+  async function sendJson<T>(
     method: string,
     path: string,
     body?: unknown,
@@ -154,14 +146,19 @@ export class ApiClient extends EventTarget {
       headers["Content-Type"] = "application/json";
     }
     const content = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await this.request(method, path, { ...options, ...content, headers });
+    const response = await sendRequest(method, path, { ...options, ...content, headers });
     const text = await response.text();
     return (text === "" ? null : JSON.parse(text)) as T;
   }
 
   /** Post a form with files and report the sent bytes; the answer is JSON. */
-  async upload<T>(path: string, form: FormData, onProgress: ProgressListener, signal: AbortSignal): Promise<T> {
-    return JSON.parse((await this.post(path, form, { onProgress, signal })).responseText) as T;
+  async function upload<T>(
+    path: string,
+    form: FormData,
+    onProgress: ProgressListener,
+    signal: AbortSignal,
+  ): Promise<T> {
+    return JSON.parse((await post(path, form, { onProgress, signal })).responseText) as T;
   }
 
   /**
@@ -170,11 +167,15 @@ export class ApiClient extends EventTarget {
    *
    * `fetch` reports no progress of an upload; XMLHttpRequest does.
    */
-  post(path: string, form: FormData, { onProgress, onText, signal, headers }: PostOptions): Promise<XMLHttpRequest> {
+  function post(
+    path: string,
+    form: FormData,
+    { onProgress, onText, signal, headers }: PostOptions,
+  ): Promise<XMLHttpRequest> {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
-      request.open("POST", this.resolveUrl(path));
-      const allHeaders = { Accept: "application/json", ...this.authorizationHeaders(), ...headers };
+      request.open("POST", resolveUrl(path));
+      const allHeaders = { Accept: "application/json", ...authorizationHeaders(), ...headers };
       for (const [name, value] of Object.entries(allHeaders)) {
         request.setRequestHeader(name, value);
       }
@@ -187,7 +188,7 @@ export class ApiClient extends EventTarget {
         if (isSuccess()) {
           resolve(request);
         } else {
-          reject(this.#noteError(makeError(status, responseText, getHeader)));
+          reject(noteError(makeError(status, responseText, getHeader)));
         }
       };
       request.onerror = () => reject(makeUnreachableError());
@@ -202,29 +203,29 @@ export class ApiClient extends EventTarget {
    *
    * An `<img>` cannot send the key, and a key in the URL would be logged.
    */
-  async fetchBlobUrl(path: string, signal?: AbortSignal): Promise<string> {
-    const response = await this.request("GET", path, { signal });
+  async function fetchBlobUrl(path: string, signal?: AbortSignal): Promise<string> {
+    const response = await sendRequest("GET", path, { signal });
     return URL.createObjectURL(await response.blob());
   }
 
-  #openSession(secret: string | null, scopes: string[] | null): void {
-    this.#secret = secret;
-    this.#scopes = scopes;
-    this.#signedIn = true;
-    this.dispatchEvent(new CustomEvent("signed-in"));
+  function openSession(secret: string | null, scopes: string[] | null): void {
+    currentSecret = secret;
+    currentScopes = scopes;
+    signedIn = true;
+    target.dispatchEvent(new CustomEvent("signed-in"));
   }
 
-  #noteError(error: ApiError): ApiError {
+  function noteError(error: ApiError): ApiError {
     if (error.status === 401) {
-      this.signOut(error.detail, error.requestId);
+      signOut(error.detail, error.requestId);
     }
     return error;
   }
 
-  async #fetchResponse(method: string, path: string, options: RequestOptions): Promise<Response> {
+  async function fetchResponse(method: string, path: string, options: RequestOptions): Promise<Response> {
     const { body, headers, signal } = options;
     try {
-      return await fetch(this.resolveUrl(path), {
+      return await fetch(resolveUrl(path), {
         method,
         headers: { Accept: "application/json, */*;q=0.5", ...headers },
         ...(body === undefined ? {} : { body }),
@@ -241,6 +242,25 @@ export class ApiClient extends EventTarget {
       throw error instanceof TypeError ? makeUnreachableError() : error;
     }
   }
+  return {
+    addEventListener: target.addEventListener.bind(target),
+    get isSignedIn() {
+      return signedIn;
+    },
+    resolveUrl,
+    signInWithKey,
+    hasScope,
+    isKeyless,
+    signInWithToken,
+    signOut,
+    authorizationHeaders,
+    request: sendRequest,
+    getJson,
+    sendJson,
+    upload,
+    post,
+    fetchBlobUrl,
+  };
 }
 
 /** Whether an error is the end of a request that the page itself aborted. */

@@ -1,7 +1,7 @@
 /** The page: header, panel, map. It mounts the view of the URL, or sign-in while nobody is signed in. */
 
 import "./styles/app.css";
-import { ApiClient, type SignedOutDetail, isAbort } from "./api_client";
+import { createApiClient, type SignedOutDetail, isAbort } from "./api_client";
 import type { AppContext, MountedView } from "./context";
 import { createElement, replaceChildren } from "./dom";
 import { describeError } from "./error_text";
@@ -9,22 +9,22 @@ import { createHeader } from "./header";
 import { MapView } from "./map/map_view";
 import * as shellTexts from "./strings/shell";
 import * as signInTexts from "./strings/sign_in";
-import { ThemeChoice } from "./theme";
-import { UrlState, type PageState } from "./url_state";
+import { createThemeChoice } from "./theme";
+import { createUrlState, type PageState } from "./url_state";
 import { views } from "./views";
 import { mountSignIn } from "./views/sign_in";
 
 const tokenPattern = /^#sign-in=([A-Za-z0-9_-]{1,100})$/;
 
 function createApp() {
-  const client = new ApiClient(new URL(".", document.baseURI).href);
-  const themeChoice = new ThemeChoice();
+  const client = createApiClient(new URL(".", document.baseURI).href);
+  const themeChoice = createThemeChoice();
   const panel = getElement("panel");
   const status = getElement("status");
   const errors = getElement("errors");
   let mounted: MountedView | null = null;
   let mountedId = "";
-  const urlState = new UrlState(views.map((view) => view.id));
+  const urlState = createUrlState(views.map((view) => view.id));
   const map = new MapView({
     container: getElement("map"),
     client,
@@ -139,11 +139,7 @@ function createApp() {
       return;
     }
     const row = createElement("div.error", describeError(error));
-    const close = createElement(
-      "button.quiet",
-      { onclick: () => row.remove() },
-      shellTexts.close,
-    );
+    const close = createElement("button.quiet", { onclick: () => row.remove() }, shellTexts.close);
     row.append(close);
     errors.append(row);
   }

@@ -20,11 +20,7 @@ export function createHeader(element: HTMLElement, options: HeaderOptions) {
   for (const view of options.views) {
     links.set(view.id, createElement("a.view-link", view.title));
   }
-  const navigation = createElement(
-    "nav",
-    { "aria-label": texts.views, hidden: true },
-    ...links.values(),
-  );
+  const navigation = createElement("nav", { "aria-label": texts.views, hidden: true }, ...links.values());
   const projection = makeButton(texts.projectionHint, () => toggleProjection());
   const theme = makeButton(texts.themeHint, () => options.theme.toggle());
   const signOut = makeButton(null, options.onSignOut);

@@ -23,8 +23,7 @@ export const inView = {
 } as const;
 export const listInView = "List images in view";
 export const tooSlow =
-  "The server needs too long to count the filtered images of so large an area. Zoom in, or draw " +
-  "an area.";
+  "The server needs too long to count the filtered images of so large an area. Zoom in, or draw " + "an area.";
 export const tileFailed = "A part of the gallery could not be loaded.";
 export const mapHint =
   "Select a cell or a point on the map to see its images. With a keyboard: move the map with the " +

@@ -15,8 +15,7 @@ export const globe = "Globe";
 export const flat = "Flat map";
 export const projectionHint = "Globe or flat map";
 export const noWebgl =
-  "This browser cannot draw the map, because WebGL is off or not supported. All other parts of " +
-  "the page work.";
+  "This browser cannot draw the map, because WebGL is off or not supported. All other parts of " + "the page work.";
 export const basemapFailed = "A part of the background map could not be loaded.";
 export const close = "Close";
 export const requestId = (id: string) => `Request id: ${id}`;

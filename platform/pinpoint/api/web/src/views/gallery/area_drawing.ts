@@ -35,10 +35,7 @@ export function createAreaDrawing(map: MapView) {
     notifyEnd = onEnd;
     isCancelled = false;
     try {
-      const [terra, adapters] = await Promise.all([
-        import("terra-draw"),
-        import("terra-draw-maplibre-gl-adapter"),
-      ]);
+      const [terra, adapters] = await Promise.all([import("terra-draw"), import("terra-draw-maplibre-gl-adapter")]);
       const map = mapView.map;
       if (isCancelled || map === null) {
         stop();
@@ -84,5 +81,11 @@ export function createAreaDrawing(map: MapView) {
       onEnd();
     }
   }
-  return { get isActive() { return isActive(); }, start, stop };
+  return {
+    get isActive() {
+      return isActive();
+    },
+    start,
+    stop,
+  };
 }

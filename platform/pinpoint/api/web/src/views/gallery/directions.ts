@@ -14,8 +14,7 @@ export interface LatLon {
 export function moveBy({ lat, lon }: LatLon, distanceM: number, bearingDeg: number): Position {
   const angle = distanceM / earthRadiusM;
   const [phi, theta] = [lat * radians, bearingDeg * radians];
-  const sine =
-    Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(theta);
+  const sine = Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(theta);
   const end = Math.asin(Math.min(1, Math.max(-1, sine)));
   const turn = Math.atan2(
     Math.sin(theta) * Math.sin(angle) * Math.cos(phi),

@@ -28,8 +28,7 @@ export function createFilterForm(context: AppContext, onChange: FilterListener) 
     id: "gallery-sources",
     label: texts.source,
     hint: texts.sourceHint,
-    check: (name) =>
-      sourceNames === null || sourceNames.has(name) ? null : texts.unknownSource(name),
+    check: (name) => (sourceNames === null || sourceNames.has(name) ? null : texts.unknownSource(name)),
     onChange: (sources) => onChange({ sources }),
   });
   const creatorField = createTokenField({
@@ -124,11 +123,13 @@ export function createFilterForm(context: AppContext, onChange: FilterListener) 
 
   function showArea(): void {
     const mode = drawingMode;
-    const makeButton = (text: string, onClick: () => void) =>
-      createElement("button", { onclick: onClick }, text);
+    const makeButton = (text: string, onClick: () => void) => createElement("button", { onclick: onClick }, text);
     if (mode !== null) {
       replaceChildren(areaText, mode === "polygon" ? texts.polygonHint : texts.lassoHint);
-      replaceChildren(areaButtons, makeButton(texts.cancelDrawing, () => drawing.stop()));
+      replaceChildren(
+        areaButtons,
+        makeButton(texts.cancelDrawing, () => drawing.stop()),
+      );
       return;
     }
     const area = shownArea;
@@ -181,5 +182,14 @@ export function createFilterForm(context: AppContext, onChange: FilterListener) 
     onChange({ area });
     context.announce(area === null ? texts.areaRemoved : texts.areaApplied);
   }
-  return { show, setSources, setTimes, get isDrawing() { return isDrawing(); }, dispose, element };
+  return {
+    show,
+    setSources,
+    setTimes,
+    get isDrawing() {
+      return isDrawing();
+    },
+    dispose,
+    element,
+  };
 }

@@ -63,7 +63,12 @@ export function createGalleryLayers({ client, map: view }: AppContext, listeners
       const { lat, lng: lon } = lngLat.wrap();
       // Half of a pixel more, because tiles round positions.
       const radiusPx = clickRadiusPx * Math.SQRT2 + 0.5;
-      listeners.openList({ type: "near", lat, lon, radiusM: Math.max(1, radiusPx * metersPerPixel(lat, map.getZoom())) });
+      listeners.openList({
+        type: "near",
+        lat,
+        lon,
+        radiusM: Math.max(1, radiusPx * metersPerPixel(lat, map.getZoom())),
+      });
     } else {
       const [cell] = findFeatures(map, x, y, 0, ["gaps", "cells"]);
       if (cell !== undefined) {
@@ -150,7 +155,13 @@ function listLayers(show: MapLayerChoice): LayerRow[] {
   const isPoint = { above: true, filter: ofType("Point") };
   const tiled = (name: string) => ({ "source-layer": name });
   return [
-    ["cells", "images", "fill", fill(color, cellOpacity), { ...tiled("images"), maxzoom: pointZoom, filter: ["has", "cell"] }],
+    [
+      "cells",
+      "images",
+      "fill",
+      fill(color, cellOpacity),
+      { ...tiled("images"), maxzoom: pointZoom, filter: ["has", "cell"] },
+    ],
     ["gaps", "gaps", "fill", fill(kind, 0.55), tiled("gaps")],
     [
       "points",

@@ -45,10 +45,7 @@ function positionRows(image: GalleryImage): Row[] {
     [texts.accuracy, accuracy.length > 0 ? accuracy.join("; ") : texts.unknown],
     [texts.place, [name, country].filter(Boolean).join(", ")],
     [texts.heading, image.heading_deg === null ? texts.unknown : texts.degrees(image.heading_deg)],
-    [
-      texts.fieldOfView,
-      image.field_of_view_deg === null ? texts.unknown : texts.degrees(image.field_of_view_deg),
-    ],
+    [texts.fieldOfView, image.field_of_view_deg === null ? texts.unknown : texts.degrees(image.field_of_view_deg)],
     [texts.altitude, image.altitude_m === null ? null : texts.meters(image.altitude_m)],
   ];
 }

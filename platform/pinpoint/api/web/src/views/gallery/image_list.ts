@@ -28,11 +28,7 @@ export function createImageList(context: AppContext, thumbnails: Thumbnails, lis
   let nextPath: string | null = null;
   let shownQuery = "";
   let numShown = 0;
-  const more = createElement(
-    "button.more",
-    { onclick: () => void loadNext() },
-    texts.more,
-  );
+  const more = createElement("button.more", { onclick: () => void loadNext() }, texts.more);
   const close = createElement("button.quiet", { onclick: () => listeners.close() }, texts.close);
   const element = createElement(
     "section.image-list",

@@ -30,7 +30,12 @@ interface PanoramaxSearch {
 
 export type ImagePanel = ReturnType<typeof createImagePanel>;
 
-export function createImagePanel(context: AppContext, thumbnails: Thumbnails, selection: SelectionLayer, listeners: PanelListeners) {
+export function createImagePanel(
+  context: AppContext,
+  thumbnails: Thumbnails,
+  selection: SelectionLayer,
+  listeners: PanelListeners,
+) {
   const panel = createElement("section.image-panel", { hidden: true });
   let abort = new AbortController();
   let editor: PositionEditor | null = null;
@@ -179,18 +184,13 @@ export function createImagePanel(context: AppContext, thumbnails: Thumbnails, se
 
   async function addPanoramaxLink(element: HTMLElement, image: GalleryImage, signal: AbortSignal): Promise<void> {
     try {
-      const search = await context.client.getJson<PanoramaxSearch>(
-        `api/search?ids=${image.id}`,
-        signal,
-      );
+      const search = await context.client.getJson<PanoramaxSearch>(`api/search?ids=${image.id}`, signal);
       const links = search.features[0]?.links ?? [];
       const href = links.find((link) => link.rel === "self")?.href;
       if (href !== undefined) {
         const path = new URL(href, context.client.resolveUrl("")).pathname;
         element.append(
-          makeLink(texts.panoramax, context.client.resolveUrl(path), () =>
-            openFile(path, `${image.id}.json`),
-          ),
+          makeLink(texts.panoramax, context.client.resolveUrl(path), () => openFile(path, `${image.id}.json`)),
         );
       }
     } catch (error) {
@@ -285,11 +285,7 @@ function makeLink(text: string, href: string, onClick: () => Promise<void>): HTM
 }
 
 function makeStrip(title: string): HTMLElement {
-  return createElement(
-    "section.strip",
-    createElement("h3", title),
-    createElement("div.strip-content"),
-  );
+  return createElement("section.strip", createElement("h3", title), createElement("div.strip-content"));
 }
 
 function fillStrip(strip: HTMLElement, entries: HTMLElement[], emptyText: string): void {
@@ -297,9 +293,7 @@ function fillStrip(strip: HTMLElement, entries: HTMLElement[], emptyText: string
   if (content !== null) {
     replaceChildren(
       content,
-      entries.length === 0
-        ? createElement("p.hint", emptyText)
-        : createElement("ul.image-strip", ...entries),
+      entries.length === 0 ? createElement("p.hint", emptyText) : createElement("ul.image-strip", ...entries),
     );
   }
 }

@@ -125,11 +125,7 @@ function createGalleryView(panel: HTMLElement, context: AppContext) {
         createElement("button", { onclick: () => listView() }, texts.listInView),
       ),
       mapError,
-      createElement(
-        "fieldset.choices",
-        createElement("legend", texts.show),
-        createElement("div.segments", ...options),
-      ),
+      createElement("fieldset.choices", createElement("legend", texts.show), createElement("div.segments", ...options)),
       legend,
       form.element,
       createElement("p.hint", texts.mapHint),

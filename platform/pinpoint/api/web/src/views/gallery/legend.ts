@@ -15,27 +15,21 @@ export function showLegend(element: HTMLElement, show: MapLayerChoice, resolutio
   const entries: Node[] = [];
   const area = resolution === null ? null : areaFormat.format(cellAreasKm2[resolution] ?? 0);
   if (show === "gaps") {
-    entries.push(
-      makeEntry("photo", 0.55, texts.only.photo),
-      makeEntry("street", 0.55, texts.only.street),
-    );
+    entries.push(makeEntry("photo", 0.55, texts.only.photo), makeEntry("street", 0.55, texts.only.street));
   } else if (area !== null) {
     cellClasses.forEach(([least, opacity], index) => {
       const next = cellClasses[index + 1]?.[0];
-      entries.push(makeEntry(show === "all" ? "cells" : show, opacity, texts.bin(least, next === undefined ? null : next - 1)));
+      entries.push(
+        makeEntry(show === "all" ? "cells" : show, opacity, texts.bin(least, next === undefined ? null : next - 1)),
+      );
     });
   }
   if (area === null) {
     const kinds = show === "photo" || show === "street" ? [show] : (["photo", "street"] as const);
     entries.push(...kinds.map((kind) => makeEntry(kind, 1, galleryTexts.kinds[kind], true)));
   }
-  const unit =
-    area === null ? texts.point : show === "gaps" ? texts.gapUnit(area) : texts.unit(area);
-  replaceChildren(
-    element,
-    createElement("ul.legend-entries", ...entries),
-    createElement("p.hint", unit),
-  );
+  const unit = area === null ? texts.point : show === "gaps" ? texts.gapUnit(area) : texts.unit(area);
+  replaceChildren(element, createElement("ul.legend-entries", ...entries), createElement("p.hint", unit));
 }
 
 function makeEntry(color: string, opacity: number, text: string, isPoint = false): HTMLElement {

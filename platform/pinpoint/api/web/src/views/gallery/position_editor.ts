@@ -25,7 +25,12 @@ interface Correction {
 
 export type PositionEditor = ReturnType<typeof createPositionEditor>;
 
-export function createPositionEditor(context: AppContext, selection: SelectionLayer, image: GalleryImage, listeners: EditorListeners) {
+export function createPositionEditor(
+  context: AppContext,
+  selection: SelectionLayer,
+  image: GalleryImage,
+  listeners: EditorListeners,
+) {
   const editor = createElement("div.position-editor");
   let mayCorrect = false;
   let shownMarkers: PositionMarkers | null = null;
@@ -48,11 +53,7 @@ export function createPositionEditor(context: AppContext, selection: SelectionLa
   }
 
   function showIdle(): void {
-    const start = createElement(
-      "button",
-      { disabled: !mayCorrect, onclick: () => void startEditing() },
-      texts.start,
-    );
+    const start = createElement("button", { disabled: !mayCorrect, onclick: () => void startEditing() }, texts.start);
     const undo = createElement("button", { onclick: () => void undoLast() }, texts.undo);
     const isFirst = message === "";
     replaceChildren(
@@ -237,8 +238,7 @@ function formatHeading(headingDeg: number | null): string {
 
 function checkView(view: { lat: number; lon: number; heading_deg: number | null }): string | null {
   const { lat, lon, heading_deg: heading } = view;
-  const isValid =
-    Math.abs(lat) <= 90 && Math.abs(lon) <= 180 && (heading === null || (heading >= 0 && heading < 360));
+  const isValid = Math.abs(lat) <= 90 && Math.abs(lon) <= 180 && (heading === null || (heading >= 0 && heading < 360));
   if (!isValid) {
     return texts.wrongNumber;
   }
@@ -246,5 +246,13 @@ function checkView(view: { lat: number; lon: number; heading_deg: number | null 
 }
 
 function makeNumberField(id: string, value: string, min: number, max: number): HTMLInputElement {
-  return createElement("input", { id, type: "number", step: "any", min, max, value, required: id !== "gallery-heading" });
+  return createElement("input", {
+    id,
+    type: "number",
+    step: "any",
+    min,
+    max,
+    value,
+    required: id !== "gallery-heading",
+  });
 }

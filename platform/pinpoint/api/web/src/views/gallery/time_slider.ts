@@ -90,7 +90,10 @@ export function createTimeSlider(onChange: PeriodListener) {
     highHandle.value = String(high);
     firstField.value = shownFrom ?? "";
     lastField.value = shownTo ?? "";
-    for (const [handle, day] of [[lowHandle, low], [highHandle, high]] as const) {
+    for (const [handle, day] of [
+      [lowHandle, low],
+      [highHandle, high],
+    ] as const) {
       handle.setAttribute("aria-valuetext", image.day(toDay(day)));
     }
     const share = (day: number) => Math.min(1, Math.max(0, (day - start) / (end - start))) * 100;

@@ -68,7 +68,10 @@ export function makeLinks(answer: Answer | null, imageId: string | null): MapFea
     const { lon: startLon = 0, lat: startLat = 0 } = candidate ?? {};
     // Across the antimeridian the longitude continues, so that the line stays short.
     const endLon = lon + 360 * Math.round((startLon - lon) / 360);
-    const coordinates: Ring = [[startLon, startLat], [endLon, lat]];
+    const coordinates: Ring = [
+      [startLon, startLat],
+      [endLon, lat],
+    ];
     return { type: "Feature", id, properties: { kind }, geometry: { type: "LineString", coordinates } };
   });
 }
@@ -86,7 +89,13 @@ function outlineDisc(center: LatLon, radiusM: number): Ring {
   const [hasNorth, hasSouth] = [center.lat + reach > 90, center.lat - reach < -90];
   if (hasNorth && hasSouth) {
     const [west, east] = [center.lon - 180, center.lon + 180];
-    return [[west, -maxLat], [east, -maxLat], [east, maxLat], [west, maxLat], [west, -maxLat]];
+    return [
+      [west, -maxLat],
+      [east, -maxLat],
+      [east, maxLat],
+      [west, maxLat],
+      [west, -maxLat],
+    ];
   }
   const ring: Ring = [];
   for (let vertex = 0; vertex <= numVertices; vertex += 1) {
@@ -122,10 +131,5 @@ export function computeBox(answer: Answer): [number, number, number, number] | n
         : answer.candidates.slice(0, 5).map(({ lat, lon }) => [lon, lat]);
   const lats = [center.lat, ...positions.map(([, lat]) => lat)];
   const turns = [0, ...positions.map(([lon]) => ((((lon - center.lon + 180) % 360) + 360) % 360) - 180)];
-  return [
-    center.lon + Math.min(...turns),
-    Math.min(...lats),
-    center.lon + Math.max(...turns),
-    Math.max(...lats),
-  ];
+  return [center.lon + Math.min(...turns), Math.min(...lats), center.lon + Math.max(...turns), Math.max(...lats)];
 }

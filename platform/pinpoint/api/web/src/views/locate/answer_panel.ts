@@ -38,7 +38,10 @@ export function createAnswerPanel(answer: Answer, options: AnswerPanelOptions): 
         return [
           createElement("h3", { class: `kind ${kind}` }, `${texts.kinds[kind]} (${cited.length})`),
           cited.length > 0
-            ? createElement("ul.cards", cited.map((image) => makeCitation(image, options)))
+            ? createElement(
+                "ul.cards",
+                cited.map((image) => makeCitation(image, options)),
+              )
             : createElement("p.muted", texts.noEvidence[kind]),
         ];
       }),
@@ -47,7 +50,10 @@ export function createAnswerPanel(answer: Answer, options: AnswerPanelOptions): 
     createElement(
       "section",
       candidates.length === 0 && createElement("p.muted", texts.noCandidates),
-      createElement("ol.cards", candidates.map((row, index) => makeCandidate(row, index, options))),
+      createElement(
+        "ol.cards",
+        candidates.map((row, index) => makeCandidate(row, index, options)),
+      ),
     );
   const tabs = createTabs([
     [texts.evidence, showEvidence],
@@ -58,7 +64,12 @@ export function createAnswerPanel(answer: Answer, options: AnswerPanelOptions): 
     options.onHover((target as Element).closest<HTMLElement>("[data-image]")?.dataset["image"] ?? null);
   const element = createElement(
     "div.answer-panel",
-    { onmouseover: hover, onfocusin: hover, onmouseleave: () => options.onHover(null), onfocusout: () => options.onHover(null) },
+    {
+      onmouseover: hover,
+      onfocusin: hover,
+      onmouseleave: () => options.onHover(null),
+      onfocusout: () => options.onHover(null),
+    },
     isFinding ? showFinding(answer) : showAbstention(answer),
     answer.warnings.map((text) => createElement("p.warning", text)),
     createDossier(options),

@@ -21,11 +21,18 @@ export function makeBar(label: string, share: number, value = formatProbability(
 
 /** A list of the facts that are known. */
 export function makeFacts(facts: readonly Child[]): HTMLElement {
-  return createElement("ul.facts", facts.filter(Boolean).map((fact) => createElement("li", fact)));
+  return createElement(
+    "ul.facts",
+    facts.filter(Boolean).map((fact) => createElement("li", fact)),
+  );
 }
 
 /** A `details` element that is filled when it is opened for the first time. */
-export function makeDetails(selector: "details" | `details.${string}`, summary: string, makeContent: () => HTMLElement): HTMLDetailsElement {
+export function makeDetails(
+  selector: "details" | `details.${string}`,
+  summary: string,
+  makeContent: () => HTMLElement,
+): HTMLDetailsElement {
   const details = createElement(
     selector,
     { ontoggle: () => details.childElementCount < 2 && details.append(makeContent()) },

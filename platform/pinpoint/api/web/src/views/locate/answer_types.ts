@@ -124,9 +124,7 @@ export interface CredibleRegion {
 
 export type Ring = [number, number][];
 
-export type Polygonal =
-  | { type: "Polygon"; coordinates: Ring[] }
-  | { type: "MultiPolygon"; coordinates: Ring[][] };
+export type Polygonal = { type: "Polygon"; coordinates: Ring[] } | { type: "MultiPolygon"; coordinates: Ring[][] };
 
 export interface ExplainedCandidate {
   image_id: string;

@@ -18,7 +18,10 @@ export interface ShownPhoto {
 const makeImage = ({ url, name }: ShownPhoto) => createElement("img", { src: url, alt: name });
 
 const makeCredits = (photos: readonly ShownPhoto[]) =>
-  createElement("p.credit.comparison-credits", photos.map(({ credit }) => createElement("span", credit)));
+  createElement(
+    "p.credit.comparison-credits",
+    photos.map(({ credit }) => createElement("span", credit)),
+  );
 
 export function drawPair(photos: readonly ShownPhoto[]): HTMLElement {
   return createElement(
@@ -71,6 +74,11 @@ export function drawMatches(
     ];
   });
   const label = texts.matchedPoints(match.query_points.length, photos[0].name, photos[1].name);
-  const attributes = { viewBox: `0 0 ${width} ${height}`, class: "comparison-matches", role: "img", "aria-label": label };
+  const attributes = {
+    viewBox: `0 0 ${width} ${height}`,
+    class: "comparison-matches",
+    role: "img",
+    "aria-label": label,
+  };
   return createElement("div", createSvgElement("svg", attributes, ...pictures, ...(lines ?? [])), makeCredits(photos));
 }

@@ -121,9 +121,7 @@ function makeMeasures(measures: readonly (readonly [number | null, string])[]): 
   return createElement(
     "dl.measures",
     measures.flatMap(([probability, meaning]) =>
-      probability === null
-        ? []
-        : [createElement("dt", formatProbability(probability)), createElement("dd", meaning)],
+      probability === null ? [] : [createElement("dt", formatProbability(probability)), createElement("dd", meaning)],
     ),
   );
 }

@@ -86,6 +86,11 @@ function makeVerificationBadge(verification: Verification | null): HTMLElement |
   const { inliers, verified, status, false_match_rate: rate } = verification;
   const points = inliers > 0 ? texts.inliers(inliers) : (texts.verificationStatus[status] ?? status);
   return verified
-    ? makeBadge("verified", [texts.verified, points, rate !== null && texts.falseMatches(formatProbability(rate))].filter(Boolean).join(" · "))
+    ? makeBadge(
+        "verified",
+        [texts.verified, points, rate !== null && texts.falseMatches(formatProbability(rate))]
+          .filter(Boolean)
+          .join(" · "),
+      )
     : makeBadge("", points);
 }

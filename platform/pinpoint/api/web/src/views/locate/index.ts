@@ -50,7 +50,13 @@ function createView(context: AppContext): LocateView {
   };
   const [, together] = makeChoice(texts.together, true);
   const [isApart, apart] = makeChoice(texts.apart, false);
-  const photoUse = createElement("fieldset.photo-use", { hidden: true }, createElement("legend", texts.severalPhotos), together, apart);
+  const photoUse = createElement(
+    "fieldset.photo-use",
+    { hidden: true },
+    createElement("legend", texts.severalPhotos),
+    together,
+    apart,
+  );
   const submit = createElement("button.primary", { type: "submit" }, texts.submit);
   const cancel = createElement("button", { hidden: true, onclick: () => abort.abort() }, texts.cancel);
   const progress = createElement("progress", { max: 1, hidden: true, "aria-label": texts.progress });

@@ -28,7 +28,9 @@ export function createRegionEditor(url: string, name: string, onChange: () => vo
   let start: PointerEvent | null = null;
   const image = createElement("img", { src: url, alt: texts.preview(name), draggable: false });
   const frame = createElement("div.region-frame", { hidden: true });
-  const inputs = texts.regionSides.map(() => createElement("input", { type: "number", min: "0", onchange: () => readInputs() }));
+  const inputs = texts.regionSides.map(() =>
+    createElement("input", { type: "number", min: "0", onchange: () => readInputs() }),
+  );
   const clear = createElement("button.small", { disabled: true, onclick: () => set(null) }, texts.regionClear);
 
   const getWhole = (): Region => [0, 0, image.naturalWidth, image.naturalHeight];

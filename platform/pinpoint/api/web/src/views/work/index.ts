@@ -38,9 +38,8 @@ function createWorkView(panel: HTMLElement, context: AppContext) {
       { onclick: () => context.state.set({ filters: {} }) },
       `← ${texts.back}`,
     );
-    unitPanel = batch !== undefined
-      ? createUnitPanel(context, "batch", batch)
-      : createUnitPanel(context, "job", job ?? "");
+    unitPanel =
+      batch !== undefined ? createUnitPanel(context, "batch", batch) : createUnitPanel(context, "job", job ?? "");
     replaceChildren(detail, back, unitPanel.element);
   }
 

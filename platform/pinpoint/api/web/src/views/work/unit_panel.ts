@@ -30,11 +30,7 @@ export function createUnitPanel(context: AppContext, kind: "batch" | "job", id: 
   const actions = createElement("div.actions");
   const filter = createElement("select", { onchange: () => void loadItems(true) });
   const body = createElement("tbody");
-  const more = createElement(
-    "button",
-    { hidden: true, onclick: () => void loadItems(false) },
-    texts.more,
-  );
+  const more = createElement("button", { hidden: true, onclick: () => void loadItems(false) }, texts.more);
   const abort = new AbortController();
   let timer = 0;
   let nextPauseMs = firstPauseMs;
@@ -49,11 +45,7 @@ export function createUnitPanel(context: AppContext, kind: "batch" | "job", id: 
     actions,
     createElement("h3", texts.items),
     createElement("label", texts.filter, filter),
-    createElement(
-      "table.work-items",
-      createElement("thead", createElement("tr", ...columns)),
-      body,
-    ),
+    createElement("table.work-items", createElement("thead", createElement("tr", ...columns)), body),
     more,
   );
   document.addEventListener("visibilitychange", () => schedule(0), { signal: abort.signal });
@@ -124,7 +116,11 @@ export function createUnitPanel(context: AppContext, kind: "batch" | "job", id: 
       head,
       createElement("h2", describeUnit(unit)),
       createElement("p", texts.state(unit.state)),
-      createElement("progress", { max: Math.max(1, unit.total), value: unit.ended, "aria-label": texts.progress(unit.ended, unit.total) }),
+      createElement("progress", {
+        max: Math.max(1, unit.total),
+        value: unit.ended,
+        "aria-label": texts.progress(unit.ended, unit.total),
+      }),
       createElement("p", texts.progress(unit.ended, unit.total)),
       createElement(
         "ul.counts",
