@@ -208,6 +208,19 @@ export function createApiClient(base: string) {
     return URL.createObjectURL(await response.blob());
   }
 
+  /** As `fetchBlobUrl` for the file of an image, or for its thumbnail if the key may not see the file or it is gone. */
+  async function fetchPicture(id: string, widthPx: number, signal: AbortSignal) {
+    const path = `v1/images/${id}`;
+    try {
+      return { url: await fetchBlobUrl(`${path}/file?width=${widthPx}`, signal), isSmall: false };
+    } catch (error) {
+      if (!(error instanceof ApiError) || ![403, 404, 409, 410].includes(error.status)) {
+        throw error;
+      }
+      return { url: await fetchBlobUrl(`${path}/thumbnail`, signal), isSmall: true };
+    }
+  }
+
   function openSession(secret: string | null, scopes: string[] | null): void {
     currentSecret = secret;
     currentScopes = scopes;
@@ -260,6 +273,7 @@ export function createApiClient(base: string) {
     upload,
     post,
     fetchBlobUrl,
+    fetchPicture,
   };
 }
 

@@ -8,11 +8,9 @@ import type {
   SourceSpecification,
 } from "maplibre-gl";
 import type { MapView } from "./map_view";
+import { viewPrefix } from "./view_prefix";
 
 type LayerListener<Event extends keyof MapLayerEventType> = (event: MapLayerEventType[Event]) => void;
-
-/** Sources and layers whose id has this prefix belong to a view and survive a change of the style. */
-export const viewPrefix = "view:";
 
 /**
  * A layer: id, source, type, paint, and its other members. `above` puts it over the labels of the

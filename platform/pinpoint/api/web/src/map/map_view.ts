@@ -4,7 +4,7 @@ import type { Map as MapLibreMap, LngLatBoundsLike, StyleSpecification } from "m
 import type { ApiClient } from "../api_client";
 import type { MapPosition, Projection, UrlState } from "../url_state";
 import { type Theme, loadBasemap } from "./basemap";
-import { viewPrefix } from "./layers";
+import { viewPrefix } from "./view_prefix";
 
 const startPosition: MapPosition = { lat: 25, lon: 10, zoom: 1.4 };
 const maxZoom = 20;

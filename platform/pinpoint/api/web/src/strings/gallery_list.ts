@@ -14,5 +14,4 @@ export const shown = (images: number, hasMore: boolean) =>
   hasMore ? `The first ${count(images, "image")}` : count(images, "image");
 export const none = "No image matches the filters here.";
 export const noTime = "no time";
-export const noPreview = "No preview";
 export const describe = (kind: string, source: string) => `${kind} of the source ${source}`;

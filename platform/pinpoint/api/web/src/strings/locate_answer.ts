@@ -38,7 +38,6 @@ export const dossierSaved = (name: string) => `Saved as ${name}.`;
 
 export const claims = "What the photo itself says";
 export const claimsNote = "Metadata can be wrong or forged. The finding does not use them.";
-export const photoNumber = (index: number) => `Your photo ${index}`;
 export const claimPoint = (point: string, source: string) => `Position ${point} (${source})`;
 export const claimNone = "No position in the metadata";
 export const claimTime = (time: string, source: string) => `Time ${time} (${source})`;
@@ -80,9 +79,6 @@ export const verificationStatus: Record<string, string> = {
   time_budget_used: "not compared in time",
 };
 export const copyOf = (credit: string) => `Same bytes: ${credit}`;
-export const deleted = "deleted image";
-export const license = (license: string) => `License: ${license}`;
-export const unknown = "unknown";
 export const supporting = (count: number) => `Evidence images nearby: ${count}`;
 export const compare = (name: string) => `Compare your photo with ${name}`;
 

@@ -1,6 +1,7 @@
 /** Texts of the comparison in the view `locate`. */
 
 export const comparison = "Comparison";
+export const close = "Close";
 export const left = "Left";
 export const right = "Right";
 export const swap = "Swap";

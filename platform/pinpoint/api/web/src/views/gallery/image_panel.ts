@@ -194,7 +194,7 @@ export function createImagePanel(
         );
       }
     } catch (error) {
-      report(error);
+      context.showError(error);
     }
   }
 
@@ -203,30 +203,22 @@ export function createImagePanel(
     try {
       saveFile(await context.client.fetchBlobUrl(path), name);
     } catch (error) {
-      report(error);
+      context.showError(error);
     }
   }
 
   async function loadPicture(image: GalleryImage, element: HTMLElement, signal: AbortSignal): Promise<void> {
     const { client } = context;
     try {
-      let url: string;
-      try {
-        url = await client.fetchBlobUrl(`v1/images/${image.id}/file?width=1024`, signal);
-      } catch (error) {
-        if (!(error instanceof ApiError) || error.status === 401 || error.status === 0) {
-          throw error;
-        }
-        // The source permits thumbnails only, or the original is not stored.
-        url = await client.fetchBlobUrl(`v1/images/${image.id}/thumbnail`, signal);
-      }
+      // The source may permit thumbnails only, or the original is not stored.
+      const { url } = await client.fetchPicture(image.id, 1_024, signal);
       pictureUrl = url;
       element.append(createElement("img", { src: url, alt: texts.pictureOf(image.file_name) }));
     } catch (error) {
       if (error instanceof ApiError && error.status === 403) {
         element.append(createElement("p", texts.noPicture));
       } else {
-        report(error);
+        context.showError(error);
       }
     }
   }
@@ -257,12 +249,6 @@ export function createImagePanel(
         .map((other) => makeImageEntry(other, thumbnails, listeners));
       fillStrip(lookingAt, looking, texts.noLookingAt);
     } catch (error) {
-      report(error);
-    }
-  }
-
-  function report(error: unknown): void {
-    if (!isAbort(error)) {
       context.showError(error);
     }
   }

@@ -3,7 +3,7 @@
 import { ApiError, isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement } from "../../dom";
-import * as listTexts from "../../strings/gallery_list";
+import { noPreview } from "../../strings/thumbnails";
 import type { GalleryImage } from "./answers";
 
 type ThumbnailImage = Pick<GalleryImage, "id" | "source_kind">;
@@ -82,7 +82,7 @@ export function createThumbnails(context: AppContext) {
         return;
       }
       const isExpected = error instanceof ApiError && (error.status === 403 || error.status === 404);
-      frame.append(createElement("span.no-preview", listTexts.noPreview));
+      frame.append(createElement("span.no-preview", noPreview));
       if (!isExpected) {
         context.showError(error);
         // One error, not one for each image of a list.

@@ -1,9 +1,9 @@
-/** Small parts of an answer: badges, bars, lists of facts, credits. */
+/** Small parts of an answer: badges, bars, lists of facts, names of places. */
 
 import { type Child, createElement } from "../../dom";
 import { formatProbability } from "../../format";
 import * as texts from "../../strings/locate_answer";
-import type { Answer, CitedImage, ImageCredit } from "./answer_types";
+import type { Answer, CitedImage } from "./answer_types";
 
 export function makeBadge(kind: string, text: string): HTMLElement {
   return createElement("span", { class: `badge ${kind}` }, text);
@@ -39,13 +39,6 @@ export function makeDetails(
     createElement("summary", summary),
   ) as HTMLDetailsElement;
   return details;
-}
-
-/** File, source, attribution and license: whom the license wants named. */
-export function describeCredit({ file_name, source, license, attribution }: ImageCredit): string {
-  return file_name === null
-    ? texts.deleted
-    : [file_name, source, attribution, texts.license(license ?? texts.unknown)].filter(Boolean).join(" · ");
 }
 
 /** City and country near an image; null if unknown. */

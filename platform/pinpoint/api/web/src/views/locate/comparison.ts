@@ -1,18 +1,13 @@
 /** A dialog that compares two photos. The server gets neither the query photo nor the drawing. */
 
-import { ApiError, isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { photoNumber } from "../../strings/locate_answer";
 import * as texts from "../../strings/locate_comparison";
-import { close } from "../../strings/shell";
-import { describeCredit } from "./answer_parts";
+import { photoNumber } from "../../strings/locate_credit";
 import type { Answer, CitedImage } from "./answer_types";
+import { describeCredit } from "./credit";
 import { type ShownPhoto, drawDivided, drawMatches, drawPair } from "./drawings";
 import { showPanorama } from "./panorama";
-
-/** Answers that say that the key may not see the file, or that the file is gone. */
-const unavailableStatuses = [403, 404, 409, 410];
 
 /** A photo that can be compared: a query photo in the browser, or an image of the gallery. */
 interface ComparablePhoto {
@@ -59,7 +54,7 @@ export function createComparison({ client, showError }: AppContext): Comparison 
     createElement(
       "div.comparison-head",
       createElement("h2", texts.comparison),
-      createElement("button", { onclick: () => dialog.close() }, close),
+      createElement("button", { onclick: () => dialog.close() }, texts.close),
     ),
     createElement(
       "div.comparison-choice",
@@ -110,25 +105,14 @@ export function createComparison({ client, showError }: AppContext): Comparison 
     }
     return faces.get(id) ?? false;
   };
-  /** The file of an image, or its thumbnail if the key may not see the file. */
   const load = async (photo: ComparablePhoto, signal: AbortSignal): Promise<ShownPhoto & { isSmall: boolean }> => {
-    const { id, name, credit } = photo;
-    let { url } = photo;
-    let isSmall = false;
-    if (url === undefined) {
-      try {
-        url = await client.fetchBlobUrl(`v1/images/${id}/file?width=2048`, signal);
-      } catch (error) {
-        if (!(error instanceof ApiError) || !unavailableStatuses.includes(error.status)) {
-          throw error;
-        }
-        url = await client.fetchBlobUrl(`v1/images/${id}/thumbnail`, signal);
-        isSmall = true;
-      }
-      const loaded = url;
-      cleanups.push(() => URL.revokeObjectURL(loaded));
+    const { id, name, credit, url } = photo;
+    if (url !== undefined) {
+      return { url, name, credit, isSmall: false };
     }
-    return { url, name, credit, isSmall };
+    const picture = await client.fetchPicture(id, 2_048, signal);
+    cleanups.push(() => URL.revokeObjectURL(picture.url));
+    return { ...picture, name, credit };
   };
   const drawPanorama = async ({ id, file, name, credit }: ComparablePhoto, signal: AbortSignal) => {
     const container = createElement("div.panorama", { role: "img", "aria-label": texts.panoramaOf(name) });
@@ -167,10 +151,7 @@ export function createComparison({ client, showError }: AppContext): Comparison 
           : (modeOf("divided").checked ? drawDivided : drawPair)(shown);
       replaceChildren(stage, drawing);
     } catch (error) {
-      if (!isAbort(error)) {
-        replaceChildren(note);
-        showError(error);
-      }
+      showError(error);
     }
   };
   return {

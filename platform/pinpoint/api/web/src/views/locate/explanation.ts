@@ -2,8 +2,8 @@
 
 import { createElement } from "../../dom";
 import { formatProbability } from "../../format";
-import { stageNames } from "../../strings/locate";
 import * as texts from "../../strings/locate_answer";
+import { deleted } from "../../strings/locate_credit";
 import { makeBar, makeDetails } from "./answer_parts";
 import type { Answer, Channels, Explanation } from "./answer_types";
 import type { CardOptions } from "./image_cards";
@@ -33,7 +33,7 @@ export function showExplanation(answer: Answer, options: CardOptions): HTMLEleme
     showAttention(answer) ?? muted(texts.noAttention),
     explanation && explanation.num_dropped > 0 && showDropped(explanation, options),
     createElement("h3", texts.stages),
-    showTimings(answer.timings_ms),
+    showTimings(answer.timings_ms, options),
     muted(texts.made(bundle.name, index.build ?? "–")),
     muted(bundle.note),
     muted(answer.calibration_note),
@@ -90,7 +90,7 @@ function showAttention({ candidates }: Answer): HTMLElement | null {
           .sort((a, b) => b.attention - a.attention)
           .slice(0, maxAttended)
           .map(({ file_name, source_kind, attention }) =>
-            makeBar(`${file_name ?? texts.deleted} · ${texts.kinds[source_kind]}`, attention),
+            makeBar(`${file_name ?? deleted} · ${texts.kinds[source_kind]}`, attention),
           ),
         makeBar(texts.attendedNone, Math.max(0, 1 - sum)),
       );
@@ -112,7 +112,7 @@ function showDropped({ num_dropped, dropped }: Explanation, { thumbnails }: Card
   return makeDetails("details", texts.dropped(num_dropped, dropped.length), makeList);
 }
 
-function showTimings(timings_ms: Readonly<Record<string, number>>): HTMLElement {
+function showTimings(timings_ms: Readonly<Record<string, number>>, { stageNames }: CardOptions): HTMLElement {
   const longest = Math.max(1, ...Object.values(timings_ms));
   return createElement(
     "ul.bars",

@@ -3,6 +3,7 @@
 import { createElement } from "../../dom";
 import { formatArea, formatDistance, formatPoint, formatProbability, formatTime } from "../../format";
 import * as texts from "../../strings/locate_answer";
+import { photoNumber } from "../../strings/locate_credit";
 import { makeBadge, makeBar, makeDetails, makeFacts, namePlace } from "./answer_parts";
 import type { Answer, Claim, ClaimPosition } from "./answer_types";
 
@@ -63,7 +64,7 @@ export function showClaims(claims: readonly Claim[]): HTMLElement {
     createElement("h2", texts.claims),
     createElement("p.muted", texts.claimsNote),
     claims.flatMap((claim) => [
-      claims.length > 1 && createElement("h3", texts.photoNumber(claim.photo + 1)),
+      claims.length > 1 && createElement("h3", photoNumber(claim.photo + 1)),
       makeFacts([
         claim.point ? null : texts.claimNone,
         ...describePosition(claim),

@@ -3,12 +3,16 @@
 import { type Child, createElement } from "../../dom";
 import { formatDistance, formatProbability } from "../../format";
 import * as texts from "../../strings/locate_answer";
+import { deleted } from "../../strings/locate_credit";
 import type { Thumbnails } from "../gallery/thumbnails";
-import { describeCredit, describePlace, makeBadge, makeDetails } from "./answer_parts";
+import { describePlace, makeBadge, makeDetails } from "./answer_parts";
 import type { Candidate, Citation, CitedImage, Verification } from "./answer_types";
+import { describeCredit } from "./credit";
 
 export interface CardOptions {
   readonly thumbnails: Thumbnails;
+  /** Names of the stages of a query. */
+  readonly stageNames: Readonly<Record<string, string>>;
   onCompare(imageId: string): void;
 }
 
@@ -60,7 +64,7 @@ function makeCard(
   credits: readonly string[] = [],
 ): HTMLElement {
   const { image_id: id, source_kind } = image;
-  const label = texts.compare(`${title}, ${image.file_name ?? texts.deleted}`);
+  const label = texts.compare(`${title}, ${image.file_name ?? deleted}`);
   return createElement(
     "li",
     { class: `card ${source_kind}`, dataset: { image: id } },

@@ -160,6 +160,7 @@ function createView(context: AppContext): LocateView {
         client,
         form,
         thumbnails,
+        stageNames: texts.stageNames,
         onHover: emphasize,
         onCompare: (id) => void compare(photos, answer, id),
       });

@@ -1,6 +1,5 @@
 /** View `work`: batches and jobs, newest first, and one of them in detail. */
 
-import { isAbort } from "../../api_client";
 import type { AppContext, ViewDefinition } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
 import * as texts from "../../strings/work";
@@ -74,9 +73,7 @@ function createWorkView(panel: HTMLElement, context: AppContext) {
         makeList(jobs.jobs.map(readJob), canSeeJobs ? texts.noJobs : texts.noJobScope),
       );
     } catch (error) {
-      if (!isAbort(error)) {
-        showError(error);
-      }
+      showError(error);
     }
   }
 

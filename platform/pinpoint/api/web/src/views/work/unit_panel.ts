@@ -1,6 +1,5 @@
 /** One batch or job: live counts, its items with errors in words, and what can be done with it. */
 
-import { isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
 import { saveFile } from "../../save_file";
@@ -66,9 +65,7 @@ export function createUnitPanel(context: AppContext, kind: "batch" | "job", id: 
           : readJob(await client.getJson<Job>(path, signal));
       show(unit);
     } catch (error) {
-      if (!isAbort(error)) {
-        showError(error);
-      }
+      showError(error);
     }
   }
 
@@ -187,9 +184,7 @@ export function createUnitPanel(context: AppContext, kind: "batch" | "job", id: 
       cursor = page.next === null ? null : String(page.next);
       more.hidden = page.next === null;
     } catch (error) {
-      if (!isAbort(error)) {
-        context.showError(error);
-      }
+      context.showError(error);
     }
   }
   return { dispose, element: section };

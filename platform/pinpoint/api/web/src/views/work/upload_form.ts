@@ -1,6 +1,5 @@
 /** Upload of photos into a new batch of a source. */
 
-import { isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
 import * as texts from "../../strings/work";
@@ -50,9 +49,7 @@ export function createUploadForm(context: AppContext, onCreated: (batchId: strin
       submitButton.disabled = sources.length === 0;
       replaceChildren(message, sources.length === 0 ? texts.noSources : "");
     } catch (error) {
-      if (!isAbort(error)) {
-        context.showError(error);
-      }
+      context.showError(error);
     }
   }
 
@@ -87,9 +84,7 @@ export function createUploadForm(context: AppContext, onCreated: (batchId: strin
       onCreated(batch.id);
     } catch (error) {
       replaceChildren(message, "");
-      if (!isAbort(error)) {
-        context.showError(error);
-      }
+      context.showError(error);
     } finally {
       submitButton.disabled = false;
       progress.hidden = true;
