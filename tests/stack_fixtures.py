@@ -59,7 +59,7 @@ class InlineQueue:
     def check(self) -> None:
         return None
 
-    def waiting(self, queue: str = tasks.QUEUE) -> int:
+    def waiting(self, queues: Sequence[str] = tasks.GALLERY_QUEUES) -> int:
         return len(self.sent)
 
 

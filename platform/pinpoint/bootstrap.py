@@ -22,8 +22,13 @@ from pinpoint.records import (
 from pinpoint.search.verifier import Verifier
 from pinpoint.settings import Settings
 from pinpoint.settings_file import load_settings
+from pinpoint.stack.broker.task_sender import (
+    BoundedSender,
+    CeleryQueue,
+    is_broker_failure,
+    refuse_broker,
+)
 from pinpoint.stack.paths import StackPaths
-from pinpoint.stack.task_sender import BoundedSender, CeleryQueue, is_broker_failure, refuse_broker
 from pinpoint.store.blobs import FolderBlobs
 from pinpoint.store.catalog.training_rows import CatalogTrainingRows
 from pinpoint.store.db.api_keys import ApiKeyStore

@@ -21,7 +21,7 @@ from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ports import ReembedQueue
 from pinpoint.progress import ProgressCallback
 from pinpoint.records import Drift, Rejected
-from pinpoint.tasks import QUEUE, TaskName
+from pinpoint.tasks import GALLERY_QUEUES, TaskName
 
 _MAX_ROUNDS: Final = 20
 _PAGE_SIZE: Final = 512
@@ -186,7 +186,7 @@ class _InlineQueue:
     def check(self) -> None:
         return None
 
-    def waiting(self, queue: str = QUEUE) -> int:
+    def waiting(self, queues: Sequence[str] = GALLERY_QUEUES) -> int:
         return 0
 
 

@@ -56,8 +56,14 @@ LOCATE_JOB_ITEMS: Final[TaskName] = "jobs.locate"
 FINISH_JOBS: Final[TaskName] = "jobs.finish"
 """Delete the photos of ended items, and end jobs without open items: `[job id, ...]`."""
 
-QUEUE: Final = "celery"
-"""Queue of all tasks without a queue of their own."""
+INGEST_QUEUE: Final = "ingest"
+"""Queue of batches."""
+
+BACKFILL_QUEUE: Final = "backfill"
+"""Queue of tasks that index or encode rows again; they may be many, and no batch waits for them."""
+
+MAINTENANCE_QUEUE: Final = "maintenance"
+"""Queue of short periodic tasks and deletions."""
 
 JOBS_QUEUE: Final = "jobs"
 """Queue of locate jobs; a worker of its own consumes it, so that they delay no other task."""
@@ -65,9 +71,23 @@ JOBS_QUEUE: Final = "jobs"
 TRAINING_QUEUE: Final = "training"
 """Queue of tasks that take hours; only workers that consume it (`-Q training`) get them."""
 
+GALLERY_QUEUES: Final = (INGEST_QUEUE, BACKFILL_QUEUE, MAINTENANCE_QUEUE)
+"""Queues that every worker of the gallery consumes, each in turn."""
+
+QUEUES: Final = (*GALLERY_QUEUES, JOBS_QUEUE, TRAINING_QUEUE)
+
 QUEUE_OF: Final[Mapping[TaskName, str]] = {
+    INGEST_ITEMS: INGEST_QUEUE,
+    LIST_BUCKET: INGEST_QUEUE,
+    INDEX_IMAGES: BACKFILL_QUEUE,
+    RECONCILE: BACKFILL_QUEUE,
+    ERASE_IMAGES: MAINTENANCE_QUEUE,
+    RECOVER: MAINTENANCE_QUEUE,
+    PRUNE: MAINTENANCE_QUEUE,
+    DELIVER_WEBHOOKS: MAINTENANCE_QUEUE,
+    PROTECT: MAINTENANCE_QUEUE,
     TRAIN_EMBEDDER: TRAINING_QUEUE,
     LOCATE_JOB_ITEMS: JOBS_QUEUE,
     FINISH_JOBS: JOBS_QUEUE,
 }
-"""Tasks that are not sent to the default queue."""
+"""The queue of each task."""

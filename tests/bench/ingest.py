@@ -27,7 +27,7 @@ from pinpoint.store.db.api_keys import ApiKeyStore
 from pinpoint.store.db.catalog_database import CatalogDatabase
 from pinpoint.store.db.database import Transactions, owner_engine
 from pinpoint.store.ingest.repository import CatalogIngestRepository
-from pinpoint.tasks import INGEST_ITEMS, QUEUE, TaskName
+from pinpoint.tasks import GALLERY_QUEUES, INGEST_ITEMS, TaskName
 from registration import register_folder
 
 TARGET_RATIO = 1.3
@@ -59,7 +59,7 @@ class Chunks:
     def check(self) -> None:
         return None
 
-    def waiting(self, queue: str = QUEUE) -> int:
+    def waiting(self, queues=GALLERY_QUEUES) -> int:
         return len(self.items)
 
 

@@ -99,7 +99,7 @@ class Stack:
             "--pool=solo",
             "--concurrency=1",
             "-Q",
-            "celery",
+            "ingest,backfill,maintenance",
             "-n",
             f"more{number}@pinpoint",
         ]

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from pinpoint.ingest import pipeline
 from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.settings import WorkerSettings
-from pinpoint.stack.task_sender import VISIBILITY_TIMEOUT_S
+from pinpoint.stack.broker.celery_config import VISIBILITY_TIMEOUT_S
 from pinpoint.store.ingest import heartbeat
 from pinpoint.store.ingest.repository import CatalogIngestRepository
 from registration import register_folder

@@ -267,8 +267,8 @@ def test_recovery_sends_lost_tasks(job_server, photos):
         def check(self):
             return None
 
-        def waiting(self, queue="celery"):
-            assert queue == "jobs"
+        def waiting(self, queues=()):
+            assert queues == ("jobs",)
             return 0
 
     recover_jobs.recover_jobs(get_repository(services), Recorder(), lambda _: True)

@@ -17,7 +17,7 @@ import pytest
 from pinpoint import tasks
 from pinpoint.cli import status
 from pinpoint.settings import ServiceSettings, Settings
-from pinpoint.stack.task_sender import CeleryQueue
+from pinpoint.stack.broker.task_sender import CeleryQueue
 from stack_fixtures import jpeg, plain_jpeg, unique
 
 

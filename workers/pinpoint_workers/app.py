@@ -43,8 +43,9 @@ from celery.signals import (
 
 from pinpoint import logs, tasks
 from pinpoint.settings_file import load_settings
+from pinpoint.stack.broker.celery_config import make_celery_config
+from pinpoint.stack.broker.task_sender import REQUEST_ID_KEY
 from pinpoint.stack.paths import StackPaths
-from pinpoint.stack.task_sender import REQUEST_ID_KEY, celery_config
 from pinpoint_workers import ingest, jobs, maintenance, runtime, training, webhooks
 from pinpoint_workers.beat_schedule import ClockTolerantScheduler, IntervalSchedule
 
@@ -55,7 +56,7 @@ def _make_config() -> dict[str, Any]:
     """Celery configuration, read at first use and not at import."""
     settings = load_settings()
     paths = StackPaths(settings.services.home)
-    return celery_config(settings.services.broker_url or paths.broker_url) | {
+    return make_celery_config(settings.services.broker_url or paths.broker_url) | {
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
@@ -123,7 +124,7 @@ def _clear_job_context(**_: Any) -> None:
 @worker_ready.connect
 def _start_worker(sender: Any, **_: Any) -> None:
     queues = sender.app.amqp.queues.consume_from
-    if tasks.QUEUE in queues:
+    if not queues.keys().isdisjoint(tasks.GALLERY_QUEUES):
         runtime.start_worker()
     if tasks.TRAINING_QUEUE in queues:
         training.resume_runs()

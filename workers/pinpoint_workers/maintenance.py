@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +15,8 @@ from pinpoint.ingest.prune import prune_leftovers
 from pinpoint.ingest.reconcile import reconcile_index_rows
 from pinpoint.ingest.recovery import recover_lost_work
 from pinpoint.jobs.recover_jobs import recover_jobs
+from pinpoint.stack.broker.celery_config import is_rabbitmq
+from pinpoint.stack.broker.dead_letters import process_dead_letters
 from pinpoint.store.vectors.rpc.client import RemoteIndex
 from pinpoint_workers.jobs import get_repository
 from pinpoint_workers.retries import retryable_task
@@ -33,6 +35,7 @@ def recover_lost(_ids: list[UUID]) -> None:
     """Resend work that a crash has lost."""
     worker = open_services()
     worker.ensure_index()
+    num_dead_letters = _process_dead_letters(worker)
     report = recover_lost_work(
         repository=worker.ingest_components().repository,
         queue=worker.tasks,
@@ -55,8 +58,28 @@ def recover_lost(_ids: list[UUID]) -> None:
         deletions=report.deletions,
         tombstones=report.tombstones,
         jobs=jobs,
+        dead_letters=num_dead_letters,
     )
     worker.protected_areas.apply(_PROTECT_S)
+
+
+def _process_dead_letters(worker: Services) -> int:
+    """Map the tasks that RabbitMQ gave up to the states of their items.
+
+    Rows of other tasks keep their state, and the recovery sends their tasks again.
+    """
+    broker_url = worker.settings.services.broker_url
+    if broker_url is None or not is_rabbitmq(broker_url):
+        return 0
+    repository = worker.ingest_components().repository
+
+    def record_items(name: str, ids: Sequence[UUID]) -> None:
+        if name == tasks.INGEST_ITEMS and ids:
+            repository.record_dead_letter(ids)
+
+    num_letters = process_dead_letters(broker_url, record_items)
+    worker.maintenance_stats.add({"dead_letters": num_letters})
+    return num_letters
 
 
 @retryable_task

@@ -87,6 +87,9 @@ METRICS: Final = (
            "above 0 for 5 min: the recovery task does not run"),
     Metric("pinpoint_leases_released_total", "", "Leases released from dead workers.",
            "rising: workers are being killed"),
+    Metric("pinpoint_dead_letters_total", "",
+           "Tasks that RabbitMQ gave up after 20 deliveries; their files are sent again or failed.",
+           "rising: the log of the workers names them"),
     Metric("pinpoint_images_pending", "`state`",
            "Rows that wait for the index (`pending`) or for erasure (`deleted`). "
            "Capped at 100,000.", "above 0 for an hour while nothing is open"),

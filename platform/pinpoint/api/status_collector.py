@@ -140,6 +140,7 @@ class StatusCollector(Collector):
             ("pinpoint_ingest_items_claimed_total", "claimed"),
             ("pinpoint_ingest_encoded_total", "encoded"),
             ("pinpoint_leases_released_total", "released"),
+            ("pinpoint_dead_letters_total", "dead_letters"),
         ):
             yield CounterMetricFamily(name, self._help(name), value=totals.counts[key])
 

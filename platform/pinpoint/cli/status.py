@@ -59,8 +59,8 @@ def collect_status(settings: Settings) -> StatusReport:
     """Query database, broker and index; components that are down are listed in `silent`."""
     # `bootstrap.build_services` is not used: it spends a second on imports that are not needed. The
     # imports run before the timeout starts.
+    from pinpoint.stack.broker.task_sender import CeleryQueue
     from pinpoint.stack.paths import StackPaths
-    from pinpoint.stack.task_sender import CeleryQueue
     from pinpoint.store.db.database import Transactions, owner_engine
     from pinpoint.store.db.installation import Installation
     from pinpoint.store.maintenance_stats import MaintenanceStats

@@ -5,6 +5,7 @@ Ids are `int64`: H3 keeps its highest bit at 0, so every id fits PostgreSQL's BI
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,8 @@ from pinpoint.records import Point, Polygon, Ring
 
 RESOLUTIONS: Final = (5, 7, 9)
 """Cells of about 253 km², 5.2 km² and 0.105 km² (mean area)."""
+
+_CELL_TEXT: Final = re.compile("0?[0-9A-Fa-f]{15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def parse_cell(cell: str) -> int:
     Raises:
         ValueError: The text is no id of a cell.
     """
-    number = int(cell, 16)
+    number = int(cell, 16) if _CELL_TEXT.fullmatch(cell) else -1
     if not 0 <= number < 2**63 or not h3.is_valid_cell(number):
         raise ValueError(f"{cell!r} is no H3 cell")
     return number

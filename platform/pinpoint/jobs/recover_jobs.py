@@ -38,7 +38,7 @@ def recover_jobs(
     """
     release_lost_items(repository, is_alive)
     repository.expire_jobs()
-    if queue.waiting(tasks.JOBS_QUEUE):
+    if queue.waiting((tasks.JOBS_QUEUE,)):
         return 0
     next_job = repository.find_next_job()
     if next_job is not None:

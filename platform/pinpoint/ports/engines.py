@@ -30,7 +30,7 @@ from pinpoint.records import (
     SourceKind,
     Vector,
 )
-from pinpoint.tasks import QUEUE, TaskName
+from pinpoint.tasks import GALLERY_QUEUES, TaskName
 
 
 class Encoder(Protocol):
@@ -340,6 +340,6 @@ class TaskQueue(Protocol):
         """Raise `BrokerUnavailableError` unless the broker answers."""
         ...
 
-    def waiting(self, queue: str = QUEUE) -> int:
-        """Number of tasks of a queue, by default the general one, that no worker has taken."""
+    def waiting(self, queues: Sequence[str] = GALLERY_QUEUES) -> int:
+        """Number of tasks of all these queues that no worker has taken."""
         ...

@@ -49,6 +49,13 @@ class IngestRepository(Protocol):
         """
         ...
 
+    def record_dead_letter(self, ids: Sequence[UUID]) -> None:
+        """Record that the broker gave up the task of these items.
+
+        Items of a chunk lose one attempt; an item that was alone in its task fails.
+        """
+        ...
+
     def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""
         ...

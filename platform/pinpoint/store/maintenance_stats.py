@@ -22,7 +22,7 @@ MAX_COUNT: Final = 100_000
 """Maximum of counts, which limits the cost of counting."""
 INGEST_STAGES: Final = ("read", "store", "embed", "index")
 """Stages of the ingest; `read` is the time spent waiting for the decoder, which runs ahead."""
-COUNTS: Final = ("claimed", "encoded", "rejected", "failed", "released")
+COUNTS: Final = ("claimed", "encoded", "rejected", "failed", "released", "dead_letters")
 _DRIFT_NAMES: Final = ("checked", "missing", "stale", "extra", "repaired")
 _RECOVERY_NAMES: Final = ("released", "items", "images", "deletions", "tombstones")
 _REJECTED_GROUP: Final = "rejected_items"

@@ -13,7 +13,7 @@ from typing import Any
 
 from pinpoint.stack.supervisor import lifecycle
 from trials.soak import faults
-from trials.soak.compare import State, differences, drift, pruned, state_of
+from trials.soak.compare import State, differences, measure_drift, pruned, state_of
 from trials.soak.fault_stack import FaultStack
 from trials.soak.player import Player, prepare
 from trials.soak.script import World
@@ -115,7 +115,7 @@ class Campaign:
         self._well()
         played.orphans = pruned(player)
         state = state_of(player)
-        played.drift = drift(player)
+        played.drift = measure_drift(player.stack).total
         played.differences = differences(wanted, state)
         if state.orphans:
             played.differences.append(f"{state.orphans} blobs without a row outlive `prune`")

@@ -9,7 +9,9 @@ from typing import Any
 from pinpoint.bootstrap import build_services
 from pinpoint.ingest.prune import prune_leftovers
 from pinpoint.ingest.reconcile import reconcile_index_rows
+from pinpoint.records import Drift
 from pinpoint.store.vectors.rpc.client import RemoteIndex
+from trials.soak.fault_stack import FaultStack
 from trials.soak.player import Player
 
 _ROWS = """
@@ -133,18 +135,16 @@ def pruned(player: Player) -> int:
         services.close()
 
 
-def drift(player: Player) -> int:
+def measure_drift(stack: FaultStack) -> Drift:
     """What `reconcile` reports, without mending it."""
-    services = build_services(player.stack.settings, "operator")
+    services = build_services(stack.settings, "operator")
     try:
-        parts = services.ingest_components()
-        report = reconcile_index_rows(
-            repository=parts.repository,
+        return reconcile_index_rows(
+            repository=services.ingest_components().repository,
             index=services.index,
             queue=None,
             contract=services.encoder.contract.digest,
             chunk=64,
         )
-        return report.missing + report.stale + report.extra
     finally:
         services.close()

@@ -30,7 +30,17 @@ from pinpoint.stack.supervisor.supervisord import UNREACHABLE_ERRORS, ProcessSta
 
 LEASE_S = 4.0
 BLOBS_MB, INDEX_MB = 48, 1024
-_SECOND = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "second@pinpoint")
+_SECOND = (
+    "worker",
+    "--pool=solo",
+    "--concurrency=1",
+    "--without-gossip",
+    "--without-mingle",
+    "-Q",
+    "ingest,backfill,maintenance",
+    "-n",
+    "second@pinpoint",
+)
 
 
 class FaultStack:
@@ -45,9 +55,10 @@ class FaultStack:
         small_disks: bool,
         chunk: int,
         lease_s: float,
+        broker_url: str | None,
     ) -> None:
         self.settings = Settings(
-            services=ServiceSettings(home=home),
+            services=ServiceSettings(home=home, broker_url=broker_url),
             encoder=EncoderSettings(bundle="descriptor"),
             api=ApiSettings(),
             worker=WorkerSettings(
@@ -174,6 +185,7 @@ def run_fault_stack(
     second: bool = True,
     chunk: int = 16,
     lease_s: float = LEASE_S,
+    broker_url: str | None = None,
 ) -> Iterator[FaultStack]:
     """Run a stack for fault injection, and remove it afterwards.
 
@@ -183,6 +195,7 @@ def run_fault_stack(
         second: Run a second worker beside the supervised one.
         chunk: Items in one task.
         lease_s: How long a claim holds.
+        broker_url: A broker instead of the embedded Redis.
     """
     with (
         home_folder() as home,
@@ -199,6 +212,7 @@ def run_fault_stack(
             small_disks=bool(mounted),
             chunk=chunk,
             lease_s=lease_s,
+            broker_url=broker_url,
         )
         watcher = watch_over(home)
         try:

@@ -74,7 +74,9 @@ IdPrefix = Annotated[
     WithJsonSchema({"type": "string", "maxLength": 36, "pattern": "^(?:-*[0-9a-fA-F]){6,32}-*$"}),
 ]
 """A request field with the first digits of an id."""
-CellField = Annotated[str, Field(max_length=16), AfterValidator(normalize_cell)]
+CellField = Annotated[
+    str, Field(pattern="^0?[0-9A-Fa-f]{15}$", max_length=16), AfterValidator(normalize_cell)
+]
 """A request field with the id of an H3 cell."""
 SourceNames = Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=_MAX_VALUES)]
 """A request field with names or ids of sources."""

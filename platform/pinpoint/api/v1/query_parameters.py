@@ -25,8 +25,10 @@ all edges: 5,000 edges around 5,000 images take 0.3 s, during which other querie
 def _split_list(value: Any) -> Any:
     """Split a comma-separated value or a repeated field into a list."""
     items = value if isinstance(value, list) else [value]
-    return [piece.strip() for item in items for piece in str(item).split(",") if piece.strip()]
+    return [name for item in items for piece in str(item).split(",") if (name := piece.strip(" "))]
 
+
+_COUNTRIES_SCHEMA: Final = {"type": "string", "pattern": "^[A-Za-z, ]*$"}
 
 Names = Annotated[list[str], BeforeValidator(_split_list), Field(max_length=100)]
 
@@ -70,7 +72,7 @@ class SearchFilterParameters(SpatiotemporalParameters):
         examples=['{"type":"Polygon","coordinates":[[[2,48],[3,48],[3,49],[2,48]]]}'],
     )
     country: Annotated[
-        list[str],
+        list[Annotated[str, WithJsonSchema(_COUNTRIES_SCHEMA)]],
         BeforeValidator(_split_list),
         AfterValidator(_check_countries),
         Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from pinpoint.stack.servers.redis import RedisServer
 from pinpoint.stack.supervisor.changes import settings_as_variables
 from pinpoint.stack.supervisor.processes import MARKER
 from pinpoint.stack.supervisor.supervisord import Program
-from pinpoint.tasks import JOBS_QUEUE, TRAINING_QUEUE
+from pinpoint.tasks import GALLERY_QUEUES, JOBS_QUEUE, TRAINING_QUEUE
 
 TRAINING_WORKER: Final = "training-worker"
 """Training worker: the only program that `up` does not start; it starts with the first run."""
@@ -53,30 +54,28 @@ def list_programs(settings: Settings, paths: StackPaths) -> list[Program]:
     if "index" not in external_services:
         result.append(Program("index", (*python, "-m", "pinpoint.stack.index.owner"), start_s=3))
     result.append(Program("api", (*python, "-m", "pinpoint.api"), start_s=5))
-    worker = ("worker", "--pool=solo", "--concurrency=1", "-Q", "celery", "-n", "worker@pinpoint")
-    result.append(Program("worker", (*python, *_CELERY, *worker), start_s=5))
-    locator = ("worker", "--pool=solo", "--concurrency=1", "-Q", JOBS_QUEUE, "-n", "jobs@pinpoint")
+    worker = _make_worker_command(GALLERY_QUEUES, "worker@pinpoint")
+    result.append(Program("worker", (*python, *worker), start_s=5))
+    locator = _make_worker_command((JOBS_QUEUE,), "jobs@pinpoint")
     # Low priority, so that thousands of photos do not delay queries. It loads no weights before its
     # first job.
-    niced_locator = ("nice", "-n", "10", *python, *_CELERY, *locator)
+    niced_locator = ("nice", "-n", "10", *python, *locator)
     result.append(Program(JOBS_WORKER, niced_locator, start_s=5))
     # Its schedule is a dbm file, which a crash can damage; restarting the program is cheap.
     beat = ("beat", "-s", str(paths.beat_schedule), "--pidfile=")
     result.append(Program("beat", (*python, *_CELERY, *beat), start_s=5))
-    trainer = (
-        "worker",
-        "--pool=solo",
-        "--concurrency=1",
-        "-Q",
-        TRAINING_QUEUE,
-        "-n",
-        "training@pinpoint",
-    )
+    trainer = _make_worker_command((TRAINING_QUEUE,), "training@pinpoint")
     # Low priority, so that hours of training do not slow down ingest and queries. After KILL a run
     # resumes from its checkpoint; TERM would wait for its end, and the solo pool ignores QUIT.
-    niced = ("nice", "-n", "10", *python, *_CELERY, *trainer)
+    niced = ("nice", "-n", "10", *python, *trainer)
     result.append(Program(TRAINING_WORKER, niced, start_s=5, stop_signal="KILL"))
     return result
+
+
+def _make_worker_command(queues: Sequence[str], name: str) -> tuple[str, ...]:
+    """Arguments of Python for a worker; workers do not exchange messages with each other."""
+    options = ("--pool=solo", "--concurrency=1", "--without-gossip", "--without-mingle")
+    return (*_CELERY, "worker", *options, "-Q", ",".join(queues), "-n", name)
 
 
 def build_environment(settings: Settings, paths: StackPaths, api_port: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from pinpoint.store.ingest import leases
 
 MAX_INTERVAL_S: Final = 3_600.0
 """A longer chunk is assumed to hang, and its leases may expire; equal to the time after which Redis
-delivers a task again (`pinpoint.stack.task_sender`)."""
+delivers a task again (`pinpoint.stack.broker.task_sender`)."""
 _RENEWALS_PER_LEASE: Final = 3
 """Number of renewals per lease duration: one or two may fail before the lease expires."""
 _JOIN_TIMEOUT_S: Final = 5.0

@@ -49,7 +49,8 @@ def has_no_valid_lease(ends: ColumnElement[Any], lease_ttl_s: float) -> ColumnEl
 
 
 # Literal, so that the planner can prove that the partial index over open items applies.
-_OPEN = text("batch_items.status IN ('received', 'stored')")
+OPEN_ITEMS: Final = text("batch_items.status IN ('received', 'stored')")
+"""Condition for an item without a final status."""
 _MAX_OVERRIDE_CHARS: Final = 8 * limits.MAX_ATTRIBUTES_BYTES
 """Maximum characters of a stored override that are read: a longer override is cut off and cannot be
 parsed."""
@@ -76,7 +77,7 @@ def claim_items(
         select(batch_items.c.id)
         .where(
             is_any_of(batch_items.c.id, ids),
-            _OPEN,
+            OPEN_ITEMS,
             has_no_valid_lease(batch_items.c.lease_until, lease_ttl_s),
         )
         .order_by(batch_items.c.ingest_seq)
@@ -88,7 +89,7 @@ def claim_items(
     _fail_exhausted(connection, claimed_ids, max_attempts)
     connection.execute(
         update(batch_items)
-        .where(is_any_of(batch_items.c.id, claimed_ids), _OPEN)
+        .where(is_any_of(batch_items.c.id, claimed_ids), OPEN_ITEMS)
         .values(
             attempts=batch_items.c.attempts + 1,
             lease_owner=worker,
@@ -143,7 +144,7 @@ def _select_claimed(connection: Connection, ids: Sequence[UUID]) -> list[Row[Any
         )
         .join(batches, batches.c.id == batch_items.c.batch_id)
         .join(sources, sources.c.id == batches.c.source_id)
-        .where(is_any_of(batch_items.c.id, ids), _OPEN)
+        .where(is_any_of(batch_items.c.id, ids), OPEN_ITEMS)
         .order_by(batch_items.c.ingest_seq)
     )
     return list(rows)
@@ -185,7 +186,7 @@ def finish_items(
         return
     connection.execute(
         update(batch_items)
-        .where(batch_items.c.id == bindparam("item"), _OPEN)
+        .where(batch_items.c.id == bindparam("item"), OPEN_ITEMS)
         .values(
             status=status,
             error_stage=bindparam("stage"),
@@ -237,7 +238,11 @@ def fail_images(
     waiting = connection.execute(
         select(batch_items.c.id, batch_items.c.file)
         .join(item_images, item_images.c.item_id == batch_items.c.id)
-        .where(is_any_of(item_images.c.image_id, failed), item_images.c.processed.is_(False), _OPEN)
+        .where(
+            is_any_of(item_images.c.image_id, failed),
+            item_images.c.processed.is_(False),
+            OPEN_ITEMS,
+        )
         .distinct()
     )
     rejections = {
@@ -299,7 +304,7 @@ def renew_leases(
     """
     statement = (
         select(batch_items.c.id)
-        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
+        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, OPEN_ITEMS)
         .with_for_update(skip_locked=True)
     )
     locked_ids = list(connection.execute(statement).scalars())
@@ -317,7 +322,7 @@ def release_unprocessed(connection: Connection, ids: Sequence[UUID], worker: str
     """
     connection.execute(
         update(batch_items)
-        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, _OPEN)
+        .where(is_any_of(batch_items.c.id, ids), batch_items.c.lease_owner == worker, OPEN_ITEMS)
         .values(
             attempts=func.greatest(batch_items.c.attempts - 1, 0),
             lease_owner=None,
@@ -336,7 +341,7 @@ def release_after_error(
     for item, rejection in sorted(rejections.items()):
         connection.execute(
             update(batch_items)
-            .where(batch_items.c.id == item, batch_items.c.lease_owner == worker, _OPEN)
+            .where(batch_items.c.id == item, batch_items.c.lease_owner == worker, OPEN_ITEMS)
             .values(
                 error_stage=rejection.error_stage,
                 error_code=rejection.error_code,
@@ -353,7 +358,7 @@ def unused_blobs(connection: Connection, uris: Sequence[str]) -> list[str]:
     if not blobs:
         return []
     by_image = select(images.c.uri).where(images.c.uri.in_(blobs))
-    by_item = select(batch_items.c.uri).where(batch_items.c.uri.in_(blobs), _OPEN)
+    by_item = select(batch_items.c.uri).where(batch_items.c.uri.in_(blobs), OPEN_ITEMS)
     by_job = select(job_items.c.uri).where(job_items.c.uri.in_(blobs))
     referenced = connection.execute(by_image.union(by_item, by_job)).scalars()
     return sorted(blobs - set(referenced))
@@ -363,7 +368,7 @@ def release_worker(connection: Connection, worker: str) -> int:
     """Release all leases of a worker."""
     released = connection.execute(
         update(batch_items)
-        .where(batch_items.c.lease_owner == worker, _OPEN)
+        .where(batch_items.c.lease_owner == worker, OPEN_ITEMS)
         .values(lease_owner=None, lease_until=None)
     )
     return int(released.rowcount)
@@ -374,7 +379,7 @@ def active_workers(connection: Connection) -> list[str]:
     return list(
         connection.execute(
             select(batch_items.c.lease_owner)
-            .where(_OPEN, batch_items.c.lease_owner.is_not(None))
+            .where(OPEN_ITEMS, batch_items.c.lease_owner.is_not(None))
             .distinct()
         ).scalars()
     )
@@ -386,7 +391,7 @@ def expired_items(
     """Open items without a valid lease, oldest first, with their attempts."""
     rows = connection.execute(
         select(batch_items.c.id, batch_items.c.attempts)
-        .where(_OPEN, has_no_valid_lease(batch_items.c.lease_until, lease_ttl_s))
+        .where(OPEN_ITEMS, has_no_valid_lease(batch_items.c.lease_until, lease_ttl_s))
         .order_by(batch_items.c.ingest_seq)
         .limit(limit)
     )

@@ -26,7 +26,7 @@ from pinpoint.store.db.database import Transactions
 from pinpoint.store.db.rows import is_any_of, pack_vector
 from pinpoint.store.db.tables import embeddings, images
 from pinpoint.store.deletion import image_deletion
-from pinpoint.store.ingest import gps_vectors, heartbeat, leases, upsert
+from pinpoint.store.ingest import dead_letters, gps_vectors, heartbeat, leases, upsert
 from pinpoint.store.vectors.rebuild_source import select_points, to_points
 
 
@@ -76,6 +76,11 @@ class CatalogIngestRepository:
         self.finish_items(unreadable, "rejected")
         with self._transactions.begin() as unit:
             return with_stored_layers(unit.connection, items)
+
+    def record_dead_letter(self, ids: Sequence[UUID]) -> None:
+        """Record that the broker gave up the task of these items; see `dead_letters`."""
+        with self._transactions.begin() as unit:
+            dead_letters.record_dead_letter(unit.connection, ids, lease_ttl_s=self._lease_ttl_s)
 
     def lease_heartbeat(self, ids: Sequence[UUID], worker: str) -> AbstractContextManager[None]:
         """Renew a worker's leases until the block ends, for at most one hour."""

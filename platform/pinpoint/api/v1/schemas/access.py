@@ -90,6 +90,7 @@ class KeyIn(BaseModel):
     )
     min_radius_m: float = Field(
         default=0.0,
+        strict=True,
         ge=0,
         le=MAX_AREA_RADIUS_M,
         description="Minimum radius of each answer, meters; 0 for none.",

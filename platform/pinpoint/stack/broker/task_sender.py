@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from celery import Celery
@@ -17,43 +17,17 @@ from kombu.exceptions import OperationalError
 from pinpoint import deadline, logs
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BrokerUnavailableError
-from pinpoint.tasks import QUEUE, QUEUE_OF, TaskName
+from pinpoint.stack.broker.celery_config import is_rabbitmq, make_celery_config
+from pinpoint.tasks import GALLERY_QUEUES, TaskName
 
 REQUEST_ID_KEY: Final = "request_id"
 """Header of a task with the id of the request that sent it; also its name in log lines."""
-
-VISIBILITY_TIMEOUT_S: Final = 3_600
-"""Seconds after which Redis delivers an unacknowledged task again.
-
-Lost work is recovered by its lease (5 minutes), not by this timeout. The timeout only has to be
-long enough that a slow chunk is rarely delivered twice. A second worker claims no leased item.
-"""
 
 _CHECK_TIMEOUT_S: Final = 1.5
 """Timeout of one step of a check, seconds."""
 _NUM_SENDERS: Final = 4
 _MAX_PENDING_SENDS: Final = 64
 _SEND_RETRIES: Final = {"max_retries": 2, "interval_start": 0.1, "interval_step": 0.3}
-
-
-def celery_config(broker_url: str) -> dict[str, Any]:
-    """Celery configuration that senders and workers share."""
-    return {
-        "broker_url": broker_url,
-        "task_default_queue": QUEUE,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        # PostgreSQL holds the state; a result backend would be a second source of truth.
-        "task_ignore_result": True,
-        "broker_connection_retry_on_startup": True,
-        "broker_transport_options": {
-            "visibility_timeout": VISIBILITY_TIMEOUT_S,
-            "socket_timeout": 5,
-            "socket_connect_timeout": 3,
-            "confirm_publish": True,
-        },
-        "enable_utc": True,
-    }
 
 
 class CeleryQueue:
@@ -65,7 +39,7 @@ class CeleryQueue:
 
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("pinpoint")
-        self._app.conf.update(celery_config(broker_url))
+        self._app.conf.update(make_celery_config(broker_url))
         self._connection_lock = threading.Lock()
         self._connection: Connection | None = None
 
@@ -80,7 +54,6 @@ class CeleryQueue:
                 name,
                 args=[[str(row_id) for row_id in ids]],
                 headers=_make_headers(),
-                queue=QUEUE_OF.get(name, QUEUE),
                 retry=True,
                 retry_policy=_SEND_RETRIES,
             )
@@ -91,14 +64,18 @@ class CeleryQueue:
         """Raise `BrokerUnavailableError` unless the broker answers."""
         self.waiting()
 
-    def waiting(self, queue: str = QUEUE) -> int:
-        """Number of tasks that no worker has received yet, read over one reused connection."""
+    def waiting(self, queues: Sequence[str] = GALLERY_QUEUES) -> int:
+        """Number of tasks of all these queues that no worker has received yet.
+
+        The number is read over one reused connection.
+        """
         with self._connection_lock:
             for is_retry in (False, True):
                 try:
                     if self._connection is None:
                         self._connection = self._open_connection()
-                    return _read_queue_length(self._connection.default_channel, queue)
+                    connection = self._connection
+                    return sum(_read_queue_length(connection, queue) for queue in queues)
                 except self._transport_errors as error:
                     self._close_connection()
                     # A reused connection may be stale. A broker that hangs is not queried twice.
@@ -119,14 +96,16 @@ class CeleryQueue:
         connection: Connection = self._app.connection_for_read(
             connect_timeout=_CHECK_TIMEOUT_S, transport_options=limits
         )
-        connection.ensure_connection(  # type: ignore[no-untyped-call]
-            max_retries=1, timeout=_CHECK_TIMEOUT_S
-        )
+        connection.ensure_connection(max_retries=1, timeout=_CHECK_TIMEOUT_S)
+        if is_rabbitmq(connection.as_uri()):
+            # Asking for a queue that does not exist would close the channel.
+            for queue in self._app.amqp.queues.values():
+                queue(connection.default_channel).declare()
         return connection
 
     def _close_connection(self) -> None:
         if self._connection is not None:
-            self._connection.collect()  # type: ignore[no-untyped-call]
+            self._connection.collect()
             self._connection = None
 
     def close(self) -> None:
@@ -178,9 +157,9 @@ class BoundedSender:
         """Raise `BrokerUnavailableError` unless the broker answers."""
         self._queue.check()
 
-    def waiting(self, queue: str = QUEUE) -> int:
-        """Number of tasks of a queue that no worker has received yet."""
-        return self._queue.waiting(queue)
+    def waiting(self, queues: Sequence[str] = GALLERY_QUEUES) -> int:
+        """Number of tasks of all these queues that no worker has received yet."""
+        return self._queue.waiting(queues)
 
     def close(self) -> None:
         """Close the connections; the recovery task sends the tasks that were not sent."""
@@ -204,9 +183,10 @@ def _make_headers() -> dict[str, str]:
     return {REQUEST_ID_KEY: str(request_id)} if request_id else {}
 
 
-def _read_queue_length(channel: Any, queue: str) -> int:
+def _read_queue_length(connection: Connection, queue: str) -> int:
+    channel = connection.default_channel
     try:
         return int(channel.queue_declare(queue=queue, passive=True).message_count)
-    except channel.connection.client.channel_errors:
+    except connection.channel_errors:
         # There is no queue until the first task or consumer.
         return 0
