@@ -216,7 +216,7 @@ def test_dossier_is_saved(view, stack):
 
 
 def test_refused_dossier_has_a_message(open_page, stack, guard, tmp_path):
-    guard.expected_statuses |= {401, 403, 404, 422}
+    guard.expected_statuses |= {400}
     view = open_page(stack.key, "locate")
     view.route("**/v1/dossiers", lambda route: route.continue_(post_data="{}"))
     choose_photo(view, stack.photos[0])
