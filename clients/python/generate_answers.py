@@ -27,6 +27,7 @@ GALLERY_PATHS: Final = (
     "/v1/images",
     "/v1/neighbors",
     "/v1/queries",
+    "/v1/reports",
     "/v1/sources",
     "/health/",
 )

@@ -130,6 +130,7 @@ def sign(
     parent: bytes | None = None,
     url: str | None = None,
     signing: Signing | None = None,
+    generator: str | None = None,
 ) -> bytes:
     """A signed copy of an image.
 
@@ -140,12 +141,14 @@ def sign(
         parent: The image before this edit, which becomes an ingredient.
         url: Where the manifest would be; it is then not embedded.
         signing: Certificates; those of `make_signing()` by default.
+        generator: Name of the program that signs.
     """
     signing = signing or make_signing()
     if parent is None and all(item["label"] != "c2pa.actions" for item in assertions):
         assertions = [created(), *assertions]
+    generator = generator or ("Test Editor" if parent else "Test Camera")
     manifest = {
-        "claim_generator_info": [{"name": "Test Editor" if parent else "Test Camera"}],
+        "claim_generator_info": [{"name": generator}],
         "assertions": list(assertions),
     }
     context = c2pa.Context.from_dict({"builder": {"thumbnail": {"enabled": False}}})

@@ -334,14 +334,38 @@ class KeptQueries(AnswerModel):
 
 
 class ReportMetric(AnswerModel):
-    """One figure; `low` and `high` are its 95 % bootstrap interval, None without one."""
+    """One figure; `low` and `high` are its 95 % bootstrap interval, null without one."""
 
     name: str
     value: float | None
     low: float | None
     high: float | None
     unit: str
-    """`share`, `km` or `probability`."""
+
+
+class ReportSummary(AnswerModel):
+    """A report without reliability and positions."""
+
+    id: UUID
+    created_at: datetime
+    kind: str
+    bundle: str
+    """Bundle that was evaluated or calibrated."""
+    title: str
+    is_synthetic: bool
+    """The photos are rendered images of a synthetic planet: the figures compare methods on it
+    and are no evidence about the Earth."""
+    queries: int
+    """Number of queries with an answer."""
+    metrics: list[ReportMetric]
+
+
+class QualityReports(AnswerModel):
+    """A page of reports, newest first."""
+
+    reports: list[ReportSummary]
+    next: str | None
+    """Path and query string of the next page; null on the last page."""
 
 
 class ReliabilityBin(AnswerModel):
@@ -355,42 +379,35 @@ class ReliabilityBin(AnswerModel):
 
 
 class QueryError(AnswerModel):
-    """A query of an evaluation."""
+    """A query of the evaluation."""
 
     lat: float
     lon: float
     error_km: float
+    """Distance of the answer from the position of the photo."""
 
 
-class ReportSummary(AnswerModel):
-    """A quality report without reliability and positions."""
+class QualityReport(AnswerModel):
+    """A report with reliability and error map."""
 
     id: UUID
     created_at: datetime
     kind: str
-    """`evaluation` or `calibration`."""
     bundle: str
+    """Bundle that was evaluated or calibrated."""
     title: str
     is_synthetic: bool
-    """The photos are rendered images of a synthetic planet."""
+    """The photos are rendered images of a synthetic planet: the figures compare methods on it
+    and are no evidence about the Earth."""
     queries: int
+    """Number of queries with an answer."""
     metrics: list[ReportMetric]
-
-
-class QualityReport(ReportSummary):
-    """A quality report with reliability and error map."""
-
     reliability: list[ReliabilityBin]
     notes: list[str]
+    """What the figures hold for, in words."""
     errors: list[QueryError] | None
-    """None for a key to which protected areas apply."""
-
-
-class QualityReports(AnswerModel):
-    """A page of reports, newest first."""
-
-    reports: list[ReportSummary]
-    next: str | None
+    """A sample of the queries for an error map; null for a key to which protected areas
+    apply."""
 
 
 class Live(AnswerModel):

@@ -11,8 +11,6 @@ export class ApiError extends Error {
     readonly requestId: string | null = null,
     /** Seconds after which the API wants to be asked again. */
     readonly retryAfterS: number | null = null,
-    /** All members of the problem document. */
-    readonly problem: Readonly<Record<string, unknown>> = {},
   ) {
     super(detail || title);
     this.name = "ApiError";
@@ -23,6 +21,13 @@ export interface RequestOptions {
   body?: BodyInit;
   headers?: Record<string, string>;
   signal?: AbortSignal | undefined;
+}
+
+export interface PostOptions {
+  onProgress: ProgressListener;
+  onText?: (text: string) => void;
+  signal: AbortSignal;
+  headers?: Record<string, string>;
 }
 
 export type ProgressListener = (sentBytes: number, totalBytes: number) => void;
@@ -37,32 +42,24 @@ interface SessionAnswer {
   session: string;
 }
 
+export type ApiClient = ReturnType<typeof createApiClient>;
+
 /**
  * Client of the API. It emits `signed-out` (CustomEvent with SignedOutDetail) when an answer is 401
  * or the user signs out, and `signed-in`.
  *
  * The key stays in this object: it is in no storage, cookie or URL and is gone with the page.
  */
-export class ApiClient extends EventTarget {
-  #secret: string | null = null;
-  #scopes: readonly string[] | null = [];
-  #signedIn = false;
-  readonly #base: string;
-
-  /** `base`: URL of the API's root with a trailing slash. */
-  constructor(base: string) {
-    super();
-    this.#base = base;
-  }
-
-  get isSignedIn(): boolean {
-    return this.#signedIn;
-  }
+export function createApiClient(base: string) {
+  const target = new EventTarget();
+  let currentSecret: string | null = null;
+  let currentScopes: readonly string[] | null = [];
+  let signedIn = false;
 
   /** Absolute URL of a path such as `v1/images`; throws for another origin. */
-  resolveUrl(path: string): string {
-    const url = new URL(path.replace(/^\//, ""), this.#base);
-    if (url.origin !== new URL(this.#base).origin) {
+  function resolveUrl(path: string): string {
+    const url = new URL(path.replace(/^\//, ""), base);
+    if (url.origin !== new URL(base).origin) {
       throw new TypeError(`${url.origin} is not the origin of this page`);
     }
     return url.href;
@@ -73,72 +70,72 @@ export class ApiClient extends EventTarget {
    *
    * A key that may not read its limits (403) is valid nevertheless.
    */
-  async signInWithKey(secret: string | null): Promise<void> {
+  async function signInWithKey(secret: string | null): Promise<void> {
     const headers = secret === null ? {} : { Authorization: `Bearer ${secret}` };
-    const response = await this.#fetchResponse("GET", "v1/limits", { headers });
+    const response = await fetchResponse("GET", "v1/limits", { headers });
     if (!response.ok && response.status !== 403) {
       throw await readProblem(response);
     }
     const scopes = response.ok ? ((await response.json()) as { scopes: string[] }).scopes : [];
-    this.#openSession(secret, scopes);
+    openSession(secret, scopes);
   }
 
   /** Whether the key has a scope; the operator has all. */
-  hasScope(scope: string): boolean {
-    return this.#scopes === null || this.#scopes.includes(scope);
+  function hasScope(scope: string): boolean {
+    return currentScopes === null || currentScopes.includes(scope);
   }
 
   /** Whether the API admits this machine without a key. */
-  async isKeyless(): Promise<boolean> {
-    const response = await this.#fetchResponse("GET", "", { headers: { Accept: "application/json" } });
+  async function isKeyless(): Promise<boolean> {
+    const response = await fetchResponse("GET", "", { headers: { Accept: "application/json" } });
     return response.ok && ((await response.json()) as { keyless?: boolean }).keyless === true;
   }
 
   /** Exchange the one-time token of a sign-in URL for a session. */
-  async signInWithToken(token: string): Promise<void> {
+  async function signInWithToken(token: string): Promise<void> {
     const headers = { Authorization: `Bearer ${token}` };
-    const response = await this.#fetchResponse("POST", "sign-in", { headers });
+    const response = await fetchResponse("POST", "sign-in", { headers });
     if (!response.ok) {
       throw await readProblem(response);
     }
     const answer = (await response.json()) as SessionAnswer;
     // The session of the operator of this machine.
-    this.#openSession(answer.session, null);
+    openSession(answer.session, null);
   }
 
   /** Forget the key. */
-  signOut(reason = "", requestId: string | null = null): void {
-    this.#secret = null;
-    if (this.#signedIn) {
-      this.#signedIn = false;
+  function signOut(reason = "", requestId: string | null = null): void {
+    currentSecret = null;
+    if (signedIn) {
+      signedIn = false;
       const detail: SignedOutDetail = { reason, requestId };
-      this.dispatchEvent(new CustomEvent("signed-out", { detail }));
+      target.dispatchEvent(new CustomEvent("signed-out", { detail }));
     }
   }
 
   /** Headers that authorize a request to this API. */
-  authorizationHeaders(): Record<string, string> {
-    return this.#secret === null ? {} : { Authorization: `Bearer ${this.#secret}` };
+  function authorizationHeaders(): Record<string, string> {
+    return currentSecret === null ? {} : { Authorization: `Bearer ${currentSecret}` };
   }
 
   /** Send a request; throws ApiError unless the status is 2xx. */
-  async request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
-    const headers = { ...this.authorizationHeaders(), ...options.headers };
-    const response = await this.#fetchResponse(method, path, { ...options, headers });
+  async function sendRequest(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+    const headers = { ...authorizationHeaders(), ...options.headers };
+    const response = await fetchResponse(method, path, { ...options, headers });
     if (!response.ok) {
-      throw this.#noteError(await readProblem(response));
+      throw noteError(await readProblem(response));
     }
     return response;
   }
 
   /** Get a JSON document. */
-  async getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
-    const response = await this.request("GET", path, { signal });
+  async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+    const response = await sendRequest("GET", path, { signal });
     return (await response.json()) as T;
   }
 
   /** Send a JSON document (none if `body` is undefined); null if the answer has no body. */
-  async sendJson<T>(
+  async function sendJson<T>(
     method: string,
     path: string,
     body?: unknown,
@@ -149,44 +146,54 @@ export class ApiClient extends EventTarget {
       headers["Content-Type"] = "application/json";
     }
     const content = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await this.request(method, path, { ...options, ...content, headers });
+    const response = await sendRequest(method, path, { ...options, ...content, headers });
     const text = await response.text();
     return (text === "" ? null : JSON.parse(text)) as T;
   }
 
+  /** Post a form with files and report the sent bytes; the answer is JSON. */
+  async function upload<T>(
+    path: string,
+    form: FormData,
+    onProgress: ProgressListener,
+    signal: AbortSignal,
+  ): Promise<T> {
+    return JSON.parse((await post(path, form, { onProgress, signal })).responseText) as T;
+  }
+
   /**
-   * Post a form with files and report the sent bytes.
+   * Post a form; throws ApiError unless the status is 2xx. `onText` gets all of the answer that has
+   * arrived so far.
    *
    * `fetch` reports no progress of an upload; XMLHttpRequest does.
    */
-  upload<T>(
+  function post(
     path: string,
     form: FormData,
-    onProgress?: ProgressListener,
-    signal?: AbortSignal,
-    headers: Record<string, string> = {},
-  ): Promise<T> {
+    { onProgress, onText, signal, headers }: PostOptions,
+  ): Promise<XMLHttpRequest> {
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
-      request.open("POST", this.resolveUrl(path));
-      const allHeaders = { Accept: "application/json", ...this.authorizationHeaders(), ...headers };
+      request.open("POST", resolveUrl(path));
+      const allHeaders = { Accept: "application/json", ...authorizationHeaders(), ...headers };
       for (const [name, value] of Object.entries(allHeaders)) {
         request.setRequestHeader(name, value);
       }
-      request.upload.addEventListener("progress", (event) => {
-        onProgress?.(event.loaded, event.total);
-      });
-      request.addEventListener("load", () => {
-        if (request.status >= 200 && request.status < 300) {
-          resolve((request.responseText === "" ? null : JSON.parse(request.responseText)) as T);
+      const isSuccess = () => request.status >= 200 && request.status < 300;
+      request.upload.onprogress = ({ loaded, total }) => onProgress(loaded, total);
+      request.onprogress = () => isSuccess() && onText?.(request.responseText);
+      request.onload = () => {
+        const { status, responseText } = request;
+        const getHeader = (name: string) => request.getResponseHeader(name);
+        if (isSuccess()) {
+          resolve(request);
         } else {
-          const name = (header: string) => request.getResponseHeader(header);
-          reject(this.#noteError(makeProblem(request.status, request.responseText, name)));
+          reject(noteError(makeError(status, responseText, getHeader)));
         }
-      });
-      request.addEventListener("error", () => reject(makeUnreachableError()));
-      request.addEventListener("abort", () => reject(signal?.reason ?? makeAbortError()));
-      signal?.addEventListener("abort", () => request.abort(), { once: true });
+      };
+      request.onerror = () => reject(makeUnreachableError());
+      request.onabort = () => reject(signal.reason);
+      signal.addEventListener("abort", () => request.abort(), { once: true });
       request.send(form);
     });
   }
@@ -196,29 +203,42 @@ export class ApiClient extends EventTarget {
    *
    * An `<img>` cannot send the key, and a key in the URL would be logged.
    */
-  async fetchBlobUrl(path: string, signal?: AbortSignal): Promise<string> {
-    const response = await this.request("GET", path, { signal });
+  async function fetchBlobUrl(path: string, signal?: AbortSignal): Promise<string> {
+    const response = await sendRequest("GET", path, { signal });
     return URL.createObjectURL(await response.blob());
   }
 
-  #openSession(secret: string | null, scopes: string[] | null): void {
-    this.#secret = secret;
-    this.#scopes = scopes;
-    this.#signedIn = true;
-    this.dispatchEvent(new CustomEvent("signed-in"));
+  /** As `fetchBlobUrl` for the file of an image, or for its thumbnail if the key may not see the file or it is gone. */
+  async function fetchPicture(id: string, widthPx: number, signal: AbortSignal) {
+    const path = `v1/images/${id}`;
+    try {
+      return { url: await fetchBlobUrl(`${path}/file?width=${widthPx}`, signal), isSmall: false };
+    } catch (error) {
+      if (!(error instanceof ApiError) || ![403, 404, 409, 410].includes(error.status)) {
+        throw error;
+      }
+      return { url: await fetchBlobUrl(`${path}/thumbnail`, signal), isSmall: true };
+    }
   }
 
-  #noteError(error: ApiError): ApiError {
+  function openSession(secret: string | null, scopes: string[] | null): void {
+    currentSecret = secret;
+    currentScopes = scopes;
+    signedIn = true;
+    target.dispatchEvent(new CustomEvent("signed-in"));
+  }
+
+  function noteError(error: ApiError): ApiError {
     if (error.status === 401) {
-      this.signOut(error.detail, error.requestId);
+      signOut(error.detail, error.requestId);
     }
     return error;
   }
 
-  async #fetchResponse(method: string, path: string, options: RequestOptions): Promise<Response> {
+  async function fetchResponse(method: string, path: string, options: RequestOptions): Promise<Response> {
     const { body, headers, signal } = options;
     try {
-      return await fetch(this.resolveUrl(path), {
+      return await fetch(resolveUrl(path), {
         method,
         headers: { Accept: "application/json, */*;q=0.5", ...headers },
         ...(body === undefined ? {} : { body }),
@@ -235,6 +255,26 @@ export class ApiClient extends EventTarget {
       throw error instanceof TypeError ? makeUnreachableError() : error;
     }
   }
+  return {
+    addEventListener: target.addEventListener.bind(target),
+    get isSignedIn() {
+      return signedIn;
+    },
+    resolveUrl,
+    signInWithKey,
+    hasScope,
+    isKeyless,
+    signInWithToken,
+    signOut,
+    authorizationHeaders,
+    request: sendRequest,
+    getJson,
+    sendJson,
+    upload,
+    post,
+    fetchBlobUrl,
+    fetchPicture,
+  };
 }
 
 /** Whether an error is the end of a request that the page itself aborted. */
@@ -242,40 +282,32 @@ export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-function makeAbortError(): DOMException {
-  return new DOMException("The request was aborted.", "AbortError");
-}
-
 function makeUnreachableError(): ApiError {
   return new ApiError(0, "", "");
 }
 
 async function readProblem(response: Response): Promise<ApiError> {
-  return makeProblem(response.status, await response.text(), (name) => response.headers.get(name));
+  return makeError(response.status, await response.text(), (name) => response.headers.get(name));
 }
 
-function makeProblem(
+/** Error of a problem document (RFC 9457), which may name status and request id itself. */
+export function makeError(
   status: number,
   body: string,
-  getHeader: (name: string) => string | null,
+  getHeader: (name: string) => string | null = () => null,
 ): ApiError {
   let problem: Record<string, unknown> = {};
   try {
-    const parsed: unknown = JSON.parse(body);
-    if (typeof parsed === "object" && parsed !== null && !Array.isArray(parsed)) {
-      problem = parsed as Record<string, unknown>;
-    }
+    problem = Object(JSON.parse(body)) as Record<string, unknown>;
   } catch {
     // A proxy in front of the API answers in HTML; its status is all that the page can tell.
   }
   const text = (name: string) => (typeof problem[name] === "string" ? problem[name] : "");
-  const seconds = Number(getHeader("Retry-After") ?? NaN);
   return new ApiError(
-    status,
+    status || Number(problem["status"]),
     text("title"),
     text("detail"),
-    getHeader("X-Request-ID"),
-    Number.isFinite(seconds) ? seconds : null,
-    problem,
+    getHeader("X-Request-ID") || text("request_id") || null,
+    Number(getHeader("Retry-After")) || null,
   );
 }

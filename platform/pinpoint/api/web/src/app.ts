@@ -1,162 +1,153 @@
 /** The page: header, panel, map. It mounts the view of the URL, or sign-in while nobody is signed in. */
 
 import "./styles/app.css";
-import { ApiClient, type SignedOutDetail, isAbort } from "./api_client";
+import { createApiClient, type SignedOutDetail, isAbort } from "./api_client";
 import type { AppContext, MountedView } from "./context";
 import { createElement, replaceChildren } from "./dom";
 import { describeError } from "./error_text";
-import { Header } from "./header";
+import { createHeader } from "./header";
 import { MapView } from "./map/map_view";
-import { strings } from "./strings";
-import { ThemeChoice } from "./theme";
-import { UrlState, type PageState } from "./url_state";
+import * as shellTexts from "./strings/shell";
+import * as signInTexts from "./strings/sign_in";
+import { createThemeChoice } from "./theme";
+import { createUrlState, type PageState } from "./url_state";
 import { views } from "./views";
 import { mountSignIn } from "./views/sign_in";
 
 const tokenPattern = /^#sign-in=([A-Za-z0-9_-]{1,100})$/;
 
-class App {
-  readonly #client = new ApiClient(new URL(".", document.baseURI).href);
-  readonly #state: UrlState;
-  readonly #theme = new ThemeChoice();
-  readonly #header: Header;
-  readonly #context: AppContext;
-  readonly #panel = getElement("panel");
-  readonly #status = getElement("status");
-  readonly #errors = getElement("errors");
-  #mounted: MountedView | null = null;
-  #mountedId = "";
-
-  constructor() {
-    this.#state = new UrlState(views.map((view) => view.id));
-    const map = new MapView({
-      container: getElement("map"),
-      client: this.#client,
-      state: this.#state,
-      theme: this.#theme.current,
-      onUnsupported: () => this.#showMapMessage(strings.shell.noWebgl),
-      onBasemapError: (error) => {
-        console.warn(error);
-        this.#announce(strings.shell.basemapFailed);
-      },
-    });
-    this.#context = {
-      client: this.#client,
-      map,
-      state: this.#state,
-      strings,
-      announce: (text) => this.#announce(text),
-      showError: (error) => this.#showError(error),
-    };
-    this.#header = new Header(getElement("header"), {
-      views,
-      state: this.#state,
-      theme: this.#theme,
-      onSignOut: () => this.#client.signOut(strings.shell.signedOut),
-    });
-    this.#theme.subscribe((theme) => void map.setTheme(theme));
-    this.#state.subscribe((state) => this.#update(state));
-    this.#client.addEventListener("signed-in", () => this.#onSignedIn());
-    this.#client.addEventListener("signed-out", (event) => {
-      this.#showSignIn((event as CustomEvent<SignedOutDetail>).detail);
-    });
-    void map.start();
-  }
+function createApp() {
+  const client = createApiClient(new URL(".", document.baseURI).href);
+  const themeChoice = createThemeChoice();
+  const panel = getElement("panel");
+  const status = getElement("status");
+  const errors = getElement("errors");
+  let mounted: MountedView | null = null;
+  let mountedId = "";
+  const urlState = createUrlState(views.map((view) => view.id));
+  const map = new MapView({
+    container: getElement("map"),
+    client,
+    state: urlState,
+    theme: themeChoice.current,
+    onUnsupported: () => showMapMessage(shellTexts.noWebgl),
+    onBasemapError: (error) => {
+      console.warn(error);
+      announce(shellTexts.basemapFailed);
+    },
+  });
+  const context: AppContext = {
+    client,
+    map,
+    state: urlState,
+    announce: (text) => announce(text),
+    showError: (error) => showError(error),
+  };
+  const header = createHeader(getElement("header"), {
+    views,
+    state: urlState,
+    theme: themeChoice,
+    onSignOut: () => client.signOut(shellTexts.signedOut),
+  });
+  themeChoice.subscribe((theme) => void map.setTheme(theme));
+  urlState.subscribe((state) => update(state));
+  client.addEventListener("signed-in", () => onSignedIn());
+  client.addEventListener("signed-out", (event) => {
+    showSignIn((event as CustomEvent<SignedOutDetail>).detail);
+  });
+  void map.start();
 
   /** Sign in with the token of the URL, or without a key where the API admits it. */
-  async start(token: string | null): Promise<void> {
+  async function start(token: string | null): Promise<void> {
     try {
       if (token !== null) {
-        await this.#client.signInWithToken(token);
-      } else if (await this.#client.isKeyless()) {
-        await this.#client.signInWithKey(null);
+        await client.signInWithToken(token);
+      } else if (await client.isKeyless()) {
+        await client.signInWithKey(null);
       } else {
-        this.#showSignIn({ reason: "", requestId: null });
+        showSignIn({ reason: "", requestId: null });
       }
     } catch (error) {
-      const reason = token === null ? "" : `${strings.signIn.tokenFailed} ${describeError(error)}`;
-      this.#showSignIn({ reason, requestId: null });
+      const reason = token === null ? "" : `${signInTexts.tokenFailed} ${describeError(error)}`;
+      showSignIn({ reason, requestId: null });
     }
   }
 
-  #onSignedIn(): void {
-    this.#header.setSignedIn(true);
-    this.#announce(strings.signIn.signedIn);
-    this.#mountView(this.#state.get());
-    this.#panel.focus();
+  function onSignedIn(): void {
+    header.setSignedIn(true);
+    announce(signInTexts.signedIn);
+    mountView(urlState.get());
+    panel.focus();
   }
 
-  #update(state: PageState): void {
-    this.#header.update(state);
-    if (!this.#client.isSignedIn) {
+  function update(state: PageState): void {
+    header.update(state);
+    if (!client.isSignedIn) {
       return;
     }
-    if (state.view === this.#mountedId) {
-      this.#mounted?.update(state);
+    if (state.view === mountedId) {
+      mounted?.update(state);
     } else {
-      this.#mountView(state);
+      mountView(state);
     }
   }
 
-  #mountView(state: PageState): void {
+  function mountView(state: PageState): void {
     const definition = views.find((view) => view.id === state.view);
     if (definition === undefined) {
       return;
     }
-    this.#emptyPanel();
-    this.#mountedId = definition.id;
-    this.#header.update(state);
-    document.title = `${definition.title} – ${strings.shell.productName}`;
+    emptyPanel();
+    mountedId = definition.id;
+    header.update(state);
+    document.title = `${definition.title} – ${shellTexts.productName}`;
     void definition.load().then(
       (view) => {
         // Unless another view was chosen while this one was loaded.
-        if (this.#mountedId === definition.id && this.#mounted === null) {
-          this.#mounted = view.mount(this.#panel, this.#context);
+        if (mountedId === definition.id && mounted === null) {
+          mounted = view.mount(panel, context);
         }
       },
-      (error: unknown) => this.#showError(error),
+      (error: unknown) => showError(error),
     );
   }
 
-  #showSignIn({ reason, requestId }: SignedOutDetail): void {
-    this.#emptyPanel();
-    this.#header.setSignedIn(false);
-    document.title = `${strings.signIn.title} – ${strings.shell.productName}`;
-    const id = requestId === null ? "" : ` ${strings.shell.requestId(requestId)}`;
-    this.#mounted = mountSignIn(this.#panel, this.#context, reason === "" ? "" : reason + id);
+  function showSignIn({ reason, requestId }: SignedOutDetail): void {
+    emptyPanel();
+    header.setSignedIn(false);
+    document.title = `${signInTexts.title} – ${shellTexts.productName}`;
+    const id = requestId === null ? "" : ` ${shellTexts.requestId(requestId)}`;
+    mounted = mountSignIn(panel, context, reason === "" ? "" : reason + id);
     document.getElementById("sign-in-key")?.focus();
   }
 
-  #emptyPanel(): void {
-    this.#mounted?.dispose();
-    this.#mounted = null;
-    this.#mountedId = "";
-    replaceChildren(this.#panel);
-    replaceChildren(this.#errors);
-    this.#panel.scrollTop = 0;
+  function emptyPanel(): void {
+    mounted?.dispose();
+    mounted = null;
+    mountedId = "";
+    replaceChildren(panel);
+    replaceChildren(errors);
+    panel.scrollTop = 0;
   }
 
-  #announce(text: string): void {
-    replaceChildren(this.#status, text);
+  function announce(text: string): void {
+    replaceChildren(status, text);
   }
 
-  #showError(error: unknown): void {
-    if (isAbort(error) || (!this.#client.isSignedIn && this.#mountedId === "")) {
+  function showError(error: unknown): void {
+    if (isAbort(error) || (!client.isSignedIn && mountedId === "")) {
       return;
     }
-    const row = createElement("div", { class: "error" }, describeError(error));
-    const close = createElement(
-      "button",
-      { type: "button", class: "quiet", onclick: () => row.remove() },
-      strings.shell.close,
-    );
+    const row = createElement("div.error", describeError(error));
+    const close = createElement("button.quiet", { onclick: () => row.remove() }, shellTexts.close);
     row.append(close);
-    this.#errors.append(row);
+    errors.append(row);
   }
 
-  #showMapMessage(text: string): void {
-    replaceChildren(getElement("map"), createElement("p", { class: "map-message" }, text));
+  function showMapMessage(text: string): void {
+    replaceChildren(getElement("map"), createElement("p.map-message", text));
   }
+  return { start };
 }
 
 function getElement(id: string): HTMLElement {
@@ -186,7 +177,7 @@ async function startWhenShown(): Promise<void> {
     });
   }
   const token = takeToken();
-  await new App().start(token);
+  await createApp().start(token);
 }
 
 void startWhenShown();

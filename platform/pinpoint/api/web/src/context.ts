@@ -2,14 +2,12 @@
 
 import type { ApiClient } from "./api_client";
 import type { MapView } from "./map/map_view";
-import type { Strings } from "./strings";
 import type { PageState, UrlState } from "./url_state";
 
 export interface AppContext {
   readonly client: ApiClient;
   readonly map: MapView;
   readonly state: UrlState;
-  readonly strings: Strings;
   /** Tell screen readers what has changed, in one sentence. */
   announce(text: string): void;
   /** Show an error in words, with its request id; an aborted request is not an error. */

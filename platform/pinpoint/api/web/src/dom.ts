@@ -14,20 +14,35 @@ export interface ElementProperties {
   [name: string]: unknown;
 }
 
-type ElementOf<Tag extends string> = Tag extends keyof HTMLElementTagNameMap
-  ? HTMLElementTagNameMap[Tag]
-  : HTMLElement;
+type ElementOf<Selector extends string> = Selector extends `${infer Tag}.${string}`
+  ? ElementOf<Tag>
+  : Selector extends keyof HTMLElementTagNameMap
+    ? HTMLElementTagNameMap[Selector]
+    : HTMLElement;
 
-/** Create an HTML element with its children; children that are null or false are left out. */
-export function createElement<Tag extends string>(
-  tag: Tag,
-  properties: ElementProperties = {},
-  ...children: Child[]
-): ElementOf<Tag> {
+/**
+ * Create an HTML element. `selector` is its tag with its classes (`p.muted`); `parts` are properties
+ * and children, in any order. Children that are null or false are left out. A button sends no form
+ * unless its `type` is `submit`.
+ */
+export function createElement<Selector extends string>(
+  selector: Selector,
+  ...parts: (ElementProperties | Child | readonly Child[])[]
+): ElementOf<Selector> {
+  const [tag = "", ...classes] = selector.split(".");
   const element = document.createElement(tag);
-  applyProperties(element, properties);
-  appendChildren(element, children);
-  return element as ElementOf<Tag>;
+  element.classList.add(...classes);
+  if (tag === "button") {
+    element.setAttribute("type", tag);
+  }
+  for (const part of parts.flat() as (ElementProperties | Child)[]) {
+    if (typeof part === "object" && part !== null && !(part instanceof Node)) {
+      applyProperties(element, part);
+    } else {
+      appendChildren(element, [part]);
+    }
+  }
+  return element as ElementOf<Selector>;
 }
 
 /** Create an SVG element with its attributes and children. */

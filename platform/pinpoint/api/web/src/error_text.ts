@@ -1,11 +1,10 @@
 /** Errors in words. */
 
 import { ApiError } from "./api_client";
-import { strings } from "./strings";
+import * as texts from "./strings/shell";
 
 /** Describe an error in one or two sentences, with its request id. */
 export function describeError(error: unknown): string {
-  const texts = strings.shell;
   if (!(error instanceof ApiError)) {
     const message = error instanceof Error ? error.message : String(error);
     return `${texts.unexpected} ${message}`;

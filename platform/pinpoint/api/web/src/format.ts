@@ -1,4 +1,4 @@
-/** Numbers as people read them, with their units. */
+/** Numbers and times as people read them, with their units. */
 
 /** A distance or length: meters below one kilometer. */
 export function formatDistance(meters: number): string {
@@ -30,4 +30,10 @@ export function formatPoint({ lat, lon }: { lat: number; lon: number }): string 
 
 export function formatBytes(bytes: number): string {
   return bytes < 1_000_000 ? `${Math.ceil(bytes / 1_000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+/** A time of the API (RFC 3339) in UTC, to the minute; other texts stay as they are. */
+export function formatTime(time: string): string {
+  const date = new Date(time);
+  return Number.isNaN(date.valueOf()) ? time : `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }

@@ -1,7 +1,7 @@
 /** The header: views, theme, projection, sign-out. */
 
 import { createElement, replaceChildren } from "./dom";
-import { strings } from "./strings";
+import * as texts from "./strings/shell";
 import type { ThemeChoice } from "./theme";
 import type { ViewEntry } from "./views";
 import { type PageState, type UrlState, formatState } from "./url_state";
@@ -13,43 +13,31 @@ export interface HeaderOptions {
   onSignOut(): void;
 }
 
-export class Header {
-  readonly #links = new Map<string, HTMLAnchorElement>();
-  readonly #navigation: HTMLElement;
-  readonly #projection: HTMLButtonElement;
-  readonly #theme: HTMLButtonElement;
-  readonly #signOut: HTMLButtonElement;
-  readonly #options: HeaderOptions;
+export type Header = ReturnType<typeof createHeader>;
 
-  constructor(element: HTMLElement, options: HeaderOptions) {
-    this.#options = options;
-    const texts = strings.shell;
-    for (const view of options.views) {
-      this.#links.set(view.id, createElement("a", { class: "view-link" }, view.title));
-    }
-    this.#navigation = createElement(
-      "nav",
-      { "aria-label": texts.views, hidden: true },
-      ...this.#links.values(),
-    );
-    this.#projection = makeButton(texts.projectionHint, () => this.#toggleProjection());
-    this.#theme = makeButton(texts.themeHint, () => options.theme.toggle());
-    this.#signOut = makeButton(null, options.onSignOut);
-    this.#signOut.hidden = true;
-    replaceChildren(this.#signOut, texts.signOut);
-    replaceChildren(
-      element,
-      createElement("span", { class: "brand" }, texts.productName),
-      this.#navigation,
-      createElement("div", { class: "tools" }, this.#projection, this.#theme, this.#signOut),
-    );
-    options.theme.subscribe(() => this.#showTheme());
-    this.#showTheme();
-    this.update(options.state.get());
+export function createHeader(element: HTMLElement, options: HeaderOptions) {
+  const links = new Map<string, HTMLAnchorElement>();
+  for (const view of options.views) {
+    links.set(view.id, createElement("a.view-link", view.title));
   }
+  const navigation = createElement("nav", { "aria-label": texts.views, hidden: true }, ...links.values());
+  const projection = makeButton(texts.projectionHint, () => toggleProjection());
+  const theme = makeButton(texts.themeHint, () => options.theme.toggle());
+  const signOut = makeButton(null, options.onSignOut);
+  signOut.hidden = true;
+  replaceChildren(signOut, texts.signOut);
+  replaceChildren(
+    element,
+    createElement("span.brand", texts.productName),
+    navigation,
+    createElement("div.tools", projection, theme, signOut),
+  );
+  options.theme.subscribe(() => showTheme());
+  showTheme();
+  update(options.state.get());
 
-  update(state: PageState): void {
-    for (const [id, link] of this.#links) {
+  function update(state: PageState): void {
+    for (const [id, link] of links) {
       // Position and projection stay when the view changes; image and filters belong to the view.
       link.href = formatState({ ...state, view: id, image: null, filters: {} });
       if (id === state.view) {
@@ -59,25 +47,26 @@ export class Header {
       }
     }
     const isGlobe = state.projection === "globe";
-    replaceChildren(this.#projection, isGlobe ? strings.shell.flat : strings.shell.globe);
+    replaceChildren(projection, isGlobe ? texts.flat : texts.globe);
   }
 
-  setSignedIn(signedIn: boolean): void {
-    this.#navigation.hidden = !signedIn;
-    this.#signOut.hidden = !signedIn;
+  function setSignedIn(signedIn: boolean): void {
+    navigation.hidden = !signedIn;
+    signOut.hidden = !signedIn;
   }
 
-  #showTheme(): void {
-    const isDark = this.#options.theme.current === "dark";
-    replaceChildren(this.#theme, isDark ? strings.shell.lightTheme : strings.shell.darkTheme);
+  function showTheme(): void {
+    const isDark = options.theme.current === "dark";
+    replaceChildren(theme, isDark ? texts.lightTheme : texts.darkTheme);
   }
 
-  #toggleProjection(): void {
-    const { state } = this.#options;
+  function toggleProjection(): void {
+    const { state } = options;
     state.set({ projection: state.get().projection === "globe" ? "flat" : "globe" });
   }
+  return { update, setSignedIn };
 }
 
 function makeButton(hint: string | null, onClick: () => void): HTMLButtonElement {
-  return createElement("button", { type: "button", class: "quiet", title: hint, onclick: onClick });
+  return createElement("button.quiet", { title: hint, onclick: onClick });
 }

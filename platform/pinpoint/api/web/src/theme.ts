@@ -4,42 +4,45 @@ import type { Theme } from "./map/basemap";
 
 const storageKey = "pinpoint-theme";
 
+export type ThemeChoice = ReturnType<typeof createThemeChoice>;
+
 /** The chosen theme, kept in this browser. */
-export class ThemeChoice {
-  #chosen: Theme | null = readChoice();
-  readonly #system = matchMedia("(prefers-color-scheme: dark)");
-  readonly #listeners: ((theme: Theme) => void)[] = [];
-
-  constructor() {
-    this.#system.addEventListener("change", () => this.#apply());
-    this.#apply();
-  }
-
-  get current(): Theme {
-    return this.#chosen ?? (this.#system.matches ? "dark" : "light");
-  }
+export function createThemeChoice() {
+  let chosen: Theme | null = readChoice();
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const listeners: ((theme: Theme) => void)[] = [];
+  const getCurrent = (): Theme => chosen ?? (system.matches ? "dark" : "light");
+  system.addEventListener("change", () => apply());
+  apply();
 
   /** Change from light to dark or back. */
-  toggle(): void {
-    this.#chosen = this.current === "dark" ? "light" : "dark";
+  function toggle(): void {
+    chosen = getCurrent() === "dark" ? "light" : "dark";
     try {
-      localStorage.setItem(storageKey, this.#chosen);
+      localStorage.setItem(storageKey, chosen);
     } catch {
       // The browser keeps nothing for this page; the choice lasts until it is closed.
     }
-    this.#apply();
+    apply();
   }
 
-  subscribe(listener: (theme: Theme) => void): void {
-    this.#listeners.push(listener);
+  function subscribe(listener: (theme: Theme) => void): void {
+    listeners.push(listener);
   }
 
-  #apply(): void {
-    document.documentElement.dataset["theme"] = this.current;
-    for (const listener of this.#listeners) {
-      listener(this.current);
+  function apply(): void {
+    document.documentElement.dataset["theme"] = getCurrent();
+    for (const listener of listeners) {
+      listener(getCurrent());
     }
   }
+  return {
+    get current() {
+      return getCurrent();
+    },
+    toggle,
+    subscribe,
+  };
 }
 
 function readChoice(): Theme | null {

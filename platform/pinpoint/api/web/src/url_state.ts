@@ -33,22 +33,16 @@ const maxValueLength = 2_000;
 const maxFilters = 32;
 const reservedNames = new Set(["view", "map", "image", "projection", "sign-in"]);
 
+export type UrlState = ReturnType<typeof createUrlState>;
+
 /** The state in the URL. Listeners get each change, from the page as from the browser's buttons. */
-export class UrlState {
-  #state: PageState;
-  readonly #listeners = new Set<StateListener>();
-  readonly #viewIds: readonly string[];
-
-  /** `viewIds`: ids of all views; the first is shown by default. */
-  constructor(viewIds: readonly string[]) {
-    this.#viewIds = viewIds;
-    this.#state = parseState(location.hash, viewIds);
-    window.addEventListener("popstate", () => this.#readLocation());
-    window.addEventListener("hashchange", () => this.#readLocation());
-  }
-
-  get(): PageState {
-    return this.#state;
+export function createUrlState(viewIds: readonly string[]) {
+  const listeners = new Set<StateListener>();
+  let current: PageState = parseState(location.hash, viewIds);
+  window.addEventListener("popstate", () => readLocation());
+  window.addEventListener("hashchange", () => readLocation());
+  function getState(): PageState {
+    return current;
   }
 
   /**
@@ -57,10 +51,10 @@ export class UrlState {
    * `replace` changes the current history entry (positions while the map moves); otherwise the
    * change is a new entry. `filters` replaces all filters; `setFilter` changes one.
    */
-  set(change: Partial<PageState>, { replace = false } = {}): void {
-    const next = { ...this.#state, ...change };
+  function setState(change: Partial<PageState>, { replace = false } = {}): void {
+    const next = { ...current, ...change };
     const hash = formatState(next);
-    if (hash === formatState(this.#state)) {
+    if (hash === formatState(current)) {
       return;
     }
     if (replace) {
@@ -68,42 +62,43 @@ export class UrlState {
     } else {
       history.pushState(null, "", hash);
     }
-    this.#change(next);
+    apply(next);
   }
 
   /** Set one filter; null removes it. */
-  setFilter(name: string, value: string | null, options: { replace?: boolean } = {}): void {
+  function setFilter(name: string, value: string | null, options: { replace?: boolean } = {}): void {
     if (reservedNames.has(name)) {
       throw new TypeError(`${name} is a reserved name`);
     }
-    const filters = { ...this.#state.filters };
+    const filters = { ...current.filters };
     if (value === null || value === "") {
       delete filters[name];
     } else {
       filters[name] = value;
     }
-    this.set({ filters }, options);
+    setState({ filters }, options);
   }
 
   /** Call a listener after each change; returns a function that ends this. */
-  subscribe(listener: StateListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  function subscribe(listener: StateListener): () => void {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
   }
 
-  #readLocation(): void {
-    const next = parseState(location.hash, this.#viewIds);
-    if (formatState(next) !== formatState(this.#state)) {
-      this.#change(next);
+  function readLocation(): void {
+    const next = parseState(location.hash, viewIds);
+    if (formatState(next) !== formatState(current)) {
+      apply(next);
     }
   }
 
-  #change(next: PageState): void {
-    this.#state = next;
-    for (const listener of [...this.#listeners]) {
+  function apply(next: PageState): void {
+    current = next;
+    for (const listener of [...listeners]) {
       listener(next);
     }
   }
+  return { get: getState, set: setState, setFilter, subscribe };
 }
 
 /** Hash of a state, for links. */

@@ -1,7 +1,7 @@
 /** The views of the page, in the order of the header; the first is shown by default. */
 
 import type { AppContext, MountedView } from "./context";
-import { strings } from "./strings";
+import { viewTitles } from "./strings/shell";
 
 export interface ViewEntry {
   /** Id in the URL. */
@@ -13,8 +13,8 @@ export interface ViewEntry {
 }
 
 export const views: readonly ViewEntry[] = [
-  { id: "locate", title: strings.locate.title, load: async () => (await import("./views/locate")).view },
-  { id: "gallery", title: strings.gallery.title, load: async () => (await import("./views/gallery")).view },
-  { id: "work", title: strings.work.title, load: async () => (await import("./views/work")).view },
-  { id: "quality", title: strings.quality.title, load: async () => (await import("./views/quality")).view },
+  { id: "locate", title: viewTitles.locate, load: async () => (await import("./views/locate")).view },
+  { id: "gallery", title: viewTitles.gallery, load: async () => (await import("./views/gallery")).view },
+  { id: "work", title: viewTitles.work, load: async () => (await import("./views/work")).view },
+  { id: "quality", title: viewTitles.quality, load: async () => (await import("./views/quality")).view },
 ];

@@ -2,151 +2,127 @@
 
 import type {
   AddLayerObject,
-  FilterSpecification,
   GeoJSONSource,
   MapLayerEventType,
+  Map as MapLibreMap,
   SourceSpecification,
 } from "maplibre-gl";
 import type { MapView } from "./map_view";
+import { viewPrefix } from "./view_prefix";
 
-type GeoJsonData = Parameters<GeoJSONSource["setData"]>[0];
 type LayerListener<Event extends keyof MapLayerEventType> = (event: MapLayerEventType[Event]) => void;
 
-/** Sources and layers whose id has this prefix belong to a view and survive a change of the style. */
-export const viewPrefix = "view:";
+/**
+ * A layer: id, source, type, paint, and its other members. `above` puts it over the labels of the
+ * basemap.
+ */
+export type LayerRow = readonly [
+  id: string,
+  source: string,
+  type: "circle" | "fill" | "line",
+  paint: Readonly<Record<string, unknown>>,
+  rest?: { above?: boolean; filter?: unknown; minzoom?: number; maxzoom?: number; "source-layer"?: string },
+];
+
+export type LayerGroup = ReturnType<typeof createLayerGroup>;
 
 /**
  * Sources, layers and listeners of one view. Their ids on the map are `view:<name>:<id>`.
  *
  * Calls before the style is loaded wait for it, so that a view need not.
  */
-export class LayerGroup {
-  readonly #view: MapView;
-  readonly #prefix: string;
-  readonly #sources = new Set<string>();
-  readonly #layers: string[] = [];
-  readonly #cleanups: (() => void)[] = [];
-  #disposed = false;
+export function createLayerGroup(view: MapView, name: string) {
+  const cleanups: (() => void)[] = [];
+  const sources: string[] = [];
+  const layers: string[] = [];
+  let listLayers = (): LayerRow[] => [];
+  let isDisposed = false;
 
-  constructor(view: MapView, name: string) {
-    this.#view = view;
-    this.#prefix = `${viewPrefix}${name}:`;
-  }
-
-  /** Id on the map of one of this group's sources or layers. */
-  fullId(id: string): string {
-    return this.#prefix + id;
-  }
-
-  /** Add a source, such as `{type: "geojson", data}` or `{type: "vector", tiles: [...]}`. */
-  addSource(id: string, source: SourceSpecification): void {
-    this.#run((map) => {
-      this.#sources.add(this.fullId(id));
-      map.addSource(this.fullId(id), source);
-    });
-  }
-
-  /**
-   * Add a layer over the basemap and under its labels, in the order of the calls. `layer.source` is
-   * the id of this group's source; `above` puts the layer over the labels.
-   */
-  addLayer(layer: AddLayerObject, { above = false } = {}): void {
-    this.#run((map) => {
-      const source = "source" in layer && typeof layer.source === "string";
-      const added = {
-        ...layer,
-        id: this.fullId(layer.id),
-        ...(source ? { source: this.fullId(layer.source as string) } : {}),
-      } as AddLayerObject;
-      this.#layers.push(added.id);
-      map.addLayer(added, above ? undefined : this.#view.firstLabelLayer());
-    });
-  }
-
-  /** Replace the features of a GeoJSON source. */
-  setData(id: string, data: GeoJsonData): void {
-    this.#run((map) => map.getSource<GeoJSONSource>(this.fullId(id))?.setData(data));
-  }
-
-  /** Replace the URLs of the tiles of a vector source. */
-  setTiles(id: string, tiles: string[]): void {
-    this.#run((map) => {
-      const source = map.getSource(this.fullId(id));
-      if (source !== undefined && "setTiles" in source) {
-        (source as { setTiles(urls: string[]): void }).setTiles(tiles);
-      }
-    });
-  }
-
-  setFilter(id: string, filter: FilterSpecification | null): void {
-    this.#run((map) => map.setFilter(this.fullId(id), filter));
-  }
-
-  setVisible(id: string, visible: boolean): void {
-    const value = visible ? "visible" : "none";
-    this.#run((map) => map.setLayoutProperty(this.fullId(id), "visibility", value));
-  }
-
-  /** Set a state (`hover`, `selected`) that the style of a layer reads with `feature-state`. */
-  setFeatureState(
-    source: string,
-    feature: string | number,
-    state: Record<string, unknown>,
-    sourceLayer?: string,
-  ): void {
-    const target = { source: this.fullId(source), id: feature };
-    this.#run((map) =>
-      map.setFeatureState(sourceLayer === undefined ? target : { ...target, sourceLayer }, state),
-    );
-  }
-
-  /** Listen to events of a layer's features, such as `click` or `mousemove`. */
-  on<Event extends keyof MapLayerEventType>(
-    event: Event,
-    layer: string,
-    listener: LayerListener<Event>,
-  ): void {
-    const id = this.fullId(layer);
-    this.#view.map?.on(event, id, listener);
-    this.#cleanups.push(() => this.#view.map?.off(event, id, listener));
-  }
-
-  /** Show the pointer of a link over the features of a layer. */
-  showPointer(layer: string): void {
-    const setCursor = (cursor: string) => {
-      const canvas = this.#view.map?.getCanvas();
-      canvas?.style.setProperty("cursor", cursor);
-    };
-    this.on("mouseenter", layer, () => setCursor("pointer"));
-    this.on("mouseleave", layer, () => setCursor(""));
-    this.#cleanups.push(() => setCursor(""));
-  }
-
-  /** Remove everything of the group from the map. */
-  dispose(): void {
-    this.#disposed = true;
-    for (const cleanup of this.#cleanups.splice(0)) {
-      cleanup();
-    }
-    const map = this.#view.map;
-    for (const id of this.#layers.splice(0).reverse()) {
-      if (map?.getLayer(id)) {
-        map.removeLayer(id);
-      }
-    }
-    for (const id of this.#sources) {
-      if (map?.getSource(id)) {
-        map.removeSource(id);
-      }
-    }
-    this.#sources.clear();
-  }
-
-  #run(action: (map: NonNullable<MapView["map"]>) => void): void {
-    this.#view.whenReady((map) => {
-      if (!this.#disposed) {
+  const fullId = (id: string) => `${viewPrefix}${name}:${id}`;
+  const run = (action: (map: MapLibreMap) => void) =>
+    view.whenReady((map) => {
+      if (!isDisposed) {
         action(map);
       }
     });
-  }
+  /** Paint the layers again, because colors or data have changed. */
+  const paint = () =>
+    run((map) => {
+      for (const [id, , , properties] of listLayers()) {
+        for (const [property, value] of Object.entries(map.getLayer(fullId(id)) ? properties : {})) {
+          map.setPaintProperty(fullId(id), property as never, value as never);
+        }
+      }
+    });
+  const themes = new MutationObserver(paint);
+  /** Listen to events of a layer's features, such as `click` or `mousemove`. */
+  const on = <Event extends keyof MapLayerEventType>(event: Event, layer: string, listener: LayerListener<Event>) => {
+    const id = fullId(layer);
+    view.map?.on(event, id, listener);
+    cleanups.push(() => view.map?.off(event, id, listener));
+  };
+
+  return {
+    /** Id on the map of one of this group's sources or layers. */
+    fullId,
+    paint,
+    on,
+    addSource: (id: string, source: SourceSpecification) =>
+      run((map) => {
+        sources.push(fullId(id));
+        map.addSource(fullId(id), source);
+      }),
+    /** Add layers over the basemap and under its labels; they follow the colors of the page. */
+    addLayers: (list: () => LayerRow[]) => {
+      listLayers = list;
+      run((map) => {
+        for (const [id, source, type, properties, { above = false, ...rest } = {}] of list()) {
+          layers.push(fullId(id));
+          const layer = { id: fullId(id), source: fullId(source), type, paint: properties, ...rest };
+          map.addLayer(layer as AddLayerObject, above ? undefined : view.firstLabelLayer());
+        }
+      });
+      themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    },
+    /** Replace the features of a source, which is added at the first call. */
+    setFeatures: (id: string, features: readonly GeoJSON.Feature[]) =>
+      run((map) => {
+        const data: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [...features] };
+        const source = map.getSource<GeoJSONSource>(fullId(id));
+        if (source === undefined) {
+          sources.push(fullId(id));
+          map.addSource(fullId(id), { type: "geojson", data });
+        } else {
+          source.setData(data);
+        }
+      }),
+    /** Replace the URLs of the tiles of a vector source. */
+    setTiles: (id: string, tiles: string[]) =>
+      run((map) => (map.getSource(fullId(id)) as { setTiles?(urls: string[]): void } | undefined)?.setTiles?.(tiles)),
+    setVisible: (id: string, visible: boolean) =>
+      run((map) => map.setLayoutProperty(fullId(id), "visibility", visible ? "visible" : "none")),
+    /** Set a state, such as `hover`, that the style of a layer reads with `feature-state`. */
+    setFeatureState: (source: string, id: string | number, state: Record<string, unknown>) =>
+      run((map) => map.setFeatureState({ source: fullId(source), id }, state)),
+    /** Show the pointer of a link over the features of a layer. */
+    showPointer: (layer: string) => {
+      const setCursor = (cursor: string) => view.map?.getCanvas().style.setProperty("cursor", cursor);
+      on("mouseenter", layer, () => setCursor("pointer"));
+      on("mouseleave", layer, () => setCursor(""));
+      cleanups.push(() => setCursor(""));
+    },
+    /** Remove everything of the group from the map. */
+    dispose: () => {
+      isDisposed = true;
+      themes.disconnect();
+      cleanups.forEach((cleanup) => cleanup());
+      const { map } = view;
+      for (const id of layers.filter((layer) => map?.getLayer(layer))) {
+        map?.removeLayer(id);
+      }
+      for (const id of sources.filter((source) => map?.getSource(source))) {
+        map?.removeSource(id);
+      }
+    },
+  };
 }

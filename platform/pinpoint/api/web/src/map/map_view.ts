@@ -4,7 +4,7 @@ import type { Map as MapLibreMap, LngLatBoundsLike, StyleSpecification } from "m
 import type { ApiClient } from "../api_client";
 import type { MapPosition, Projection, UrlState } from "../url_state";
 import { type Theme, loadBasemap, makePageStyle } from "./basemap";
-import { viewPrefix } from "./layers";
+import { viewPrefix } from "./view_prefix";
 
 const startPosition: MapPosition = { lat: 25, lon: 10, zoom: 1.4 };
 const maxZoom = 20;
@@ -30,6 +30,7 @@ export class MapView {
   map: MapLibreMap | null = null;
   #waiting: ReadyListener[] = [];
   #isReady = false;
+  #isPrivate = false;
   #theme: Theme;
   readonly #options: MapOptions;
 
@@ -121,6 +122,18 @@ export class MapView {
     });
   }
 
+  /**
+   * Keep the map's position out of the URL, because it tells what must not be there (true); or show
+   * the position of the URL again (false).
+   */
+  setPrivate(isPrivate: boolean): void {
+    this.#isPrivate = isPrivate;
+    if (!isPrivate) {
+      this.map?.stop();
+      this.#follow(this.#options.state.get().position ?? startPosition);
+    }
+  }
+
   /** Id of the basemap's lowest layer of labels; views draw below it. */
   firstLabelLayer(): string | undefined {
     const layers = this.map?.getStyle().layers ?? [];
@@ -153,7 +166,7 @@ export class MapView {
 
   /** Back and forward move the map as well. */
   #follow(position: MapPosition | null): void {
-    if (this.map === null || position === null) {
+    if (this.map === null || position === null || this.#isPrivate) {
       return;
     }
     const shown = readPosition(this.map);
@@ -167,6 +180,9 @@ export class MapView {
   }
 
   #storePosition(map: MapLibreMap): void {
+    if (this.#isPrivate) {
+      return;
+    }
     this.#options.state.set({ position: readPosition(map) }, { replace: true });
   }
 

@@ -1,129 +1,55 @@
-/** Texts of the view `locate`. */
-export const locate = {
-  title: "Locate",
-  intro: "Drop photos here, paste them, or choose files. The server does not keep them.",
-  choose: "Choose photos",
-  photos: "Photos",
-  preview: (name: string) => `Preview of ${name}`,
-  noPreview: "This browser cannot show this format. The server can read it nevertheless.",
-  remove: (name: string) => `Remove ${name}`,
-  removeShort: "Remove",
-  together: "All photos show the same place (one query)",
-  region: "Use a region of the photo",
-  regionHint: "Drag over the photo, or enter the region in pixels.",
-  regionLeft: "Left",
-  regionTop: "Top",
-  regionWidth: "Width",
-  regionHeight: "Height",
-  regionClear: "Whole photo",
-  options: "Options",
-  country: "Only in these countries (codes such as FR, BE)",
-  datetime: "Taken between (RFC 3339, such as 2020-01-01T00:00:00Z/..)",
-  kinds: "Search in",
-  allKinds: "Internet photos and street views",
-  onlyPhoto: "Internet photos only",
-  onlyStreet: "Street views only",
-  inView: "Only in the part of the map in view",
-  top: "Candidates to show",
-  verify: "Candidates to compare in detail (verification)",
-  submit: "Locate",
-  again: "Locate again",
-  cancel: "Cancel",
-  noPhotos: "Choose at least one photo first.",
-  tooMany: (count: number) => `Only the first ${count} photos are used.`,
-  sending: (sent: string, total: string) => `Sending ${sent} of ${total}`,
-  working: "The server searches, ranks and verifies …",
-  canceled: "Canceled.",
-  answerOf: (index: number, count: number) => `Photo ${index} of ${count}`,
-  finding: "Finding",
-  foundAt: (point: string) => `Located at ${point}`,
-  place: (name: string) => `Near ${name}`,
-  within: (radius: string, probability: string) => `Within ${radius}: ${probability}`,
-  notCalibrated: "The probabilities of this bundle are not calibrated on this gallery.",
-  verifiedAnswer: "Verified: a gallery image shows the same scene.",
-  notVerified: "Not verified: no gallery image was matched point by point.",
-  announced: (point: string, radius: string) =>
-    `The photo is located at ${point}, with 50 % probability within ${radius}.`,
-  abstained: "This photo cannot be located",
-  announcedAbstention: "The photo cannot be located with this gallery.",
-  abstentionReasons: {
-    no_candidates: "No gallery image fits. Remove filters, or ingest images of the area.",
-    not_in_gallery:
-      "The gallery most likely has no images of this place. Ingest images of the area, internet " +
-      "photos and street views alike, or select a region of the photo that shows more of the place.",
-    outside_candidates:
-      "No candidate is probable enough, so the gallery may lack images of this place. Ingest images " +
-      "of the area, or select a region of the photo that shows more of the place.",
-  } as Record<string, string>,
-  abstentionOther: (reason: string) =>
-    `The answer was withheld (${reason}). More images of the area in the gallery help most.`,
-  showAnyway: "The candidates below are what was considered. They are not a finding.",
-  claims: "What the photo itself says",
-  claimsNote: "Metadata can be wrong or forged. It is not used for the finding.",
-  claimPoint: (point: string, source: string) => `Position ${point} (${source})`,
-  claimNone: "The photo has no position in its metadata.",
-  claimTime: (time: string, source: string) => `Time ${time} (${source})`,
-  claimAgrees: (distance: string) => `Agrees with the finding: ${distance} away.`,
-  claimDisagrees: (distance: string) => `Disagrees with the finding: ${distance} away.`,
-  evidence: "Evidence",
-  evidenceOf: { photo: "Internet photos", street: "Street views" },
-  noEvidence: "None",
-  candidates: (shown: number, all: number) => `Candidates (${shown} of ${all})`,
-  rank: (rank: number) => `${rank}.`,
-  distanceToFinding: (distance: string) => `${distance} from the finding`,
-  distanceToCandidate: (distance: string) => `${distance} from its candidate`,
-  similarity: (value: string) => `similarity ${value}`,
-  weight: (value: string) => `weight ${value}`,
-  inliers: (count: number) => `${count} matched points`,
-  verified: "verified",
-  license: (license: string) => `License: ${license}`,
-  unknownLicense: "unknown",
-  supporting: (count: number) => `${count} images around it`,
-  compare: "Compare",
-  compareWith: (name: string) => `Compare your photo with ${name}`,
-  comparison: "Comparison",
-  left: "Left",
-  right: "Right",
-  yourPhoto: (index: number) => `Your photo ${index}`,
-  curtain: "Position of the divider",
-  modes: { side: "Side by side", curtain: "Divider", matches: "Matched points" },
-  noMatches: "No points of these two photos were matched.",
-  matchedPoints: (count: number, name: string) => `${count} matched points of your photo and ${name}`,
-  smallerImage: "Your key may see this image as a thumbnail only.",
-  why: "Why this answer",
-  whyRanker: {
-    rerank:
-      "The reranker compared each candidate with the images around it. The column “moved” says by how " +
-      "many ranks it changed the order of the search.",
-    vote: "This bundle has no reranker: candidates near each other support each other by their similarity.",
-  } as Record<string, string>,
-  fallback: (reason: string) => `The reranker was not used (${reason}).`,
-  columns: {
-    rank: "Rank",
-    moved: "Moved",
-    image: "Image",
-    channels: "Search ranks",
-    logit: "Score of the reranker",
-    weight: "Weight",
-    inliers: "Matched points",
-    evidence: "Around it",
-  },
-  droppedCount: (count: number) => `${count} further hits were dropped:`,
-  dropReasons: {
-    no_slot: "other images filled the slots",
-    redundant: "nearly the same place and view as a better candidate",
-  } as Record<string, string>,
-  stages: "Time per stage",
-  stageColumns: { stage: "Stage", time: "ms" },
-  made: (bundle: string, index: string) => `Bundle ${bundle}, index build ${index}`,
-  regionsNote: (half: string, ninety: string) =>
-    `The regions on the map hold the place with 50 % (${half}) and 90 % (${ninety}) probability.`,
-  legend: {
-    title: "Map legend",
-    answer: "Finding",
-    regions: "50 % and 90 % region",
-    photo: "Internet photo",
-    street: "Street view",
-    claim: "Position that the photo claims",
-  },
-} as const;
+/** Texts of the view `locate` before there is an answer. */
+
+export const heading = "Where was this photo taken?";
+export const intro = "or drop or paste them here. The server does not keep them.";
+export const choose = "Choose photos";
+export const preview = (name: string) => `Preview of ${name}`;
+export const noPreview = "This browser cannot show this format. The server can read it nevertheless.";
+export const remove = "Remove";
+export const severalPhotos = "Several photos";
+export const together = "show the same place: one query";
+export const apart = "show different places: locate one by one";
+export const region = "Use a region of the photo";
+export const regionHint = "Drag over the photo, or enter pixels.";
+export const regionSides = ["Left", "Top", "Width", "Height"] as const;
+export const regionClear = "Use the whole photo";
+export const regionNeedsPreview =
+  "A region needs photos that this browser shows. Locate them one by one, or use the whole photo.";
+export const options = "Options";
+export const kinds = "Search in";
+export const kindChoices = { "": "All kinds", photo: "Internet photos", street: "Street level" };
+export const queryKind = "Kind of your photo";
+export const queryKinds = { "": "Not stated", photo: "Internet photo", street: "Street level" };
+export const sources = "Sources";
+export const area = "Taken in";
+export const areas = { "": "Anywhere", view: "The map in view", drawn: "An area drawn on the map" };
+export const drawHint = "Click each corner on the map; press Enter to finish.";
+export const drawnArea = (corners: number) => `Area with ${corners} corners`;
+export const noArea = "No area is drawn.";
+export const country = "Countries (ISO codes)";
+export const firstDay = "Gallery from";
+export const lastDay = "until";
+export const top = "Candidates shown";
+export const verify = "Candidates verified";
+export const submit = "Locate";
+export const cancel = "Cancel";
+export const progress = "Progress";
+export const noPhotos = "Choose at least one photo first.";
+export const tooMany = (count: number) => `Only the first ${count} photos are used.`;
+export const sending = (sent: string, total: string) => `Sending ${sent} of ${total}`;
+export const working = "The server works …";
+export const canceled = "Canceled.";
+export const failed = "This photo was not located";
+export const answers = "Answers";
+export const answerOf = (index: number, count: number) => `Photo ${index} of ${count}: `;
+export const stageNames: Record<string, string> = {
+  decode: "Read photo",
+  encode: "Encode",
+  search: "Search",
+  exclude: "Exclude images",
+  retrieve: "Search",
+  evidence: "Collect evidence",
+  rank: "Rank",
+  verify: "Verify",
+  decide: "Decide",
+};

@@ -6,39 +6,39 @@ import { type Outline, simplifyOutline } from "./areas";
 
 export type DrawingMode = "polygon" | "freehand";
 
-/** One drawing at a time. */
-export class AreaDrawing {
-  readonly #map: MapView;
-  #draw: TerraDraw | null = null;
-  #isCancelled = false;
-  #onEnd: (() => void) | null = null;
-  #endedAt = -Infinity;
+export type AreaDrawing = ReturnType<typeof createAreaDrawing>;
 
-  constructor(map: MapView) {
-    this.#map = map;
-  }
+/** One drawing at a time. */
+export function createAreaDrawing(map: MapView) {
+  let current: TerraDraw | null = null;
+  let isCancelled = false;
+  let notifyEnd: (() => void) | null = null;
+  let endedAt = -Infinity;
+  const cancelByKey = (event: KeyboardEvent): void => {
+    if (event.key === "Escape") {
+      stop();
+    }
+  };
+  const mapView = map;
 
   /** Whether clicks on the map belong to a drawing; also the one that has just finished it. */
-  get isActive(): boolean {
-    return this.#onEnd !== null || performance.now() - this.#endedAt < 400;
+  function isActive(): boolean {
+    return notifyEnd !== null || performance.now() - endedAt < 400;
   }
 
   /**
    * Draw an area; `onFinish` gets its outline, with at most 100 positions. `onEnd` is called when
    * drawing ends, also if it is cancelled.
    */
-  async start(mode: DrawingMode, onFinish: (outline: Outline) => void, onEnd: () => void): Promise<void> {
-    this.stop();
-    this.#onEnd = onEnd;
-    this.#isCancelled = false;
+  async function start(mode: DrawingMode, onFinish: (outline: Outline) => void, onEnd: () => void): Promise<void> {
+    stop();
+    notifyEnd = onEnd;
+    isCancelled = false;
     try {
-      const [terra, adapters] = await Promise.all([
-        import("terra-draw"),
-        import("terra-draw-maplibre-gl-adapter"),
-      ]);
-      const map = this.#map.map;
-      if (this.#isCancelled || map === null) {
-        this.stop();
+      const [terra, adapters] = await Promise.all([import("terra-draw"), import("terra-draw-maplibre-gl-adapter")]);
+      const map = mapView.map;
+      if (isCancelled || map === null) {
+        stop();
         return;
       }
       const adapter = new adapters.TerraDrawMapLibreGLAdapter({ map });
@@ -58,33 +58,34 @@ export class AreaDrawing {
           const ring = (geometry.coordinates[0] ?? []).slice(0, -1);
           onFinish(simplifyOutline(ring as Outline));
         }
-        this.stop();
+        stop();
       });
-      this.#draw = draw;
-      document.addEventListener("keydown", this.#cancelByKey);
+      current = draw;
+      document.addEventListener("keydown", cancelByKey);
     } catch (error) {
-      this.stop();
+      stop();
       throw error;
     }
   }
 
   /** End drawing; what is not finished is discarded. */
-  stop(): void {
-    this.#isCancelled = true;
-    document.removeEventListener("keydown", this.#cancelByKey);
-    this.#draw?.stop();
-    this.#draw = null;
-    const onEnd = this.#onEnd;
-    this.#onEnd = null;
+  function stop(): void {
+    isCancelled = true;
+    document.removeEventListener("keydown", cancelByKey);
+    current?.stop();
+    current = null;
+    const onEnd = notifyEnd;
+    notifyEnd = null;
     if (onEnd !== null) {
-      this.#endedAt = performance.now();
+      endedAt = performance.now();
       onEnd();
     }
   }
-
-  readonly #cancelByKey = (event: KeyboardEvent): void => {
-    if (event.key === "Escape") {
-      this.stop();
-    }
+  return {
+    get isActive() {
+      return isActive();
+    },
+    start,
+    stop,
   };
 }

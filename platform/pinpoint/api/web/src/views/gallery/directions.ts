@@ -2,7 +2,7 @@
 
 import type { Position } from "./areas";
 
-const earthRadiusM = 6_371_008.8;
+export const earthRadiusM = 6_371_008.8;
 const radians = Math.PI / 180;
 
 export interface LatLon {
@@ -14,8 +14,7 @@ export interface LatLon {
 export function moveBy({ lat, lon }: LatLon, distanceM: number, bearingDeg: number): Position {
   const angle = distanceM / earthRadiusM;
   const [phi, theta] = [lat * radians, bearingDeg * radians];
-  const sine =
-    Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(theta);
+  const sine = Math.sin(phi) * Math.cos(angle) + Math.cos(phi) * Math.sin(angle) * Math.cos(theta);
   const end = Math.asin(Math.min(1, Math.max(-1, sine)));
   const turn = Math.atan2(
     Math.sin(theta) * Math.sin(angle) * Math.cos(phi),

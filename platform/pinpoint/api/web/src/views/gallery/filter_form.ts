@@ -2,202 +2,194 @@
 
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_filters";
 import type { SourceSummary } from "./answers";
-import { AreaDrawing, type DrawingMode } from "./area_drawing";
+import { createAreaDrawing, type DrawingMode } from "./area_drawing";
 import { type Outline, boxOutline, parseTypedArea } from "./areas";
 import { type GalleryFilters, countFilters } from "./filters";
-import { TimeSlider } from "./time_slider";
-import { TokenField } from "./token_field";
+import { createTimeSlider } from "./time_slider";
+import { createTokenField } from "./token_field";
 import { readViewBox } from "./view_box";
-
-const texts = strings.gallery.filters;
 
 export type FilterListener = (change: Partial<GalleryFilters>) => void;
 
-export class FilterForm {
-  readonly element: HTMLElement;
-  readonly #context: AppContext;
-  readonly #onChange: FilterListener;
-  readonly #drawing: AreaDrawing;
-  readonly #sources: TokenField;
-  readonly #creators: TokenField;
-  readonly #times: TimeSlider;
-  readonly #summary = createElement("summary");
-  readonly #reset: HTMLButtonElement;
-  readonly #areaText = createElement("p", { class: "hint" });
-  readonly #areaButtons = createElement("div", { class: "button-row" });
-  readonly #typedArea: HTMLInputElement;
-  readonly #typedError = createElement("p", { class: "field-error", id: "gallery-area-error", role: "alert" });
-  #area: Outline | null = null;
-  #sourceNames: ReadonlySet<string> | null = null;
-  #drawingMode: DrawingMode | null = null;
+export type FilterForm = ReturnType<typeof createFilterForm>;
 
-  constructor(context: AppContext, onChange: FilterListener) {
-    this.#context = context;
-    this.#onChange = onChange;
-    this.#drawing = new AreaDrawing(context.map);
-    this.#sources = new TokenField({
-      id: "gallery-sources",
-      label: texts.source,
-      hint: texts.sourceHint,
-      check: (name) =>
-        this.#sourceNames === null || this.#sourceNames.has(name) ? null : texts.unknownSource(name),
-      onChange: (sources) => onChange({ sources }),
-    });
-    this.#creators = new TokenField({
-      id: "gallery-creators",
-      label: texts.creator,
-      hint: texts.creatorHint,
-      onChange: (creators) => onChange({ creators }),
-    });
-    this.#times = new TimeSlider((from, to) => onChange({ from, to }));
-    this.#reset = createElement(
-      "button",
-      {
-        type: "button",
-        class: "quiet",
-        onclick: () => onChange({ sources: [], creators: [], from: null, to: null, area: null }),
-      },
-      texts.reset,
-    );
-    this.#typedArea = createElement("input", {
-      type: "text",
-      id: "gallery-area",
-      autocomplete: "off",
-      placeholder: "2.2, 48.8, 2.5, 48.9",
-      "aria-describedby": "gallery-area-hint gallery-area-error",
-    });
-    this.element = createElement(
-      "details",
-      { class: "filters", open: window.innerWidth > 700 },
-      this.#summary,
-      this.#sources.element,
-      this.#creators.element,
-      this.#times.element,
-      this.#makeAreaFields(),
-      this.#reset,
-    );
-    this.#showArea();
-  }
+export function createFilterForm(context: AppContext, onChange: FilterListener) {
+  const summary = createElement("summary");
+  const areaText = createElement("p.hint");
+  const areaButtons = createElement("div.button-row");
+  const typedError = createElement("p.field-error", { id: "gallery-area-error", role: "alert" });
+  let shownArea: Outline | null = null;
+  let sourceNames: ReadonlySet<string> | null = null;
+  let drawingMode: DrawingMode | null = null;
+  const drawing = createAreaDrawing(context.map);
+  const sourceField = createTokenField({
+    id: "gallery-sources",
+    label: texts.source,
+    hint: texts.sourceHint,
+    check: (name) => (sourceNames === null || sourceNames.has(name) ? null : texts.unknownSource(name)),
+    onChange: (sources) => onChange({ sources }),
+  });
+  const creatorField = createTokenField({
+    id: "gallery-creators",
+    label: texts.creator,
+    hint: texts.creatorHint,
+    onChange: (creators) => onChange({ creators }),
+  });
+  const times = createTimeSlider((from, to) => onChange({ from, to }));
+  const reset = createElement(
+    "button.quiet",
+    {
+      onclick: () => onChange({ sources: [], creators: [], from: null, to: null, area: null }),
+    },
+    texts.reset,
+  );
+  const typedArea = createElement("input", {
+    type: "text",
+    id: "gallery-area",
+    autocomplete: "off",
+    placeholder: "2.2, 48.8, 2.5, 48.9",
+    "aria-describedby": "gallery-area-hint gallery-area-error",
+  });
+  const element = createElement(
+    "details.filters",
+    { open: window.innerWidth > 700 },
+    summary,
+    sourceField.element,
+    creatorField.element,
+    times.element,
+    makeAreaFields(),
+    reset,
+  );
+  showArea();
 
   /** Show the filters of the URL. */
-  show(filters: GalleryFilters): void {
+  function show(filters: GalleryFilters): void {
     const active = countFilters(filters);
-    replaceChildren(this.#summary, texts.title(active));
-    this.#reset.hidden = active === 0;
-    this.#sources.setValues(filters.sources);
-    this.#creators.setValues(filters.creators);
-    this.#times.setPeriod(filters.from, filters.to);
-    this.#area = filters.area;
-    this.#showArea();
+    replaceChildren(summary, texts.title(active));
+    reset.hidden = active === 0;
+    sourceField.setValues(filters.sources);
+    creatorField.setValues(filters.creators);
+    times.setPeriod(filters.from, filters.to);
+    shownArea = filters.area;
+    showArea();
   }
 
-  setSources(sources: readonly SourceSummary[], isComplete: boolean): void {
+  function setSources(sources: readonly SourceSummary[], isComplete: boolean): void {
     const names = sources.map((source) => source.name);
-    this.#sources.setChoices(names);
-    this.#sourceNames = isComplete ? new Set(names) : null;
+    sourceField.setChoices(names);
+    sourceNames = isComplete ? new Set(names) : null;
   }
 
-  setTimes(start: string, end: string): void {
-    this.#times.setEnds(start, end);
+  function setTimes(start: string, end: string): void {
+    times.setEnds(start, end);
   }
 
-  get isDrawing(): boolean {
-    return this.#drawing.isActive;
+  function isDrawing(): boolean {
+    return drawing.isActive;
   }
 
-  dispose(): void {
-    this.#drawing.stop();
+  function dispose(): void {
+    drawing.stop();
   }
 
-  #makeAreaFields(): HTMLElement {
+  function makeAreaFields(): HTMLElement {
     return createElement(
-      "fieldset",
-      { class: "field" },
-      createElement("legend", {}, texts.area),
-      this.#areaText,
-      this.#areaButtons,
+      "fieldset.field",
+      createElement("legend", texts.area),
+      areaText,
+      areaButtons,
       createElement(
-        "details",
-        { class: "typed-area" },
-        createElement("summary", {}, texts.typedArea),
+        "details.typed-area",
+        createElement("summary", texts.typedArea),
         createElement(
-          "form",
+          "form.token-row",
           {
-            class: "token-row",
             onsubmit: (event: Event) => {
               event.preventDefault();
-              this.#applyTypedArea();
+              applyTypedArea();
             },
           },
           createElement("label", { htmlFor: "gallery-area", class: "visually-hidden" }, texts.typedArea),
-          this.#typedArea,
+          typedArea,
           createElement("button", { type: "submit" }, texts.apply),
         ),
-        createElement("p", { class: "hint", id: "gallery-area-hint" }, texts.typedAreaHint),
-        this.#typedError,
+        createElement("p.hint", { id: "gallery-area-hint" }, texts.typedAreaHint),
+        typedError,
       ),
     );
   }
 
-  #showArea(): void {
-    const mode = this.#drawingMode;
-    const makeButton = (text: string, onClick: () => void) =>
-      createElement("button", { type: "button", onclick: onClick }, text);
+  function showArea(): void {
+    const mode = drawingMode;
+    const makeButton = (text: string, onClick: () => void) => createElement("button", { onclick: onClick }, text);
     if (mode !== null) {
-      replaceChildren(this.#areaText, mode === "polygon" ? texts.polygonHint : texts.lassoHint);
-      replaceChildren(this.#areaButtons, makeButton(texts.cancelDrawing, () => this.#drawing.stop()));
+      replaceChildren(areaText, mode === "polygon" ? texts.polygonHint : texts.lassoHint);
+      replaceChildren(
+        areaButtons,
+        makeButton(texts.cancelDrawing, () => drawing.stop()),
+      );
       return;
     }
-    const area = this.#area;
-    replaceChildren(this.#areaText, area === null ? texts.noArea : texts.areaSet(area.length));
+    const area = shownArea;
+    replaceChildren(areaText, area === null ? texts.noArea : texts.areaSet(area.length));
     replaceChildren(
-      this.#areaButtons,
-      makeButton(texts.lasso, () => void this.#startDrawing("freehand")),
-      makeButton(texts.polygon, () => void this.#startDrawing("polygon")),
-      makeButton(texts.useView, () => this.#useView()),
-      area !== null && makeButton(texts.clearArea, () => this.#setArea(null)),
+      areaButtons,
+      makeButton(texts.lasso, () => void startDrawing("freehand")),
+      makeButton(texts.polygon, () => void startDrawing("polygon")),
+      makeButton(texts.useView, () => useView()),
+      area !== null && makeButton(texts.clearArea, () => setArea(null)),
     );
   }
 
-  async #startDrawing(mode: DrawingMode): Promise<void> {
-    const finish = (outline: Outline) => this.#setArea(outline);
+  async function startDrawing(mode: DrawingMode): Promise<void> {
+    const finish = (outline: Outline) => setArea(outline);
     const end = () => {
-      this.#drawingMode = null;
-      this.#showArea();
+      drawingMode = null;
+      showArea();
     };
     try {
-      const started = this.#drawing.start(mode, finish, end);
-      this.#drawingMode = mode;
-      this.#showArea();
-      this.#context.announce(mode === "polygon" ? texts.polygonHint : texts.lassoHint);
+      const started = drawing.start(mode, finish, end);
+      drawingMode = mode;
+      showArea();
+      context.announce(mode === "polygon" ? texts.polygonHint : texts.lassoHint);
       await started;
     } catch (error) {
-      this.#context.announce(texts.drawingFailed);
-      this.#context.showError(error);
+      context.announce(texts.drawingFailed);
+      context.showError(error);
     }
   }
 
-  #useView(): void {
-    const map = this.#context.map.map;
+  function useView(): void {
+    const map = context.map.map;
     if (map !== null) {
       const [west, south, east, north] = readViewBox(map);
       // An outline cannot cross the antimeridian; a list of the view can.
-      this.#setArea(west < east ? boxOutline(west, south, east, north) : null);
+      setArea(west < east ? boxOutline(west, south, east, north) : null);
     }
   }
 
-  #applyTypedArea(): void {
-    const area = parseTypedArea(this.#typedArea.value);
-    replaceChildren(this.#typedError, area === null ? texts.wrongArea : null);
+  function applyTypedArea(): void {
+    const area = parseTypedArea(typedArea.value);
+    replaceChildren(typedError, area === null ? texts.wrongArea : null);
     if (area !== null) {
-      this.#setArea(area);
+      setArea(area);
     }
   }
 
-  #setArea(area: Outline | null): void {
-    this.#onChange({ area });
-    this.#context.announce(area === null ? texts.areaRemoved : texts.areaApplied);
+  function setArea(area: Outline | null): void {
+    onChange({ area });
+    context.announce(area === null ? texts.areaRemoved : texts.areaApplied);
   }
+  return {
+    show,
+    setSources,
+    setTimes,
+    get isDrawing() {
+      return isDrawing();
+    },
+    dispose,
+    element,
+  };
 }

@@ -1,29 +1,16 @@
 /** Map layers of the gallery: cells and points from the server's tiles, never the whole gallery. */
 
-import type {
-  ExpressionSpecification,
-  Map as MapLibreMap,
-  MapGeoJSONFeature,
-  MapMouseEvent,
-} from "maplibre-gl";
+import type { Map as MapLibreMap, MapMouseEvent } from "maplibre-gl";
 import type { AppContext } from "../../context";
-import { LayerGroup } from "../../map/layers";
-import type { LatLon } from "./directions";
+import { type LayerRow, createLayerGroup } from "../../map/layers";
 import { closeRing } from "./areas";
-import { type GalleryFilters, type ListArea, toQuery } from "./filters";
-import { metersPerPixel } from "./directions";
+import { type LatLon, metersPerPixel } from "./directions";
+import { type GalleryFilters, type ListArea, type MapLayerChoice, toQuery } from "./filters";
 import { cellClasses, chooseCellColor, readColor } from "./palette";
 
 /** Lowest zoom at which a tile has images as points; a constant of the server. */
 export const pointZoom = 11;
 const clickRadiusPx = 6;
-const kindColor = (): ExpressionSpecification => [
-  "match",
-  ["get", "source_kind"],
-  "street",
-  readColor("--color-street"),
-  readColor("--color-internet"),
-];
 
 export interface LayerListeners {
   /** A cell, or a place with several images. */
@@ -35,250 +22,168 @@ export interface LayerListeners {
   onTileError(isTooSlow: boolean): void;
 }
 
-export class GalleryLayers {
-  readonly group: LayerGroup;
-  readonly #context: AppContext;
-  readonly #listeners: LayerListeners;
-  readonly #themes: MutationObserver;
-  #filters: GalleryFilters | null = null;
-  #cleanup: () => void = () => {};
+const tiledSources = ["images", "gaps"] as const;
 
-  constructor(context: AppContext, listeners: LayerListeners) {
-    this.#context = context;
-    this.#listeners = listeners;
-    this.group = new LayerGroup(context.map, "gallery");
-    this.#themes = new MutationObserver(() => {
-      context.map.whenReady((map) => void map.once("idle", () => this.#paint()));
-    });
-    this.#themes.observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  }
+export type GalleryLayers = ReturnType<typeof createGalleryLayers>;
 
-  /** Add sources and layers for the filters, and listen to the map. */
-  add(filters: GalleryFilters): void {
-    this.#filters = filters;
-    const { group } = this;
-    const empty = { type: "FeatureCollection" as const, features: [] };
-    for (const name of ["images", "gaps"]) {
-      group.addSource(name, { type: "vector", tiles: [this.#tileUrl(name)], maxzoom: 18 });
-    }
-    for (const name of ["area", "selection", "highlight"]) {
-      group.addSource(name, { type: "geojson", data: empty });
-    }
-    group.addLayer({
-      id: "cells",
-      type: "fill",
-      source: "images",
-      "source-layer": "images",
-      maxzoom: pointZoom,
-      filter: ["has", "cell"],
-      paint: { "fill-antialias": true },
-    });
-    group.addLayer({
-      id: "gaps",
-      type: "fill",
-      source: "gaps",
-      "source-layer": "gaps",
-      paint: { "fill-opacity": 0.55 },
-    });
-    group.addLayer({
-      id: "points",
-      type: "circle",
-      source: "images",
-      "source-layer": "images",
-      minzoom: pointZoom,
-      filter: ["has", "id"],
-      paint: {
-        "circle-radius": ["interpolate", ["linear"], ["zoom"], 11, 2.5, 15, 5, 19, 8],
-        "circle-stroke-width": ["interpolate", ["linear"], ["zoom"], 11, 0.4, 15, 1.2],
-      },
-    });
-    group.addLayer({ id: "area-fill", type: "fill", source: "area", paint: { "fill-opacity": 0.08 } });
-    group.addLayer({
-      id: "area-line",
-      type: "line",
-      source: "area",
-      paint: { "line-width": 2, "line-dasharray": [3, 2] },
-    });
-    group.addLayer({
-      id: "view-fill",
-      type: "fill",
-      source: "selection",
-      filter: ["==", ["geometry-type"], "Polygon"],
-      paint: { "fill-opacity": 0.35 },
-    });
-    group.addLayer({
-      id: "view-line",
-      type: "line",
-      source: "selection",
-      filter: ["!=", ["geometry-type"], "Point"],
-      paint: { "line-width": 2 },
-    });
-    for (const [id, radius] of [["selection", 8], ["highlight", 9]] as const) {
-      group.addLayer(
-        {
-          id,
-          type: "circle",
-          source: id,
-          filter: ["==", ["geometry-type"], "Point"],
-          paint: { "circle-radius": radius, "circle-stroke-width": 3 },
-        },
-        { above: true },
-      );
-    }
-    this.#context.map.whenReady((map) => this.#listen(map));
-    this.#showFilters(filters);
-  }
+export function createGalleryLayers({ client, map: view }: AppContext, listeners: LayerListeners) {
+  const group = createLayerGroup(view, "gallery");
+  let shown: GalleryFilters | null = null;
+  let stopListening = () => {};
 
-  /** Load the tiles of other filters. */
-  setFilters(filters: GalleryFilters): void {
-    const isSame = (name: string) =>
-      this.#filters !== null && this.#tileUrl(name, this.#filters) === this.#tileUrl(name, filters);
-    const changed = ["images", "gaps"].filter((name) => !isSame(name));
-    this.#filters = filters;
-    for (const name of changed) {
-      this.group.setTiles(name, [this.#tileUrl(name)]);
-    }
-    this.#showFilters(filters);
-  }
-
-  /** Load all tiles again, because an image has moved. */
-  reload(): void {
-    this.#context.map.whenReady((map) => {
-      for (const name of ["images", "gaps"]) {
-        map.refreshTiles(this.group.fullId(name));
-      }
-    });
-  }
-
-  /** Mark a position, such as that of the list entry under the pointer. */
-  highlight(point: LatLon | null): void {
-    const features = point === null ? [] : [makePoint(point)];
-    this.group.setData("highlight", { type: "FeatureCollection", features });
-  }
-
-  dispose(): void {
-    this.#themes.disconnect();
-    this.#cleanup();
-    this.group.dispose();
-  }
-
-  #tileUrl(name: string, filters: GalleryFilters | null = this.#filters): string {
-    const root = this.#context.client.resolveUrl(`ogc/collections/${name}/tiles/WebMercatorQuad`);
-    const query = filters === null ? "" : String(toQuery(filters));
-    return `${root}/{z}/{x}/{y}${query === "" ? "" : `?${query}`}`;
-  }
-
-  #showFilters(filters: GalleryFilters): void {
-    this.group.setVisible("gaps", filters.show === "gaps");
-    const features =
-      filters.area === null
-        ? []
-        : [
-            {
-              type: "Feature" as const,
-              properties: {},
-              geometry: { type: "Polygon" as const, coordinates: [closeRing(filters.area)] },
-            },
-          ];
-    this.group.setData("area", { type: "FeatureCollection", features });
-    this.#paint();
-  }
-
-  #paint(): void {
-    const { show } = this.#filters ?? { show: "all" as const };
-    const color = chooseCellColor(show);
-    const opacities = cellClasses.flatMap(([least, opacity], index) =>
-      index === 0 ? [opacity] : [least, opacity],
+  const makeTileUrl = (name: string, filters: GalleryFilters) => {
+    const root = client.resolveUrl(`ogc/collections/${name}/tiles/WebMercatorQuad`);
+    const query = String(toQuery(filters));
+    return `${root}/{z}/{x}/{y}${query && `?${query}`}`;
+  };
+  const showFilters = ({ show, area }: GalleryFilters) => {
+    group.setVisible("gaps", show === "gaps");
+    const features = area ? [makeFeature({ type: "Polygon", coordinates: [closeRing(area)] })] : [];
+    group.setFeatures("area", features);
+    group.paint();
+  };
+  const findFeatures = (map: MapLibreMap, x: number, y: number, radiusPx: number, layers: string[]) =>
+    map.queryRenderedFeatures(
+      [
+        [x - radiusPx, y - radiusPx],
+        [x + radiusPx, y + radiusPx],
+      ],
+      { layers: layers.map(group.fullId).filter((id) => map.getLayer(id)) },
     );
-    const paints: [string, string, unknown][] = [
-      ["cells", "fill-color", color],
-      // Transparent, not hidden: the number in view is that of the tiles.
-      ["cells", "fill-opacity", show === "gaps" ? 0 : ["step", ["get", "images"], ...opacities]],
-      ["cells", "fill-outline-color", color],
-      ["gaps", "fill-color", kindColor()],
-      ["gaps", "fill-outline-color", kindColor()],
-      ["points", "circle-color", kindColor()],
-      ["points", "circle-stroke-color", readColor("--color-background")],
-      ["area-fill", "fill-color", readColor("--gallery-cells")],
-      ["area-line", "line-color", readColor("--gallery-cells")],
-      ["view-fill", "fill-color", readColor("--gallery-selection")],
-      ["view-line", "line-color", readColor("--gallery-selection")],
-      ["selection", "circle-color", readColor("--gallery-selection")],
-      ["selection", "circle-stroke-color", readColor("--color-background")],
-      ["highlight", "circle-color", "rgba(0, 0, 0, 0)"],
-      ["highlight", "circle-stroke-color", readColor("--gallery-selection")],
-    ];
-    this.#context.map.whenReady((map) => {
-      for (const [layer, name, value] of paints) {
-        const id = this.group.fullId(layer);
-        if (map.getLayer(id)) {
-          map.setPaintProperty(id, name as never, value as never);
-        }
-      }
-    });
-  }
-
-  #listen(map: MapLibreMap): void {
-    const open = (event: MapMouseEvent) => this.#open(map, event);
-    const noteError = (event: { sourceId?: string; error: Error & { status?: number } }) => {
-      const names = ["images", "gaps"].map((name) => this.group.fullId(name));
-      if (event.sourceId !== undefined && names.includes(event.sourceId)) {
-        this.#listeners.onTileError(event.error.status === 503);
-      }
-    };
-    map.on("click", open);
-    map.on("error", noteError as never);
-    this.#cleanup = () => {
-      map.off("click", open);
-      map.off("error", noteError as never);
-    };
-    for (const layer of ["cells", "gaps", "points"]) {
-      this.group.showPointer(layer);
-    }
-  }
-
-  #open(map: MapLibreMap, event: MapMouseEvent): void {
-    if (this.#listeners.isBusy()) {
+  const open = (map: MapLibreMap, { point: { x, y }, lngLat }: MapMouseEvent) => {
+    if (listeners.isBusy()) {
       return;
     }
-    const { x, y } = event.point;
-    const near = [
-      [x - clickRadiusPx, y - clickRadiusPx],
-      [x + clickRadiusPx, y + clickRadiusPx],
-    ] as [[number, number], [number, number]];
-    const points = this.#query(map, near, ["points"]);
-    const ids = new Set(points.map((feature) => String(feature.properties["id"])));
+    const points = findFeatures(map, x, y, clickRadiusPx, ["points"]);
+    const ids = new Set(points.map(({ properties }) => String(properties["id"])));
     const [id] = ids;
     if (ids.size === 1 && id !== undefined) {
-      this.#listeners.openImage(id);
+      listeners.openImage(id);
     } else if (ids.size > 1) {
-      const { lat, lng } = event.lngLat.wrap();
+      const { lat, lng: lon } = lngLat.wrap();
       // Half of a pixel more, because tiles round positions.
       const radiusPx = clickRadiusPx * Math.SQRT2 + 0.5;
-      const radiusM = Math.max(1, radiusPx * metersPerPixel(lat, map.getZoom()));
-      this.#listeners.openList({ type: "near", lat, lon: lng, radiusM });
+      listeners.openList({
+        type: "near",
+        lat,
+        lon,
+        radiusM: Math.max(1, radiusPx * metersPerPixel(lat, map.getZoom())),
+      });
     } else {
-      const [cell] = this.#query(map, [[x, y], [x, y]], ["gaps", "cells"]);
+      const [cell] = findFeatures(map, x, y, 0, ["gaps", "cells"]);
       if (cell !== undefined) {
-        this.#listeners.openList({ type: "cell", cell: String(cell.properties["cell"]) });
+        listeners.openList({ type: "cell", cell: String(cell.properties["cell"]) });
       }
     }
-  }
+  };
+  const listen = (map: MapLibreMap) => {
+    const onClick = (event: MapMouseEvent) => open(map, event);
+    const noteError = ({ sourceId, error }: { sourceId?: string; error: Error & { status?: number } }) => {
+      if (tiledSources.some((name) => group.fullId(name) === sourceId)) {
+        listeners.onTileError(error.status === 503);
+      }
+    };
+    map.on("click", onClick);
+    map.on("error", noteError as never);
+    stopListening = () => {
+      map.off("click", onClick);
+      map.off("error", noteError as never);
+    };
+    ["cells", "gaps", "points"].forEach(group.showPointer);
+  };
 
-  #query(
-    map: MapLibreMap,
-    box: [[number, number], [number, number]],
-    layers: string[],
-  ): MapGeoJSONFeature[] {
-    const ids = layers.map((id) => this.group.fullId(id)).filter((id) => map.getLayer(id));
-    return map.queryRenderedFeatures(box, { layers: ids });
-  }
+  return {
+    group,
+    /** Add sources and layers for the filters, and listen to the map. */
+    add: (filters: GalleryFilters) => {
+      shown = filters;
+      for (const name of tiledSources) {
+        group.addSource(name, { type: "vector", tiles: [makeTileUrl(name, filters)], maxzoom: 18 });
+      }
+      for (const name of ["area", "selection", "highlight"]) {
+        group.setFeatures(name, []);
+      }
+      group.addLayers(() => listLayers(shown?.show ?? "all"));
+      view.whenReady(listen);
+      showFilters(filters);
+    },
+    /** Load the tiles of other filters. */
+    setFilters: (filters: GalleryFilters) => {
+      for (const name of tiledSources) {
+        const url = makeTileUrl(name, filters);
+        if (shown !== null && makeTileUrl(name, shown) !== url) {
+          group.setTiles(name, [url]);
+        }
+      }
+      shown = filters;
+      showFilters(filters);
+    },
+    /** Load all tiles again, because an image has moved. */
+    reload: () => view.whenReady((map) => tiledSources.forEach((name) => map.refreshTiles(group.fullId(name)))),
+    /** Mark a position, such as that of the list entry under the pointer. */
+    highlight: (point: LatLon | null) => group.setFeatures("highlight", point ? [makePoint(point)] : []),
+    dispose: () => {
+      stopListening();
+      group.dispose();
+    },
+  };
 }
 
-export function makePoint({ lat, lon }: LatLon) {
-  return {
-    type: "Feature" as const,
-    properties: {},
-    geometry: { type: "Point" as const, coordinates: [lon, lat] },
-  };
+/** Layers from bottom to top, in the page's colors. */
+function listLayers(show: MapLayerChoice): LayerRow[] {
+  const color = chooseCellColor(show);
+  const area = readColor("--gallery-cells");
+  const selection = readColor("--gallery-selection");
+  const background = readColor("--color-background");
+  const kind = ["match", ["get", "source_kind"], "street", readColor("--color-street"), readColor("--color-internet")];
+  const byZoom = (...stops: number[]) => ["interpolate", ["linear"], ["zoom"], ...stops];
+  const opacities = cellClasses.flatMap(([least, opacity], index) => (index === 0 ? [opacity] : [least, opacity]));
+  // Transparent, not hidden: the number in view is that of the tiles.
+  const cellOpacity = show === "gaps" ? 0 : ["step", ["get", "images"], ...opacities];
+  const circle = (fill: unknown, radius: unknown, stroke: unknown, width: unknown) => ({
+    "circle-color": fill,
+    "circle-radius": radius,
+    "circle-stroke-color": stroke,
+    "circle-stroke-width": width,
+  });
+  const fill = (fillColor: unknown, opacity: unknown, outline: unknown = fillColor) => ({
+    "fill-color": fillColor,
+    "fill-opacity": opacity,
+    "fill-outline-color": outline,
+  });
+  const ofType = (type: string, comparison = "==") => [comparison, ["geometry-type"], type];
+  const isPoint = { above: true, filter: ofType("Point") };
+  const tiled = (name: string) => ({ "source-layer": name });
+  return [
+    [
+      "cells",
+      "images",
+      "fill",
+      fill(color, cellOpacity),
+      { ...tiled("images"), maxzoom: pointZoom, filter: ["has", "cell"] },
+    ],
+    ["gaps", "gaps", "fill", fill(kind, 0.55), tiled("gaps")],
+    [
+      "points",
+      "images",
+      "circle",
+      circle(kind, byZoom(11, 2.5, 15, 5, 19, 8), background, byZoom(11, 0.4, 15, 1.2)),
+      { ...tiled("images"), minzoom: pointZoom, filter: ["has", "id"] },
+    ],
+    ["area-fill", "area", "fill", fill(area, 0.08)],
+    ["area-line", "area", "line", { "line-color": area, "line-width": 2, "line-dasharray": [3, 2] }],
+    ["view-fill", "selection", "fill", fill(selection, 0.35), { filter: ofType("Polygon") }],
+    ["view-line", "selection", "line", { "line-color": selection, "line-width": 2 }, { filter: ofType("Point", "!=") }],
+    ["selection", "selection", "circle", circle(selection, 8, background, 3), isPoint],
+    ["highlight", "highlight", "circle", circle("rgba(0, 0, 0, 0)", 9, selection, 3), isPoint],
+  ];
+}
+
+/** A feature without properties. */
+export function makeFeature(geometry: GeoJSON.Geometry): GeoJSON.Feature {
+  return { type: "Feature", properties: {}, geometry };
+}
+
+export function makePoint({ lat, lon }: LatLon): GeoJSON.Feature {
+  return makeFeature({ type: "Point", coordinates: [lon, lat] });
 }

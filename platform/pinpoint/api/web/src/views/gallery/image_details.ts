@@ -1,10 +1,10 @@
 /** Metadata of an image as a list of names and values; every value is text. */
 
 import { createElement } from "../../dom";
-import { strings } from "../../strings";
+import * as galleryTexts from "../../strings/gallery";
+import * as texts from "../../strings/gallery_image";
 import type { GalleryImage } from "./answers";
 
-const texts = strings.gallery.image;
 /** Attributes whose value is the accuracy of a position. */
 const accuracyPattern = /accuracy|hdop|horizontal_error/i;
 const maxAttributes = 40;
@@ -19,20 +19,18 @@ export function makeDetails(image: GalleryImage): HTMLElement {
       rows.push([name, typeof value === "string" ? value : JSON.stringify(value)]);
     }
   }
-  const warnings = image.warnings.map((warning) => createElement("li", {}, warning));
+  const warnings = image.warnings.map((warning) => createElement("li", warning));
   return createElement(
-    "div",
-    { class: "details" },
-    createElement("h3", {}, texts.metadata),
+    "div.details",
+    createElement("h3", texts.metadata),
     createElement(
       "dl",
-      {},
       ...rows.flatMap(([name, value]) =>
-        value === null ? [] : [createElement("dt", {}, name), createElement("dd", {}, value)],
+        value === null ? [] : [createElement("dt", name), createElement("dd", value)],
       ),
     ),
-    warnings.length > 0 && createElement("h3", {}, texts.warnings),
-    warnings.length > 0 && createElement("ul", { class: "warnings" }, ...warnings),
+    warnings.length > 0 && createElement("h3", texts.warnings),
+    warnings.length > 0 && createElement("ul.warnings", ...warnings),
   );
 }
 
@@ -47,10 +45,7 @@ function positionRows(image: GalleryImage): Row[] {
     [texts.accuracy, accuracy.length > 0 ? accuracy.join("; ") : texts.unknown],
     [texts.place, [name, country].filter(Boolean).join(", ")],
     [texts.heading, image.heading_deg === null ? texts.unknown : texts.degrees(image.heading_deg)],
-    [
-      texts.fieldOfView,
-      image.field_of_view_deg === null ? texts.unknown : texts.degrees(image.field_of_view_deg),
-    ],
+    [texts.fieldOfView, image.field_of_view_deg === null ? texts.unknown : texts.degrees(image.field_of_view_deg)],
     [texts.altitude, image.altitude_m === null ? null : texts.meters(image.altitude_m)],
   ];
 }
@@ -65,7 +60,7 @@ function timeRows(image: GalleryImage): Row[] {
 
 function creditRows(image: GalleryImage): Row[] {
   return [
-    [texts.source, `${image.source} (${strings.gallery.kinds[image.source_kind]})`],
+    [texts.source, `${image.source} (${galleryTexts.kinds[image.source_kind]})`],
     [texts.license, image.license ?? texts.unknown],
     [texts.attribution, image.attribution],
     [texts.creator, image.creator],
@@ -78,7 +73,7 @@ function fileRows(image: GalleryImage): Row[] {
   return [
     [texts.size, texts.pixels(image.width_px, image.height_px, image.format)],
     [texts.face, image.cubemap_face],
-    [texts.sha256, createElement("code", {}, image.sha256)],
+    [texts.sha256, createElement("code", image.sha256)],
     [texts.state, image.state],
     [texts.version, String(image.version)],
   ];

@@ -2,12 +2,13 @@
 
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as galleryTexts from "../../strings/gallery";
+import * as imageTexts from "../../strings/gallery_image";
+import * as texts from "../../strings/gallery_list";
 import type { GalleryImage, ImagePage } from "./answers";
 import { type GalleryFilters, type ListArea, addListArea, toQuery } from "./filters";
 import type { Thumbnails } from "./thumbnails";
 
-const texts = strings.gallery.list;
 const pageSize = 24;
 
 export interface ListListeners {
@@ -17,122 +18,110 @@ export interface ListListeners {
   close(): void;
 }
 
-export class ImageList {
-  readonly element: HTMLElement;
-  readonly #context: AppContext;
-  readonly #thumbnails: Thumbnails;
-  readonly #listeners: ListListeners;
-  readonly #heading = createElement("h2", { tabindex: "-1" });
-  readonly #count = createElement("p", { class: "hint" });
-  readonly #items = createElement("ul", { class: "image-grid" });
-  readonly #more: HTMLButtonElement;
-  #abort = new AbortController();
-  #next: string | null = null;
-  #query = "";
-  #number = 0;
+export type ImageList = ReturnType<typeof createImageList>;
 
-  constructor(context: AppContext, thumbnails: Thumbnails, listeners: ListListeners) {
-    this.#context = context;
-    this.#thumbnails = thumbnails;
-    this.#listeners = listeners;
-    this.#more = createElement(
-      "button",
-      { type: "button", class: "more", onclick: () => void this.#loadNext() },
-      texts.more,
-    );
-    const close = createElement("button", { type: "button", class: "quiet", onclick: () => listeners.close() }, texts.close);
-    this.element = createElement(
-      "section",
-      { class: "image-list", hidden: true },
-      createElement("div", { class: "list-head" }, this.#heading, close),
-      this.#count,
-      this.#items,
-      this.#more,
-    );
-  }
+export function createImageList(context: AppContext, thumbnails: Thumbnails, listeners: ListListeners) {
+  const heading = createElement("h2", { tabindex: "-1" });
+  const count = createElement("p.hint");
+  const items = createElement("ul.image-grid");
+  let abort = new AbortController();
+  let nextPath: string | null = null;
+  let shownQuery = "";
+  let numShown = 0;
+  const more = createElement("button.more", { onclick: () => void loadNext() }, texts.more);
+  const close = createElement("button.quiet", { onclick: () => listeners.close() }, texts.close);
+  const element = createElement(
+    "section.image-list",
+    { hidden: true },
+    createElement("div.list-head", heading, close),
+    count,
+    items,
+    more,
+  );
 
   /** Show the images of an area that match the filters; null hides the list. */
-  show(filters: GalleryFilters, area: ListArea | null): void {
-    this.element.hidden = area === null;
+  function show(filters: GalleryFilters, area: ListArea | null): void {
+    element.hidden = area === null;
     if (area === null) {
-      this.#abort.abort();
-      this.#query = "";
-      replaceChildren(this.#items);
+      abort.abort();
+      shownQuery = "";
+      replaceChildren(items);
       return;
     }
     const query = toQuery(filters);
     addListArea(query, area);
     query.set("limit", String(pageSize));
-    if (String(query) === this.#query) {
+    if (String(query) === shownQuery) {
       return;
     }
-    this.#query = String(query);
-    this.#abort.abort();
-    this.#abort = new AbortController();
-    this.#number = 0;
-    this.#next = `/v1/images?${this.#query}`;
-    replaceChildren(this.#heading, texts.title[area.type]);
-    replaceChildren(this.#items);
-    void this.#loadNext();
+    shownQuery = String(query);
+    abort.abort();
+    abort = new AbortController();
+    numShown = 0;
+    nextPath = `/v1/images?${shownQuery}`;
+    replaceChildren(heading, texts.title[area.type]);
+    replaceChildren(items);
+    void loadNext();
   }
 
   /** Read the same list again, because an image has changed. */
-  reload(filters: GalleryFilters, area: ListArea | null): void {
-    this.#query = "";
-    this.show(filters, area);
+  function reload(filters: GalleryFilters, area: ListArea | null): void {
+    shownQuery = "";
+    show(filters, area);
   }
 
   /** Focus the entry of an image, or the heading. */
-  focus(imageId: string | null = null): void {
-    const entry = this.#items.querySelector<HTMLElement>(`[data-image="${imageId ?? ""}"]`);
+  function focus(imageId: string | null = null): void {
+    const entry = items.querySelector<HTMLElement>(`[data-image="${imageId ?? ""}"]`);
     if (entry !== null) {
       entry.focus();
       return;
     }
-    this.#heading.focus();
-    this.element.scrollIntoView({ block: "start" });
+    heading.focus();
+    element.scrollIntoView({ block: "start" });
   }
 
-  dispose(): void {
-    this.#abort.abort();
+  function dispose(): void {
+    abort.abort();
   }
 
-  async #loadNext(): Promise<void> {
-    if (this.#next === null) {
+  async function loadNext(): Promise<void> {
+    if (nextPath === null) {
       return;
     }
-    const { signal } = this.#abort;
-    this.#more.disabled = true;
-    this.#more.hidden = this.#number === 0;
-    replaceChildren(this.#count, texts.loading);
+    const { signal } = abort;
+    more.disabled = true;
+    more.hidden = numShown === 0;
+    replaceChildren(count, texts.loading);
     try {
-      const page = await this.#context.client.getJson<ImagePage>(this.#next, signal);
-      const entries = page.images.map((image) => this.#makeEntry(image));
-      this.#items.append(...entries);
-      this.#next = page.next;
-      if (this.#number > 0) {
+      const page = await context.client.getJson<ImagePage>(nextPath, signal);
+      const entries = page.images.map((image) => makeEntry(image));
+      items.append(...entries);
+      nextPath = page.next;
+      if (numShown > 0) {
         // The keyboard goes on at the first new image.
         entries[0]?.querySelector("button")?.focus();
       }
-      this.#number += page.images.length;
-      const text = this.#number === 0 ? texts.none : texts.shown(this.#number, page.next !== null);
-      replaceChildren(this.#count, text);
-      this.#context.announce(text);
-      this.#more.hidden = page.next === null;
+      numShown += page.images.length;
+      const text = numShown === 0 ? texts.none : texts.shown(numShown, page.next !== null);
+      replaceChildren(count, text);
+      context.announce(text);
+      more.hidden = page.next === null;
     } catch (error) {
       if (!signal.aborted) {
-        replaceChildren(this.#count);
-        this.#more.hidden = false;
-        this.#context.showError(error);
+        replaceChildren(count);
+        more.hidden = false;
+        context.showError(error);
       }
     } finally {
-      this.#more.disabled = false;
+      more.disabled = false;
     }
   }
 
-  #makeEntry(image: GalleryImage): HTMLElement {
-    return makeImageEntry(image, this.#thumbnails, this.#listeners);
+  function makeEntry(image: GalleryImage): HTMLElement {
+    return makeImageEntry(image, thumbnails, listeners);
   }
+  return { show, reload, focus, dispose, element };
 }
 
 /** An entry of a list: a button with thumbnail, name, and a second line. */
@@ -142,12 +131,10 @@ export function makeImageEntry(
   listeners: Pick<ListListeners, "openImage" | "highlight">,
   secondLine?: string,
 ): HTMLElement {
-  const time = image.captured_at === null ? texts.noTime : strings.gallery.image.day(image.captured_at);
+  const time = image.captured_at === null ? texts.noTime : imageTexts.day(image.captured_at);
   const button = createElement(
-    "button",
+    "button.image-entry",
     {
-      type: "button",
-      class: "image-entry",
       dataset: { image: image.id },
       title: image.file_name,
       onclick: () => listeners.openImage(image.id),
@@ -157,9 +144,9 @@ export function makeImageEntry(
       onblur: () => listeners.highlight(null),
     },
     thumbnails.createFrame(image),
-    createElement("span", { class: "entry-name" }, image.file_name),
-    createElement("span", { class: "entry-note" }, secondLine ?? time),
-    createElement("span", { class: "visually-hidden" }, texts.describe(strings.gallery.kinds[image.source_kind], image.source)),
+    createElement("span.entry-name", image.file_name),
+    createElement("span.entry-note", secondLine ?? time),
+    createElement("span.visually-hidden", texts.describe(galleryTexts.kinds[image.source_kind], image.source)),
   );
-  return createElement("li", {}, button);
+  return createElement("li", button);
 }

@@ -3,15 +3,16 @@
 import { ApiError, isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import { saveFile } from "../../save_file";
+import * as galleryTexts from "../../strings/gallery";
+import * as texts from "../../strings/gallery_image";
 import type { GalleryImage, ImagePage, Neighbor } from "./answers";
 import { makeDetails } from "./image_details";
 import { makeImageEntry } from "./image_list";
-import { PositionEditor } from "./position_editor";
+import { type PositionEditor, createPositionEditor } from "./position_editor";
 import type { SelectionLayer } from "./selection_layer";
 import type { Thumbnails } from "./thumbnails";
 
-const texts = strings.gallery.image;
 const neighborRadiusM = 250;
 const maxNeighbors = 24;
 
@@ -27,153 +28,144 @@ interface PanoramaxSearch {
   features: { links: { rel: string; href: string }[] }[];
 }
 
-export class ImagePanel {
-  readonly element = createElement("section", { class: "image-panel", hidden: true });
-  readonly #context: AppContext;
-  readonly #thumbnails: Thumbnails;
-  readonly #selection: SelectionLayer;
-  readonly #listeners: PanelListeners;
-  #abort = new AbortController();
-  #editor: PositionEditor | null = null;
-  #pictureUrl: string | null = null;
-  #id: string | null = null;
-  #canCorrect = false;
+export type ImagePanel = ReturnType<typeof createImagePanel>;
 
-  constructor(
-    context: AppContext,
-    thumbnails: Thumbnails,
-    selection: SelectionLayer,
-    listeners: PanelListeners,
-  ) {
-    this.#context = context;
-    this.#thumbnails = thumbnails;
-    this.#selection = selection;
-    this.#listeners = listeners;
-  }
+export function createImagePanel(
+  context: AppContext,
+  thumbnails: Thumbnails,
+  selection: SelectionLayer,
+  listeners: PanelListeners,
+) {
+  const panel = createElement("section.image-panel", { hidden: true });
+  let abort = new AbortController();
+  let editor: PositionEditor | null = null;
+  let pictureUrl: string | null = null;
+  let shownId: string | null = null;
+  let mayCorrect = false;
 
   /** Whether the key has the scope for corrections. */
-  setCanCorrect(canCorrect: boolean): void {
-    this.#canCorrect = canCorrect;
-    this.#editor?.setCanCorrect(canCorrect);
+  function setCanCorrect(canCorrect: boolean): void {
+    mayCorrect = canCorrect;
+    editor?.setCanCorrect(canCorrect);
   }
 
   /** Show an image; null closes the panel. */
-  show(id: string | null): void {
-    if (id === this.#id) {
+  function show(id: string | null): void {
+    if (id === shownId) {
       return;
     }
-    this.#clear();
-    this.#id = id;
-    this.element.hidden = id === null;
+    clear();
+    shownId = id;
+    panel.hidden = id === null;
     if (id !== null) {
-      void this.#load(id);
+      void load(id);
     }
   }
 
-  dispose(): void {
-    this.#clear();
+  function dispose(): void {
+    clear();
   }
 
-  #clear(): void {
-    this.#abort.abort();
-    this.#abort = new AbortController();
-    this.#editor?.dispose();
-    this.#editor = null;
-    this.#selection.show(null);
-    if (this.#pictureUrl !== null) {
-      URL.revokeObjectURL(this.#pictureUrl);
-      this.#pictureUrl = null;
+  function clear(): void {
+    abort.abort();
+    abort = new AbortController();
+    editor?.dispose();
+    editor = null;
+    selection.show(null);
+    if (pictureUrl !== null) {
+      URL.revokeObjectURL(pictureUrl);
+      pictureUrl = null;
     }
-    replaceChildren(this.element);
+    replaceChildren(panel);
   }
 
-  async #load(id: string): Promise<void> {
-    const { signal } = this.#abort;
-    const back = this.#makeBackButton();
-    replaceChildren(this.element, back, createElement("p", { class: "hint" }, texts.loading));
+  async function load(id: string): Promise<void> {
+    const { signal } = abort;
+    const back = makeBackButton();
+    replaceChildren(panel, back, createElement("p.hint", texts.loading));
     try {
-      const image = await this.#context.client.getJson<GalleryImage>(`v1/images/${id}`, signal);
+      const image = await context.client.getJson<GalleryImage>(`v1/images/${id}`, signal);
       if (!signal.aborted) {
-        this.#fill(image, signal);
+        fill(image, signal);
       }
     } catch (error) {
       if (isAbort(error) || signal.aborted) {
         return;
       }
       const isMissing = error instanceof ApiError && error.status === 404;
-      replaceChildren(this.element, back, createElement("p", {}, isMissing ? texts.notFound : ""));
+      replaceChildren(panel, back, createElement("p", isMissing ? texts.notFound : ""));
       if (!isMissing) {
-        this.#context.showError(error);
+        context.showError(error);
       }
     }
   }
 
-  #fill(image: GalleryImage, signal: AbortSignal): void {
+  function fill(image: GalleryImage, signal: AbortSignal): void {
     const heading = createElement("h2", { tabindex: "-1", class: "image-name" }, image.file_name);
-    const kind = createElement("span", { class: `badge ${image.source_kind}` }, strings.gallery.kinds[image.source_kind]);
-    const details = createElement("div", {}, makeDetails(image));
+    const kind = createElement("span", { class: `badge ${image.source_kind}` }, galleryTexts.kinds[image.source_kind]);
+    const details = createElement("div", makeDetails(image));
     const picture = createElement("div", { class: `picture ${image.source_kind}` });
     const neighbors = makeStrip(texts.neighbors);
     const lookingAt = makeStrip(texts.lookingAt);
-    const links = createElement("div", { class: "button-row" });
-    this.#editor = new PositionEditor(this.#context, this.#selection, image, {
+    const links = createElement("div.button-row");
+    editor = createPositionEditor(context, selection, image, {
       onChange: (changed) => {
         replaceChildren(details, makeDetails(changed));
-        this.#listeners.onCorrected();
-        void this.#loadStrips(changed, neighbors, lookingAt, signal);
+        listeners.onCorrected();
+        void loadStrips(changed, neighbors, lookingAt, signal);
       },
       onConflict: () => {
-        this.#id = null;
-        this.show(image.id);
-        this.#listeners.onCorrected();
+        shownId = null;
+        show(image.id);
+        listeners.onCorrected();
       },
     });
-    this.#editor.setCanCorrect(this.#canCorrect);
+    editor.setCanCorrect(mayCorrect);
     replaceChildren(
-      this.element,
-      this.#makeBackButton(),
-      createElement("div", { class: "image-head" }, heading, kind),
+      panel,
+      makeBackButton(),
+      createElement("div.image-head", heading, kind),
       picture,
       links,
-      this.#editor.element,
+      editor.element,
       details,
       neighbors,
       lookingAt,
     );
     heading.focus({ preventScroll: true });
-    this.element.scrollIntoView({ block: "start" });
-    this.#context.announce(image.file_name);
-    this.#selection.show(image);
-    this.#showNear(image);
-    this.#fillLinks(links, image, signal);
-    void this.#loadPicture(image, picture, signal);
-    void this.#loadStrips(image, neighbors, lookingAt, signal);
+    panel.scrollIntoView({ block: "start" });
+    context.announce(image.file_name);
+    selection.show(image);
+    showNear(image);
+    fillLinks(links, image, signal);
+    void loadPicture(image, picture, signal);
+    void loadStrips(image, neighbors, lookingAt, signal);
   }
 
-  #makeBackButton(): HTMLElement {
-    const { back } = this.#listeners;
-    return createElement("button", { type: "button", class: "quiet back", onclick: back }, `← ${texts.back}`);
+  function makeBackButton(): HTMLElement {
+    const { back } = listeners;
+    return createElement("button.quiet.back", { onclick: back }, `← ${texts.back}`);
   }
 
   /** Move the map if the image is not in view. */
-  #showNear({ lat, lon }: GalleryImage): void {
-    this.#context.map.whenReady((map) => {
+  function showNear({ lat, lon }: GalleryImage): void {
+    context.map.whenReady((map) => {
       if (map.getZoom() < 12 || !map.getBounds().contains([lon, lat])) {
-        this.#context.map.show({ lat, lon, zoom: Math.max(16, map.getZoom()) });
+        context.map.show({ lat, lon, zoom: Math.max(16, map.getZoom()) });
       }
     });
   }
 
-  #fillLinks(element: HTMLElement, image: GalleryImage, signal: AbortSignal): void {
-    const { client } = this.#context;
+  function fillLinks(element: HTMLElement, image: GalleryImage, signal: AbortSignal): void {
+    const { client } = context;
     const file = `v1/images/${image.id}/file`;
     const download = makeLink(texts.download, client.resolveUrl(file), () =>
-      this.#openFile(file, `${image.file_name.replace(/\.[^.]*$/, "")}.jpg`),
+      openFile(file, `${image.file_name.replace(/\.[^.]*$/, "")}.jpg`),
     );
     element.append(
       createElement(
         "button",
-        { type: "button", onclick: () => this.#context.map.show({ lat: image.lat, lon: image.lon, zoom: 17 }) },
+        { onclick: () => context.map.show({ lat: image.lat, lon: image.lon, zoom: 17 }) },
         texts.show,
       ),
       download,
@@ -187,67 +179,51 @@ export class ImagePanel {
         ),
       );
     }
-    void this.#addPanoramaxLink(element, image, signal);
+    void addPanoramaxLink(element, image, signal);
   }
 
-  async #addPanoramaxLink(element: HTMLElement, image: GalleryImage, signal: AbortSignal): Promise<void> {
+  async function addPanoramaxLink(element: HTMLElement, image: GalleryImage, signal: AbortSignal): Promise<void> {
     try {
-      const search = await this.#context.client.getJson<PanoramaxSearch>(
-        `api/search?ids=${image.id}`,
-        signal,
-      );
+      const search = await context.client.getJson<PanoramaxSearch>(`api/search?ids=${image.id}`, signal);
       const links = search.features[0]?.links ?? [];
       const href = links.find((link) => link.rel === "self")?.href;
       if (href !== undefined) {
-        const path = new URL(href, this.#context.client.resolveUrl("")).pathname;
+        const path = new URL(href, context.client.resolveUrl("")).pathname;
         element.append(
-          makeLink(texts.panoramax, this.#context.client.resolveUrl(path), () =>
-            this.#openFile(path, `${image.id}.json`),
-          ),
+          makeLink(texts.panoramax, context.client.resolveUrl(path), () => openFile(path, `${image.id}.json`)),
         );
       }
     } catch (error) {
-      this.#report(error);
+      context.showError(error);
     }
   }
 
   /** Save a file that needs the key; a plain link cannot send it. */
-  async #openFile(path: string, name: string): Promise<void> {
+  async function openFile(path: string, name: string): Promise<void> {
     try {
-      const url = await this.#context.client.fetchBlobUrl(path);
-      createElement("a", { href: url, download: name }).click();
-      // The browser reads the file after this function ends.
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+      saveFile(await context.client.fetchBlobUrl(path), name);
     } catch (error) {
-      this.#report(error);
+      context.showError(error);
     }
   }
 
-  async #loadPicture(image: GalleryImage, element: HTMLElement, signal: AbortSignal): Promise<void> {
-    const { client } = this.#context;
+  async function loadPicture(image: GalleryImage, element: HTMLElement, signal: AbortSignal): Promise<void> {
+    const { client } = context;
     try {
-      let url: string;
-      try {
-        url = await client.fetchBlobUrl(`v1/images/${image.id}/file?width=1024`, signal);
-      } catch (error) {
-        if (!(error instanceof ApiError) || error.status === 401 || error.status === 0) {
-          throw error;
-        }
-        // The source permits thumbnails only, or the original is not stored.
-        url = await client.fetchBlobUrl(`v1/images/${image.id}/thumbnail`, signal);
-      }
-      this.#pictureUrl = url;
+      // The source may permit thumbnails only, or the original is not stored.
+      const { url } = await client.fetchPicture(image.id, 1_024, signal);
+      pictureUrl = url;
       element.append(createElement("img", { src: url, alt: texts.pictureOf(image.file_name) }));
     } catch (error) {
       if (error instanceof ApiError && error.status === 403) {
-        element.append(createElement("p", {}, texts.noPicture));
+        element.append(createElement("p", texts.noPicture));
       } else {
-        this.#report(error);
+        context.showError(error);
       }
     }
   }
 
-  async #loadStrips(
+  async function loadStrips(
     image: GalleryImage,
     neighbors: HTMLElement,
     lookingAt: HTMLElement,
@@ -261,27 +237,22 @@ export class ImagePanel {
     });
     try {
       const [nearAnswer, lookAnswer] = await Promise.all([
-        this.#context.client.getJson<{ neighbors: Neighbor[] }>(near, signal),
-        this.#context.client.getJson<ImagePage>(`v1/images?${query}`, signal),
+        context.client.getJson<{ neighbors: Neighbor[] }>(near, signal),
+        context.client.getJson<ImagePage>(`v1/images?${query}`, signal),
       ]);
       const entries = nearAnswer.neighbors.map(({ image: other, distance_m: distance }) =>
-        makeImageEntry(other, this.#thumbnails, this.#listeners, texts.distance(distance)),
+        makeImageEntry(other, thumbnails, listeners, texts.distance(distance)),
       );
       fillStrip(neighbors, entries, texts.noNeighbors);
       const looking = lookAnswer.images
         .filter((other) => other.id !== image.id)
-        .map((other) => makeImageEntry(other, this.#thumbnails, this.#listeners));
+        .map((other) => makeImageEntry(other, thumbnails, listeners));
       fillStrip(lookingAt, looking, texts.noLookingAt);
     } catch (error) {
-      this.#report(error);
+      context.showError(error);
     }
   }
-
-  #report(error: unknown): void {
-    if (!isAbort(error)) {
-      this.#context.showError(error);
-    }
-  }
+  return { setCanCorrect, show, dispose, element: panel };
 }
 
 function makeLink(text: string, href: string, onClick: () => Promise<void>): HTMLElement {
@@ -300,12 +271,7 @@ function makeLink(text: string, href: string, onClick: () => Promise<void>): HTM
 }
 
 function makeStrip(title: string): HTMLElement {
-  return createElement(
-    "section",
-    { class: "strip" },
-    createElement("h3", {}, title),
-    createElement("div", { class: "strip-content" }),
-  );
+  return createElement("section.strip", createElement("h3", title), createElement("div.strip-content"));
 }
 
 function fillStrip(strip: HTMLElement, entries: HTMLElement[], emptyText: string): void {
@@ -313,9 +279,7 @@ function fillStrip(strip: HTMLElement, entries: HTMLElement[], emptyText: string
   if (content !== null) {
     replaceChildren(
       content,
-      entries.length === 0
-        ? createElement("p", { class: "hint" }, emptyText)
-        : createElement("ul", { class: "image-strip" }, ...entries),
+      entries.length === 0 ? createElement("p.hint", emptyText) : createElement("ul.image-strip", ...entries),
     );
   }
 }

@@ -1,11 +1,12 @@
 /** View `gallery`: where the images are, which ones, and the correction of their positions. */
 
-import type { AppContext, MountedView, ViewDefinition } from "../../context";
+import type { AppContext, ViewDefinition } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery";
+import * as legendTexts from "../../strings/gallery_legend";
 import type { PageState } from "../../url_state";
 import type { SourceSummary } from "./answers";
-import { FilterForm } from "./filter_form";
+import { createFilterForm } from "./filter_form";
 import {
   type GalleryFilters,
   type ListArea,
@@ -15,16 +16,15 @@ import {
   parseFilters,
   parseListArea,
 } from "./filters";
-import { GalleryLayers } from "./gallery_layers";
-import { ImageList } from "./image_list";
-import { ImagePanel } from "./image_panel";
+import { createGalleryLayers } from "./gallery_layers";
+import { createImageList } from "./image_list";
+import { createImagePanel } from "./image_panel";
 import { showLegend } from "./legend";
-import { SelectionLayer } from "./selection_layer";
-import { Thumbnails } from "./thumbnails";
+import { createSelectionLayer } from "./selection_layer";
+import { createThumbnails } from "./thumbnails";
 import { readViewBox } from "./view_box";
 import { countInView } from "./view_count";
 
-const texts = strings.gallery;
 const maxSources = 500;
 const choices: readonly MapLayerChoice[] = ["all", "photo", "street", "gaps"];
 
@@ -35,228 +35,211 @@ interface Extent {
   };
 }
 
-class GalleryView implements MountedView {
-  readonly #context: AppContext;
-  readonly #layers: GalleryLayers;
-  readonly #selection: SelectionLayer;
-  readonly #thumbnails: Thumbnails;
-  readonly #form: FilterForm;
-  readonly #list: ImageList;
-  readonly #panel: ImagePanel;
-  readonly #browse = createElement("div", { class: "gallery-browse" });
-  readonly #count = createElement("p", { class: "view-count" }, texts.inView.loading);
-  readonly #mapError = createElement("p", { class: "map-error", role: "alert" });
-  readonly #legend = createElement("div", { class: "legend", role: "group", "aria-label": texts.legend.title });
-  readonly #abort = new AbortController();
-  readonly #radios = new Map<MapLayerChoice, HTMLInputElement>();
-  #state: PageState;
-  #hasTileError = false;
-  #stopCounting: () => void = () => {};
+function createGalleryView(panel: HTMLElement, context: AppContext) {
+  const browse = createElement("div.gallery-browse");
+  const count = createElement("p.view-count", texts.inView.loading);
+  const mapError = createElement("p.map-error", { role: "alert" });
+  const legend = createElement("div.legend", { role: "group", "aria-label": legendTexts.title });
+  const abort = new AbortController();
+  const radios = new Map<MapLayerChoice, HTMLInputElement>();
+  let hasTileError = false;
+  let stopCounting: () => void = () => {};
+  let shownState: PageState = context.state.get();
+  const thumbnails = createThumbnails(context);
+  const openImage = (id: string) => context.state.set({ image: id });
+  const layers = createGalleryLayers(context, {
+    openList: (area) => openList(area),
+    openImage,
+    isBusy: () => form.isDrawing,
+    onTileError: (isTooSlow) => showTileError(isTooSlow ? texts.tooSlow : texts.tileFailed),
+  });
+  const selection = createSelectionLayer(context, layers);
+  const form = createFilterForm(context, (change) => changeFilters(change));
+  const { highlight } = layers;
+  const imageList = createImageList(context, thumbnails, {
+    openImage,
+    highlight,
+    close: () => context.state.setFilter("list", null),
+  });
+  const imagePanel = createImagePanel(context, thumbnails, selection, {
+    openImage,
+    highlight,
+    onCorrected: () => reload(),
+    back: () => closeImage(),
+  });
+  panel.append(createElement("div.gallery", browse, imagePanel.element));
+  fillBrowse();
+  layers.add(readFilters());
+  startCounting();
+  update(shownState);
+  void loadBasics();
 
-  constructor(panel: HTMLElement, context: AppContext) {
-    this.#context = context;
-    this.#state = context.state.get();
-    this.#thumbnails = new Thumbnails(context);
-    const openImage = (id: string) => context.state.set({ image: id });
-    this.#layers = new GalleryLayers(context, {
-      openList: (area) => this.#openList(area),
-      openImage,
-      isBusy: () => this.#form.isDrawing,
-      onTileError: (isTooSlow) => this.#showTileError(isTooSlow ? texts.tooSlow : texts.tileFailed),
-    });
-    this.#selection = new SelectionLayer(context, this.#layers);
-    this.#form = new FilterForm(context, (change) => this.#changeFilters(change));
-    const highlight = this.#layers.highlight.bind(this.#layers);
-    this.#list = new ImageList(context, this.#thumbnails, {
-      openImage,
-      highlight,
-      close: () => context.state.setFilter("list", null),
-    });
-    this.#panel = new ImagePanel(context, this.#thumbnails, this.#selection, {
-      openImage,
-      highlight,
-      onCorrected: () => this.#reload(),
-      back: () => this.#closeImage(),
-    });
-    panel.append(createElement("div", { class: "gallery" }, this.#browse, this.#panel.element));
-    this.#fillBrowse();
-    this.#layers.add(this.#filters);
-    this.#startCounting();
-    this.update(this.#state);
-    void this.#loadBasics();
-  }
-
-  update(state: PageState): void {
-    this.#state = state;
-    const filters = this.#filters;
-    this.#form.show(filters);
-    this.#layers.setFilters(filters);
-    for (const [choice, radio] of this.#radios) {
+  function update(state: PageState): void {
+    shownState = state;
+    const filters = readFilters();
+    form.show(filters);
+    layers.setFilters(filters);
+    for (const [choice, radio] of radios) {
       radio.checked = choice === filters.show;
     }
-    this.#browse.hidden = state.image !== null;
-    this.#panel.show(state.image);
-    this.#list.show(filters, this.#listArea);
+    browse.hidden = state.image !== null;
+    imagePanel.show(state.image);
+    imageList.show(filters, readListArea());
   }
 
-  dispose(): void {
-    this.#abort.abort();
-    this.#stopCounting();
-    this.#form.dispose();
-    this.#panel.dispose();
-    this.#list.dispose();
-    this.#selection.dispose();
-    this.#layers.dispose();
-    this.#thumbnails.dispose();
+  function dispose(): void {
+    abort.abort();
+    stopCounting();
+    form.dispose();
+    imagePanel.dispose();
+    imageList.dispose();
+    selection.dispose();
+    layers.dispose();
+    thumbnails.dispose();
   }
 
-  get #filters(): GalleryFilters {
-    return parseFilters(this.#state.filters);
+  function readFilters(): GalleryFilters {
+    return parseFilters(shownState.filters);
   }
 
-  get #listArea(): ListArea | null {
-    return parseListArea(this.#state.filters["list"]);
+  function readListArea(): ListArea | null {
+    return parseListArea(shownState.filters["list"]);
   }
 
-  #fillBrowse(): void {
+  function fillBrowse(): void {
     const options = choices.map((choice) => {
       const radio = createElement("input", {
         type: "radio",
         name: "gallery-show",
-        onchange: () => this.#changeFilters({ show: choice }),
+        onchange: () => changeFilters({ show: choice }),
       });
-      this.#radios.set(choice, radio);
+      radios.set(choice, radio);
       return createElement("label", { class: `choice ${choice}` }, radio, texts.layers[choice]);
     });
-    this.#browse.append(
-      createElement("h1", {}, texts.title),
-      createElement("p", { class: "intro" }, texts.intro),
+    browse.append(
+      createElement("h1", texts.title),
+      createElement("p.intro", texts.intro),
       createElement(
-        "div",
-        { class: "view-summary" },
-        this.#count,
-        createElement("button", { type: "button", onclick: () => this.#listView() }, texts.listInView),
+        "div.view-summary",
+        count,
+        createElement("button", { onclick: () => listView() }, texts.listInView),
       ),
-      this.#mapError,
-      createElement(
-        "fieldset",
-        { class: "choices" },
-        createElement("legend", {}, texts.show),
-        createElement("div", { class: "segments" }, ...options),
-      ),
-      this.#legend,
-      this.#form.element,
-      createElement("p", { class: "hint" }, texts.mapHint),
-      this.#list.element,
+      mapError,
+      createElement("fieldset.choices", createElement("legend", texts.show), createElement("div.segments", ...options)),
+      legend,
+      form.element,
+      createElement("p.hint", texts.mapHint),
+      imageList.element,
     );
   }
 
-  #changeFilters(change: Partial<GalleryFilters>): void {
-    this.#showTileError(null);
-    const filters = formatFilters({ ...this.#filters, ...change }, this.#state.filters);
-    this.#context.state.set({ filters });
+  function changeFilters(change: Partial<GalleryFilters>): void {
+    showTileError(null);
+    const filters = formatFilters({ ...readFilters(), ...change }, shownState.filters);
+    context.state.set({ filters });
   }
 
-  #openList(area: ListArea): void {
-    const filters = { ...this.#state.filters, list: formatListArea(area) };
-    this.#context.state.set({ image: null, filters });
-    this.#list.focus();
+  function openList(area: ListArea): void {
+    const filters = { ...shownState.filters, list: formatListArea(area) };
+    context.state.set({ image: null, filters });
+    imageList.focus();
   }
 
-  #listView(): void {
-    const map = this.#context.map.map;
+  function listView(): void {
+    const map = context.map.map;
     if (map !== null) {
-      this.#openList({ type: "box", box: readViewBox(map) });
+      openList({ type: "box", box: readViewBox(map) });
     }
   }
 
-  #closeImage(): void {
-    const { image } = this.#state;
-    this.#context.state.set({ image: null });
-    if (this.#listArea !== null) {
-      this.#list.focus(image);
+  function closeImage(): void {
+    const { image } = shownState;
+    context.state.set({ image: null });
+    if (readListArea() !== null) {
+      imageList.focus(image);
     }
   }
 
   /** An image has moved: load tiles and list again. */
-  #reload(): void {
-    this.#layers.reload();
-    this.#list.reload(this.#filters, this.#listArea);
+  function reload(): void {
+    layers.reload();
+    imageList.reload(readFilters(), readListArea());
   }
 
-  #startCounting(): void {
-    this.#context.map.whenReady((map) => {
-      const show = () => this.#showCount();
+  function startCounting(): void {
+    context.map.whenReady((map) => {
+      const show = () => showCount();
       let level = Math.floor(map.getZoom());
       // Other tiles are loaded at another level; tiles that failed are not loaded again.
       const clearError = () => {
         if (Math.floor(map.getZoom()) !== level) {
           level = Math.floor(map.getZoom());
-          this.#showTileError(null);
+          showTileError(null);
         }
       };
       map.on("idle", show);
       map.on("zoomend", clearError);
-      this.#stopCounting = () => {
+      stopCounting = () => {
         map.off("idle", show);
         map.off("zoomend", clearError);
       };
     });
-    showLegend(this.#legend, this.#filters.show, null);
+    showLegend(legend, readFilters().show, null);
   }
 
-  #showTileError(text: string | null): void {
-    this.#hasTileError = text !== null;
-    replaceChildren(this.#mapError, text);
+  function showTileError(text: string | null): void {
+    hasTileError = text !== null;
+    replaceChildren(mapError, text);
   }
 
-  #showCount(): void {
-    const { map } = this.#context.map;
-    if (map === null || this.#abort.signal.aborted) {
+  function showCount(): void {
+    const { map } = context.map;
+    if (map === null || abort.signal.aborted) {
       return;
     }
-    const { images, drawn, isOfCells, resolution } = countInView(map, this.#layers.group.fullId("images"));
+    const { images, drawn, isOfCells, resolution } = countInView(map, layers.group.fullId("images"));
     const { cells, points, sample, none, unknown } = texts.inView;
     let text = isOfCells ? cells(images) : points(images);
-    if (this.#hasTileError) {
+    if (hasTileError) {
       text = unknown;
     } else if (images === 0) {
       text = none;
     } else if (drawn < images) {
       text = sample(drawn, images);
     }
-    if (this.#count.textContent !== text) {
-      replaceChildren(this.#count, text);
+    if (count.textContent !== text) {
+      replaceChildren(count, text);
     }
-    showLegend(this.#legend, this.#filters.show, isOfCells ? resolution : null);
+    showLegend(legend, readFilters().show, isOfCells ? resolution : null);
   }
 
   /** Sources and times for the filters, the scopes of the key, and a first view of the gallery. */
-  async #loadBasics(): Promise<void> {
-    const { client } = this.#context;
-    const { signal } = this.#abort;
+  async function loadBasics(): Promise<void> {
+    const { client } = context;
+    const { signal } = abort;
     try {
       const [sources, collection, limits] = await Promise.all([
         client.getJson<{ sources: SourceSummary[]; next: string | null }>(`v1/sources?limit=${maxSources}`, signal),
         client.getJson<Extent>("ogc/collections/images", signal),
         client.getJson<{ scopes: string[] }>("v1/limits", signal),
       ]);
-      this.#form.setSources(sources.sources, sources.next === null);
-      this.#panel.setCanCorrect(limits.scopes.includes("ingest"));
+      form.setSources(sources.sources, sources.next === null);
+      imagePanel.setCanCorrect(limits.scopes.includes("ingest"));
       const [start, end] = collection.extent?.temporal?.interval[0] ?? [null, null];
       if (start !== null && end !== null) {
-        this.#form.setTimes(start, end);
+        form.setTimes(start, end);
       }
       const box = collection.extent?.spatial?.bbox[0];
-      if (box !== undefined && this.#state.position === null && this.#state.image === null) {
-        this.#context.map.show(box);
+      if (box !== undefined && shownState.position === null && shownState.image === null) {
+        context.map.show(box);
       }
     } catch (error) {
-      this.#context.showError(error);
+      context.showError(error);
     }
   }
+  return { update, dispose };
 }
 
 export const view: ViewDefinition = {
-  mount: (panel, context) => new GalleryView(panel, context),
+  mount: (panel, context) => createGalleryView(panel, context),
 };

@@ -1,11 +1,11 @@
 /** Legend of the map's layers, with units. */
 
 import { createElement, createSvgElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as galleryTexts from "../../strings/gallery";
+import * as texts from "../../strings/gallery_legend";
 import type { MapLayerChoice } from "./filters";
 import { cellClasses } from "./palette";
 
-const texts = strings.gallery.legend;
 /** Mean area of H3 cells of resolution 0 to 7, km² (H3 documentation, "Tables of Cell Statistics"). */
 const cellAreasKm2 = [4_357_449, 609_788, 86_802, 12_393, 1_770, 253, 36.1, 5.16];
 const areaFormat = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
@@ -15,27 +15,21 @@ export function showLegend(element: HTMLElement, show: MapLayerChoice, resolutio
   const entries: Node[] = [];
   const area = resolution === null ? null : areaFormat.format(cellAreasKm2[resolution] ?? 0);
   if (show === "gaps") {
-    entries.push(
-      makeEntry("photo", 0.55, texts.only.photo),
-      makeEntry("street", 0.55, texts.only.street),
-    );
+    entries.push(makeEntry("photo", 0.55, texts.only.photo), makeEntry("street", 0.55, texts.only.street));
   } else if (area !== null) {
     cellClasses.forEach(([least, opacity], index) => {
       const next = cellClasses[index + 1]?.[0];
-      entries.push(makeEntry(show === "all" ? "cells" : show, opacity, texts.bin(least, next === undefined ? null : next - 1)));
+      entries.push(
+        makeEntry(show === "all" ? "cells" : show, opacity, texts.bin(least, next === undefined ? null : next - 1)),
+      );
     });
   }
   if (area === null) {
     const kinds = show === "photo" || show === "street" ? [show] : (["photo", "street"] as const);
-    entries.push(...kinds.map((kind) => makeEntry(kind, 1, strings.gallery.kinds[kind], true)));
+    entries.push(...kinds.map((kind) => makeEntry(kind, 1, galleryTexts.kinds[kind], true)));
   }
-  const unit =
-    area === null ? texts.point : show === "gaps" ? texts.gapUnit(area) : texts.unit(area);
-  replaceChildren(
-    element,
-    createElement("ul", { class: "legend-entries" }, ...entries),
-    createElement("p", { class: "hint" }, unit),
-  );
+  const unit = area === null ? texts.point : show === "gaps" ? texts.gapUnit(area) : texts.unit(area);
+  replaceChildren(element, createElement("ul.legend-entries", ...entries), createElement("p.hint", unit));
 }
 
 function makeEntry(color: string, opacity: number, text: string, isPoint = false): HTMLElement {
@@ -45,7 +39,6 @@ function makeEntry(color: string, opacity: number, text: string, isPoint = false
   symbol.setAttribute("fill-opacity", String(opacity));
   return createElement(
     "li",
-    {},
     createSvgElement(
       "svg",
       { class: `swatch ${color}`, width: 16, height: 16, viewBox: "0 0 16 16", "aria-hidden": "true" },

@@ -3,13 +3,12 @@
 import { ApiError } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_edit";
+import * as imageTexts from "../../strings/gallery_image";
 import type { GalleryImage } from "./answers";
 import { distanceBetween, normalizeDegrees } from "./directions";
-import { PositionMarkers } from "./position_markers";
+import { type PositionMarkers, createPositionMarkers } from "./position_markers";
 import type { SelectionLayer } from "./selection_layer";
-
-const texts = strings.gallery.edit;
 
 export interface EditorListeners {
   onChange(image: GalleryImage): void;
@@ -24,67 +23,55 @@ interface Correction {
   clear?: string[];
 }
 
-export class PositionEditor {
-  readonly element = createElement("div", { class: "position-editor" });
-  readonly #context: AppContext;
-  readonly #selection: SelectionLayer;
-  readonly #listeners: EditorListeners;
-  #image: GalleryImage;
-  #canCorrect = false;
-  #markers: PositionMarkers | null = null;
+export type PositionEditor = ReturnType<typeof createPositionEditor>;
+
+export function createPositionEditor(
+  context: AppContext,
+  selection: SelectionLayer,
+  image: GalleryImage,
+  listeners: EditorListeners,
+) {
+  const editor = createElement("div.position-editor");
+  let mayCorrect = false;
+  let shownMarkers: PositionMarkers | null = null;
   /** Corrections that restore the states before, the latest last. */
-  readonly #undos: Correction[] = [];
-  #message = "";
+  const undos: Correction[] = [];
+  let message = "";
+  let current: GalleryImage = image;
+  showIdle();
 
-  constructor(
-    context: AppContext,
-    selection: SelectionLayer,
-    image: GalleryImage,
-    listeners: EditorListeners,
-  ) {
-    this.#context = context;
-    this.#selection = selection;
-    this.#image = image;
-    this.#listeners = listeners;
-    this.#showIdle();
-  }
-
-  setCanCorrect(canCorrect: boolean): void {
-    this.#canCorrect = canCorrect;
-    if (this.#markers === null) {
-      this.#showIdle();
+  function setCanCorrect(canCorrect: boolean): void {
+    mayCorrect = canCorrect;
+    if (shownMarkers === null) {
+      showIdle();
     }
   }
 
-  dispose(): void {
-    this.#markers?.dispose();
-    this.#markers = null;
+  function dispose(): void {
+    shownMarkers?.dispose();
+    shownMarkers = null;
   }
 
-  #showIdle(): void {
-    const start = createElement(
-      "button",
-      { type: "button", disabled: !this.#canCorrect, onclick: () => void this.#startEditing() },
-      texts.start,
-    );
-    const undo = createElement("button", { type: "button", onclick: () => void this.#undo() }, texts.undo);
-    const isFirst = this.#message === "";
+  function showIdle(): void {
+    const start = createElement("button", { disabled: !mayCorrect, onclick: () => void startEditing() }, texts.start);
+    const undo = createElement("button", { onclick: () => void undoLast() }, texts.undo);
+    const isFirst = message === "";
     replaceChildren(
-      this.element,
-      !isFirst && createElement("p", { class: "edit-message" }, this.#message),
-      createElement("div", { class: "button-row" }, start, this.#undos.length > 0 && undo),
-      !this.#canCorrect && createElement("p", { class: "hint" }, texts.notAllowed),
+      editor,
+      !isFirst && createElement("p.edit-message", message),
+      createElement("div.button-row", start, undos.length > 0 && undo),
+      !mayCorrect && createElement("p.hint", texts.notAllowed),
     );
   }
 
-  async #startEditing(): Promise<void> {
-    const image = this.#image;
+  async function startEditing(): Promise<void> {
+    const image = current;
     const fields = {
       lat: makeNumberField("gallery-lat", image.lat.toFixed(7), -90, 90),
       lon: makeNumberField("gallery-lon", image.lon.toFixed(7), -180, 180),
       heading: makeNumberField("gallery-heading", formatHeading(image.heading_deg), 0, 359.999),
     };
-    const error = createElement("p", { class: "field-error", role: "alert" });
+    const error = createElement("p.field-error", { role: "alert" });
     const readView = () => ({
       lat: Number(fields.lat.value),
       lon: Number(fields.lon.value),
@@ -92,62 +79,60 @@ export class PositionEditor {
       field_of_view_deg: image.field_of_view_deg,
     });
     replaceChildren(
-      this.element,
+      editor,
       createElement(
-        "form",
+        "form.edit-form",
         {
-          class: "edit-form",
           noValidate: true,
           onsubmit: (event: Event) => {
             event.preventDefault();
             const problem = checkView(readView());
             replaceChildren(error, problem);
             if (problem === null) {
-              void this.#save(readView());
+              void save(readView());
             }
           },
           oninput: () => {
             if (checkView(readView()) === null) {
-              this.#markers?.move(readView());
-              this.#selection.show(readView(), { hidesPoint: true });
+              shownMarkers?.move(readView());
+              selection.show(readView(), { hidesPoint: true });
             }
           },
         },
-        createElement("h3", {}, texts.title),
-        createElement("p", { class: "hint" }, texts.hint),
+        createElement("h3", texts.title),
+        createElement("p.hint", texts.hint),
         createElement("label", { htmlFor: "gallery-lat" }, texts.lat, fields.lat),
         createElement("label", { htmlFor: "gallery-lon" }, texts.lon, fields.lon),
         createElement("label", { htmlFor: "gallery-heading" }, texts.heading, fields.heading),
         error,
         createElement(
-          "div",
-          { class: "button-row" },
+          "div.button-row",
           createElement("button", { type: "submit", class: "primary" }, texts.save),
-          createElement("button", { type: "button", onclick: () => this.#endEditing() }, texts.cancel),
+          createElement("button", { onclick: () => endEditing() }, texts.cancel),
         ),
       ),
     );
     fields.lat.focus({ preventScroll: true });
-    this.#selection.show(image, { hidesPoint: true });
-    const markers = new PositionMarkers(this.#context.map, image.file_name, (view) => {
+    selection.show(image, { hidesPoint: true });
+    const markers = createPositionMarkers(context.map, image.file_name, (view) => {
       fields.lat.value = view.lat.toFixed(7);
       fields.lon.value = view.lon.toFixed(7);
       fields.heading.value = formatHeading(view.heading_deg);
-      this.#selection.show(readView(), { hidesPoint: true });
+      selection.show(readView(), { hidesPoint: true });
     });
-    this.#markers = markers;
+    shownMarkers = markers;
     await markers.add(image);
   }
 
-  #endEditing(): void {
-    this.dispose();
-    this.#selection.show(this.#image);
-    this.#showIdle();
-    this.element.querySelector("button")?.focus({ preventScroll: true });
+  function endEditing(): void {
+    dispose();
+    selection.show(current);
+    showIdle();
+    editor.querySelector("button")?.focus({ preventScroll: true });
   }
 
-  async #save(view: { lat: number; lon: number; heading_deg: number | null }): Promise<void> {
-    const before = this.#image;
+  async function save(view: { lat: number; lon: number; heading_deg: number | null }): Promise<void> {
+    const before = current;
     const moved = distanceBetween(before, view);
     const correction: Correction = {};
     const undo: Correction = { clear: [] };
@@ -175,43 +160,43 @@ export class PositionEditor {
       }
     }
     if (Object.keys(correction).length === 0) {
-      this.#message = texts.unchanged;
-      this.#endEditing();
+      message = texts.unchanged;
+      endEditing();
       return;
     }
-    const text = "lat" in correction ? texts.saved(strings.gallery.image.distance(moved)) : texts.savedHeading;
-    if (await this.#send(correction)) {
-      this.#undos.push(undo);
-      this.#finish(text);
+    const text = "lat" in correction ? texts.saved(imageTexts.distance(moved)) : texts.savedHeading;
+    if (await send(correction)) {
+      undos.push(undo);
+      finish(text);
     }
   }
 
-  async #undo(): Promise<void> {
-    const undo = this.#undos.pop();
-    if (undo !== undefined && (await this.#send(undo))) {
-      this.#finish(texts.undone);
+  async function undoLast(): Promise<void> {
+    const undo = undos.pop();
+    if (undo !== undefined && (await send(undo))) {
+      finish(texts.undone);
     }
   }
 
-  #finish(message: string): void {
-    this.#message = message;
-    this.#endEditing();
-    this.#context.announce(message);
-    this.#listeners.onChange(this.#image);
+  function finish(text: string): void {
+    message = text;
+    endEditing();
+    context.announce(text);
+    listeners.onChange(current);
   }
 
   /** Send a correction for the state that the page shows; false if it was refused. */
-  async #send(correction: Correction): Promise<boolean> {
+  async function send(correction: Correction): Promise<boolean> {
     try {
-      for (let attempt = 1; !(await this.#patch(correction, attempt)); attempt += 1);
+      for (let attempt = 1; !(await patch(correction, attempt)); attempt += 1);
       return true;
     } catch (error) {
       if (error instanceof ApiError && error.status === 412) {
-        this.dispose();
-        this.#context.showError(new ApiError(412, error.title, texts.conflict, error.requestId));
-        this.#listeners.onConflict();
+        dispose();
+        context.showError(new ApiError(412, error.title, texts.conflict, error.requestId));
+        listeners.onConflict();
       } else {
-        this.#context.showError(error);
+        context.showError(error);
       }
       return false;
     }
@@ -223,18 +208,18 @@ export class PositionEditor {
    * The entity tag also changes when a worker has indexed the image. Only another version is a
    * conflict.
    */
-  async #patch(correction: Correction, attempt: number): Promise<boolean> {
-    const { client } = this.#context;
-    const path = `v1/images/${this.#image.id}`;
-    const current = await client.request("GET", path);
-    const { version } = (await current.json()) as GalleryImage;
-    if (version !== this.#image.version) {
+  async function patch(correction: Correction, attempt: number): Promise<boolean> {
+    const { client } = context;
+    const path = `v1/images/${current.id}`;
+    const answer = await client.request("GET", path);
+    const { version } = (await answer.json()) as GalleryImage;
+    if (version !== current.version) {
       throw new ApiError(412, "", texts.conflict);
     }
-    const headers = { "Content-Type": "application/json", "If-Match": current.headers.get("ETag") ?? "*" };
+    const headers = { "Content-Type": "application/json", "If-Match": answer.headers.get("ETag") ?? "*" };
     try {
       const response = await client.request("PATCH", path, { body: JSON.stringify(correction), headers });
-      this.#image = (await response.json()) as GalleryImage;
+      current = (await response.json()) as GalleryImage;
       return true;
     } catch (error) {
       if (error instanceof ApiError && error.status === 412 && attempt < 3) {
@@ -243,6 +228,7 @@ export class PositionEditor {
       throw error;
     }
   }
+  return { setCanCorrect, dispose, element: editor };
 }
 
 /** Text with one decimal; 359.96 becomes 0, not 360. */
@@ -252,8 +238,7 @@ function formatHeading(headingDeg: number | null): string {
 
 function checkView(view: { lat: number; lon: number; heading_deg: number | null }): string | null {
   const { lat, lon, heading_deg: heading } = view;
-  const isValid =
-    Math.abs(lat) <= 90 && Math.abs(lon) <= 180 && (heading === null || (heading >= 0 && heading < 360));
+  const isValid = Math.abs(lat) <= 90 && Math.abs(lon) <= 180 && (heading === null || (heading >= 0 && heading < 360));
   if (!isValid) {
     return texts.wrongNumber;
   }
@@ -261,5 +246,13 @@ function checkView(view: { lat: number; lon: number; heading_deg: number | null 
 }
 
 function makeNumberField(id: string, value: string, min: number, max: number): HTMLInputElement {
-  return createElement("input", { id, type: "number", step: "any", min, max, value, required: id !== "gallery-heading" });
+  return createElement("input", {
+    id,
+    type: "number",
+    step: "any",
+    min,
+    max,
+    value,
+    required: id !== "gallery-heading",
+  });
 }

@@ -3,11 +3,10 @@
 import type { Marker } from "maplibre-gl";
 import { createElement } from "../../dom";
 import type { MapView } from "../../map/map_view";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_edit";
 import { bearingTo, metersPerPixel, moveBy, normalizeDegrees } from "./directions";
 import { type SelectedView, viewRadiusPx } from "./selection_layer";
 
-const texts = strings.gallery.edit;
 const arrowBearings: Readonly<Record<string, number>> = {
   ArrowUp: 0,
   ArrowRight: 90,
@@ -15,95 +14,88 @@ const arrowBearings: Readonly<Record<string, number>> = {
   ArrowLeft: 270,
 };
 
-export class PositionMarkers {
-  readonly #map: MapView;
-  readonly #name: string;
-  readonly #onMove: (view: SelectedView) => void;
-  #view: SelectedView | null = null;
-  #position: Marker | null = null;
-  #handle: Marker | null = null;
-  #isDisposed = false;
+export type PositionMarkers = ReturnType<typeof createPositionMarkers>;
 
-  /** `name`: file name of the image, for screen readers. `onMove` gets each new state. */
-  constructor(map: MapView, name: string, onMove: (view: SelectedView) => void) {
-    this.#map = map;
-    this.#name = name;
-    this.#onMove = onMove;
-  }
-
-  async add(view: SelectedView): Promise<void> {
-    const { Marker } = await import("maplibre-gl");
-    const map = this.#map.map;
-    if (map === null || this.#isDisposed) {
+export function createPositionMarkers(map: MapView, name: string, onMove: (view: SelectedView) => void) {
+  let current: SelectedView | null = null;
+  let positionMarker: Marker | null = null;
+  let headingMarker: Marker | null = null;
+  let isDisposed = false;
+  const place = (): void => {
+    const map = mapView.map;
+    const view = current;
+    if (map === null || view === null) {
       return;
     }
-    this.#view = view;
-    const position = makeHandle("position-marker", texts.marker(this.#name), (key) => {
+    positionMarker?.setLngLat([view.lon, view.lat]);
+    const radiusM = viewRadiusPx * metersPerPixel(view.lat, map.getZoom());
+    headingMarker?.setLngLat(moveBy(view, radiusM, view.heading_deg ?? 0));
+    headingMarker?.getElement().classList.toggle("unset", view.heading_deg === null);
+  };
+  const mapView = map;
+
+  async function add(view: SelectedView): Promise<void> {
+    const { Marker } = await import("maplibre-gl");
+    const map = mapView.map;
+    if (map === null || isDisposed) {
+      return;
+    }
+    current = view;
+    const position = makeHandle("position-marker", texts.marker(name), (key) => {
       const bearing = arrowBearings[key.key];
-      if (bearing !== undefined && this.#view !== null) {
-        const [lon, lat] = moveBy(this.#view, key.shiftKey ? 10 : 1, bearing);
-        this.#change({ lat, lon });
+      if (bearing !== undefined && current !== null) {
+        const [lon, lat] = moveBy(current, key.shiftKey ? 10 : 1, bearing);
+        change({ lat, lon });
       }
       return bearing !== undefined;
     });
     const handle = makeHandle("heading-handle", texts.headingHandle, (key) => {
       const turn = { ArrowLeft: -1, ArrowRight: 1 }[key.key];
       if (turn !== undefined) {
-        const heading = this.#view?.heading_deg ?? 0;
-        this.#change({ heading_deg: normalizeDegrees(heading + turn * (key.shiftKey ? 10 : 1)) });
+        const heading = current?.heading_deg ?? 0;
+        change({ heading_deg: normalizeDegrees(heading + turn * (key.shiftKey ? 10 : 1)) });
       }
       return turn !== undefined;
     });
-    this.#position = new Marker({ element: position, draggable: true }).setLngLat([view.lon, view.lat]).addTo(map);
-    this.#handle = new Marker({ element: handle, draggable: true }).setLngLat([view.lon, view.lat]).addTo(map);
-    this.#position.on("drag", () => {
-      const point = this.#position?.getLngLat().wrap();
+    positionMarker = new Marker({ element: position, draggable: true }).setLngLat([view.lon, view.lat]).addTo(map);
+    headingMarker = new Marker({ element: handle, draggable: true }).setLngLat([view.lon, view.lat]).addTo(map);
+    positionMarker.on("drag", () => {
+      const point = positionMarker?.getLngLat().wrap();
       if (point !== undefined) {
-        this.#change({ lat: point.lat, lon: point.lng });
+        change({ lat: point.lat, lon: point.lng });
       }
     });
-    this.#handle.on("drag", () => {
-      const point = this.#handle?.getLngLat();
-      if (point !== undefined && this.#view !== null) {
-        this.#change({ heading_deg: bearingTo(this.#view, { lat: point.lat, lon: point.lng }) });
+    headingMarker.on("drag", () => {
+      const point = headingMarker?.getLngLat();
+      if (point !== undefined && current !== null) {
+        change({ heading_deg: bearingTo(current, { lat: point.lat, lon: point.lng }) });
       }
     });
-    map.on("zoom", this.#place);
-    this.#place();
+    map.on("zoom", place);
+    place();
   }
 
   /** Show another state, such as one that was typed. */
-  move(view: SelectedView): void {
-    this.#view = view;
-    this.#place();
+  function move(view: SelectedView): void {
+    current = view;
+    place();
   }
 
-  dispose(): void {
-    this.#isDisposed = true;
-    this.#map.map?.off("zoom", this.#place);
-    this.#position?.remove();
-    this.#handle?.remove();
+  function dispose(): void {
+    isDisposed = true;
+    mapView.map?.off("zoom", place);
+    positionMarker?.remove();
+    headingMarker?.remove();
   }
 
-  #change(change: Partial<SelectedView>): void {
-    if (this.#view !== null) {
-      this.#view = { ...this.#view, ...change };
-      this.#place();
-      this.#onMove(this.#view);
+  function change(change: Partial<SelectedView>): void {
+    if (current !== null) {
+      current = { ...current, ...change };
+      place();
+      onMove(current);
     }
   }
-
-  readonly #place = (): void => {
-    const map = this.#map.map;
-    const view = this.#view;
-    if (map === null || view === null) {
-      return;
-    }
-    this.#position?.setLngLat([view.lon, view.lat]);
-    const radiusM = viewRadiusPx * metersPerPixel(view.lat, map.getZoom());
-    this.#handle?.setLngLat(moveBy(view, radiusM, view.heading_deg ?? 0));
-    this.#handle?.getElement().classList.toggle("unset", view.heading_deg === null);
-  };
+  return { add, move, dispose };
 }
 
 /** `onKey` returns whether it has used the key. */

@@ -2,7 +2,7 @@
 
 import type { AppContext } from "../../context";
 import { type LatLon, metersPerPixel, outlineView } from "./directions";
-import { type GalleryLayers, makePoint } from "./gallery_layers";
+import { type GalleryLayers, makeFeature, makePoint } from "./gallery_layers";
 
 /** Radius of a drawn field of view, CSS pixels. */
 export const viewRadiusPx = 64;
@@ -12,37 +12,32 @@ export interface SelectedView extends LatLon {
   readonly field_of_view_deg: number | null;
 }
 
-export class SelectionLayer {
-  readonly #context: AppContext;
-  readonly #layers: GalleryLayers;
-  #view: SelectedView | null = null;
-  #hidesPoint = false;
-  #cleanup: () => void = () => {};
+export type SelectionLayer = ReturnType<typeof createSelectionLayer>;
 
-  constructor(context: AppContext, layers: GalleryLayers) {
-    this.#context = context;
-    this.#layers = layers;
-    context.map.whenReady((map) => {
-      const draw = () => this.#draw();
-      map.on("zoomend", draw);
-      this.#cleanup = () => map.off("zoomend", draw);
-    });
-  }
+export function createSelectionLayer(context: AppContext, layers: GalleryLayers) {
+  let shownView: SelectedView | null = null;
+  let isPointHidden = false;
+  let cleanup: () => void = () => {};
+  context.map.whenReady((map) => {
+    const draw = () => drawView();
+    map.on("zoomend", draw);
+    cleanup = () => map.off("zoomend", draw);
+  });
 
   /** `hidesPoint`: a marker shows the position. */
-  show(view: SelectedView | null, { hidesPoint = false } = {}): void {
-    this.#view = view;
-    this.#hidesPoint = hidesPoint;
-    this.#draw();
+  function show(view: SelectedView | null, { hidesPoint = false } = {}): void {
+    shownView = view;
+    isPointHidden = hidesPoint;
+    drawView();
   }
 
-  dispose(): void {
-    this.#cleanup();
+  function dispose(): void {
+    cleanup();
   }
 
-  #draw(): void {
-    this.#context.map.whenReady((map) => {
-      const view = this.#view;
+  function drawView(): void {
+    context.map.whenReady((map) => {
+      const view = shownView;
       const features: GeoJSON.Feature[] = [];
       if (view !== null && view.heading_deg !== null) {
         const radiusM = viewRadiusPx * metersPerPixel(view.lat, map.getZoom());
@@ -52,12 +47,13 @@ export class SelectionLayer {
           angle === null || angle === 0
             ? { type: "LineString", coordinates: ring.slice(0, 2) }
             : { type: "Polygon", coordinates: [ring] };
-        features.push({ type: "Feature", properties: {}, geometry });
+        features.push(makeFeature(geometry));
       }
-      if (view !== null && !this.#hidesPoint) {
+      if (view !== null && !isPointHidden) {
         features.push(makePoint(view));
       }
-      this.#layers.group.setData("selection", { type: "FeatureCollection", features });
+      layers.group.setFeatures("selection", features);
     });
   }
+  return { show, dispose };
 }

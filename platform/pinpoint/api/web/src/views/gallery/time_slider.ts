@@ -1,112 +1,109 @@
 /** Capture time: a slider with two handles for days, and the same two days as fields to type. */
 
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/gallery_filters";
+import * as image from "../../strings/gallery_image";
 
 const dayMs = 86_400_000;
-const texts = strings.gallery.filters;
-const formatLongDay = strings.gallery.image.day;
 
 export type PeriodListener = (from: string | null, to: string | null) => void;
 
-export class TimeSlider {
-  readonly element: HTMLElement;
-  readonly #low = makeRange(texts.firstDay);
-  readonly #high = makeRange(texts.lastDay);
-  readonly #first = makeDate("gallery-first-day");
-  readonly #last = makeDate("gallery-last-day");
-  readonly #track = createElement("div", { class: "range-track" });
-  readonly #text = createElement("p", { class: "hint" });
-  readonly #onChange: PeriodListener;
-  #from: string | null = null;
-  #to: string | null = null;
-  /** Day numbers (days since 1970) of the ends of the slider. */
-  #ends: [number, number] = [0, 1];
+export type TimeSlider = ReturnType<typeof createTimeSlider>;
 
-  constructor(onChange: PeriodListener) {
-    this.#onChange = onChange;
-    for (const handle of [this.#low, this.#high]) {
-      handle.addEventListener("input", () => this.#moveHandle(handle, false));
-      handle.addEventListener("change", () => this.#moveHandle(handle, true));
-    }
-    for (const field of [this.#first, this.#last]) {
-      field.addEventListener("change", () => {
-        this.#choose(field === this.#first ? field.value : this.#from, field === this.#last ? field.value : this.#to);
-      });
-    }
-    this.element = createElement(
-      "fieldset",
-      { class: "field time-filter" },
-      createElement("legend", {}, texts.time),
-      createElement("div", { class: "range-pair" }, this.#track, this.#low, this.#high),
-      createElement(
-        "div",
-        { class: "date-row" },
-        createElement("label", { htmlFor: this.#first.id }, texts.firstDay, this.#first),
-        createElement("label", { htmlFor: this.#last.id }, texts.lastDay, this.#last),
-      ),
-      this.#text,
-    );
-    this.#show();
+export function createTimeSlider(onChange: PeriodListener) {
+  const lowHandle = makeRange(texts.firstDay);
+  const highHandle = makeRange(texts.lastDay);
+  const firstField = makeDate("gallery-first-day");
+  const lastField = makeDate("gallery-last-day");
+  const track = createElement("div.range-track");
+  const periodText = createElement("p.hint");
+  let shownFrom: string | null = null;
+  let shownTo: string | null = null;
+  /** Day numbers (days since 1970) of the ends of the slider. */
+  let ends: [number, number] = [0, 1];
+  for (const handle of [lowHandle, highHandle]) {
+    handle.addEventListener("input", () => moveHandle(handle, false));
+    handle.addEventListener("change", () => moveHandle(handle, true));
   }
+  for (const field of [firstField, lastField]) {
+    field.addEventListener("change", () => {
+      choose(field === firstField ? field.value : shownFrom, field === lastField ? field.value : shownTo);
+    });
+  }
+  const element = createElement(
+    "fieldset.field.time-filter",
+    createElement("legend", texts.time),
+    createElement("div.range-pair", track, lowHandle, highHandle),
+    createElement(
+      "div.date-row",
+      createElement("label", { htmlFor: firstField.id }, texts.firstDay, firstField),
+      createElement("label", { htmlFor: lastField.id }, texts.lastDay, lastField),
+    ),
+    periodText,
+  );
+  render();
 
   /** Capture times of the first and the last image of the gallery. */
-  setEnds(start: string, end: string): void {
+  function setEnds(start: string, end: string): void {
     const first = toDayNumber(start);
-    this.#ends = [first, Math.max(first + 1, toDayNumber(end))];
-    for (const handle of [this.#low, this.#high]) {
-      [handle.min, handle.max] = this.#ends.map(String) as [string, string];
+    ends = [first, Math.max(first + 1, toDayNumber(end))];
+    for (const handle of [lowHandle, highHandle]) {
+      [handle.min, handle.max] = ends.map(String) as [string, string];
     }
-    this.#show();
+    render();
   }
 
-  setPeriod(from: string | null, to: string | null): void {
-    [this.#from, this.#to] = [from, to];
-    this.#show();
+  function setPeriod(from: string | null, to: string | null): void {
+    [shownFrom, shownTo] = [from, to];
+    render();
   }
 
   /** The value changes while a handle moves; the filter changes when it is released. */
-  #moveHandle(handle: HTMLInputElement, isDone: boolean): void {
-    const [start, end] = this.#ends;
-    const isLow = handle === this.#low;
-    const other = isLow ? Number(this.#high.value) : Number(this.#low.value);
+  function moveHandle(handle: HTMLInputElement, isDone: boolean): void {
+    const [start, end] = ends;
+    const isLow = handle === lowHandle;
+    const other = isLow ? Number(highHandle.value) : Number(lowHandle.value);
     const value = isLow ? Math.min(Number(handle.value), other) : Math.max(Number(handle.value), other);
     handle.value = String(value);
     const isOpen = isLow ? value <= start : value >= end;
     const day = isOpen ? null : toDay(value);
-    this.setPeriod(isLow ? day : this.#from, isLow ? this.#to : day);
+    setPeriod(isLow ? day : shownFrom, isLow ? shownTo : day);
     if (isDone) {
-      this.#onChange(this.#from, this.#to);
+      onChange(shownFrom, shownTo);
     }
   }
 
-  #choose(from: string | null, to: string | null): void {
-    this.setPeriod(from === "" ? null : from, to === "" ? null : to);
-    if (this.#from !== null && this.#to !== null && this.#from > this.#to) {
-      [this.#from, this.#to] = [this.#to, this.#from];
-      this.#show();
+  function choose(from: string | null, to: string | null): void {
+    setPeriod(from === "" ? null : from, to === "" ? null : to);
+    if (shownFrom !== null && shownTo !== null && shownFrom > shownTo) {
+      [shownFrom, shownTo] = [shownTo, shownFrom];
+      render();
     }
-    this.#onChange(this.#from, this.#to);
+    onChange(shownFrom, shownTo);
   }
 
-  #show(): void {
-    const [start, end] = this.#ends;
-    const low = this.#from === null ? start : toDayNumber(this.#from);
-    const high = this.#to === null ? end : toDayNumber(this.#to);
-    this.#low.value = String(low);
-    this.#high.value = String(high);
-    this.#first.value = this.#from ?? "";
-    this.#last.value = this.#to ?? "";
-    for (const [handle, day] of [[this.#low, low], [this.#high, high]] as const) {
-      handle.setAttribute("aria-valuetext", formatLongDay(toDay(day)));
+  function render(): void {
+    const [start, end] = ends;
+    const low = shownFrom === null ? start : toDayNumber(shownFrom);
+    const high = shownTo === null ? end : toDayNumber(shownTo);
+    lowHandle.value = String(low);
+    highHandle.value = String(high);
+    firstField.value = shownFrom ?? "";
+    lastField.value = shownTo ?? "";
+    for (const [handle, day] of [
+      [lowHandle, low],
+      [highHandle, high],
+    ] as const) {
+      handle.setAttribute("aria-valuetext", image.day(toDay(day)));
     }
     const share = (day: number) => Math.min(1, Math.max(0, (day - start) / (end - start))) * 100;
-    this.#track.style.setProperty("--low", `${share(low)}%`);
-    this.#track.style.setProperty("--high", `${share(high)}%`);
-    const isOpen = this.#from === null && this.#to === null;
-    const period = texts.period(formatLongDay(toDay(low)), formatLongDay(toDay(high)));
-    replaceChildren(this.#text, isOpen ? texts.allTimes : period);
+    track.style.setProperty("--low", `${share(low)}%`);
+    track.style.setProperty("--high", `${share(high)}%`);
+    const isOpen = shownFrom === null && shownTo === null;
+    const period = texts.period(image.day(toDay(low)), image.day(toDay(high)));
+    replaceChildren(periodText, isOpen ? texts.allTimes : period);
   }
+  return { setEnds, setPeriod, element };
 }
 
 function makeRange(label: string): HTMLInputElement {

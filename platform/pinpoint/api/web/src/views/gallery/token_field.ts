@@ -1,9 +1,7 @@
 /** A text field for several values: each becomes a chip with a button that removes it. */
 
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
-
-const texts = strings.gallery.filters;
+import * as texts from "../../strings/gallery_filters";
 
 export interface TokenFieldOptions {
   id: string;
@@ -14,81 +12,70 @@ export interface TokenFieldOptions {
   onChange(values: readonly string[]): void;
 }
 
-export class TokenField {
-  readonly element: HTMLElement;
-  readonly #options: TokenFieldOptions;
-  readonly #input: HTMLInputElement;
-  readonly #choices: HTMLDataListElement;
-  readonly #chips = createElement("ul", { class: "chips" });
-  readonly #message: HTMLElement;
-  #values: readonly string[] = [];
+export type TokenField = ReturnType<typeof createTokenField>;
 
-  constructor(options: TokenFieldOptions) {
-    this.#options = options;
-    const { id } = options;
-    this.#choices = createElement("datalist", { id: `${id}-choices` });
-    this.#message = createElement("p", { class: "field-error", id: `${id}-error`, role: "alert" });
-    this.#input = createElement("input", {
-      id,
-      type: "text",
-      list: `${id}-choices`,
-      placeholder: options.hint,
-      autocomplete: "off",
-      maxLength: 200,
-      "aria-describedby": `${id}-error`,
-    });
-    const row = createElement(
-      "form",
-      {
-        class: "token-row",
-        onsubmit: (event: Event) => {
-          event.preventDefault();
-          this.#add(this.#input.value.trim());
-        },
+export function createTokenField(options: TokenFieldOptions) {
+  const chips = createElement("ul.chips");
+  let values: readonly string[] = [];
+  const { id } = options;
+  const choiceList = createElement("datalist", { id: `${id}-choices` });
+  const message = createElement("p.field-error", { id: `${id}-error`, role: "alert" });
+  const input = createElement("input", {
+    id,
+    type: "text",
+    list: `${id}-choices`,
+    placeholder: options.hint,
+    autocomplete: "off",
+    maxLength: 200,
+    "aria-describedby": `${id}-error`,
+  });
+  const row = createElement(
+    "form.token-row",
+    {
+      onsubmit: (event: Event) => {
+        event.preventDefault();
+        add(input.value.trim());
       },
-      this.#input,
-      createElement("button", { type: "submit" }, texts.add),
-    );
-    this.#input.addEventListener("input", (event) => {
-      // A choice of the list arrives at once, not letter by letter.
-      const isTyped = event instanceof InputEvent && event.inputType !== "insertReplacementText";
-      const choices = [...this.#choices.options].map((option) => option.value);
-      if (!isTyped && choices.includes(this.#input.value)) {
-        this.#add(this.#input.value);
-      }
-    });
-    this.element = createElement(
-      "div",
-      { class: "field" },
-      createElement("label", { htmlFor: id }, options.label),
-      this.#choices,
-      row,
-      this.#message,
-      this.#chips,
-    );
+    },
+    input,
+    createElement("button", { type: "submit" }, texts.add),
+  );
+  input.addEventListener("input", (event) => {
+    // A choice of the list arrives at once, not letter by letter.
+    const isTyped = event instanceof InputEvent && event.inputType !== "insertReplacementText";
+    const choices = [...choiceList.options].map((option) => option.value);
+    if (!isTyped && choices.includes(input.value)) {
+      add(input.value);
+    }
+  });
+  const element = createElement(
+    "div.field",
+    createElement("label", { htmlFor: id }, options.label),
+    choiceList,
+    row,
+    message,
+    chips,
+  );
+
+  function setChoices(choices: readonly string[]): void {
+    replaceChildren(choiceList, ...choices.map((value) => createElement("option", { value })));
   }
 
-  setChoices(choices: readonly string[]): void {
-    replaceChildren(this.#choices, ...choices.map((value) => createElement("option", { value })));
-  }
-
-  setValues(values: readonly string[]): void {
-    this.#values = values;
+  function setValues(next: readonly string[]): void {
+    values = next;
     replaceChildren(
-      this.#chips,
+      chips,
       ...values.map((value) =>
         createElement(
-          "li",
-          { class: "chip" },
-          createElement("span", {}, value),
+          "li.chip",
+          createElement("span", value),
           createElement(
             "button",
             {
-              type: "button",
               "aria-label": texts.remove(value),
               onclick: () => {
-                this.#options.onChange(this.#values.filter((other) => other !== value));
-                this.#input.focus();
+                options.onChange(values.filter((other) => other !== value));
+                input.focus();
               },
             },
             "×",
@@ -98,15 +85,16 @@ export class TokenField {
     );
   }
 
-  #add(value: string): void {
-    const problem = value === "" ? "" : (this.#options.check?.(value) ?? "");
-    replaceChildren(this.#message, problem);
+  function add(value: string): void {
+    const problem = value === "" ? "" : (options.check?.(value) ?? "");
+    replaceChildren(message, problem);
     if (value === "" || problem !== "") {
       return;
     }
-    this.#input.value = "";
-    if (!this.#values.includes(value)) {
-      this.#options.onChange([...this.#values, value]);
+    input.value = "";
+    if (!values.includes(value)) {
+      options.onChange([...values, value]);
     }
   }
+  return { setChoices, setValues, element };
 }

@@ -1,215 +1,127 @@
-/** An answer in words and cards: finding or abstention, claims, evidence, candidates. */
+/** An answer as a panel: finding or abstention, claims, and tabs with evidence, candidates and reasons. */
 
 import { createElement } from "../../dom";
-import { formatArea, formatDistance, formatPoint, formatProbability } from "../../format";
-import { strings } from "../../strings";
-import type { Thumbnails } from "../gallery/thumbnails";
-import type { Answer, Candidate, Citation, CitedImage, Claim, SourceKind, Verification } from "./answer_types";
+import * as texts from "../../strings/locate_answer";
+import { namePlace } from "./answer_parts";
+import type { Answer } from "./answer_types";
+import { type Dossier, createDossier } from "./dossier";
 import { showExplanation } from "./explanation";
+import { showAbstention, showClaims, showFinding } from "./finding";
+import { type CardOptions, makeCandidate, makeCitation } from "./image_cards";
+import { createTabs } from "./tabs";
 
-const texts = strings.locate;
-const kinds: readonly SourceKind[] = ["photo", "street"];
+const kinds = ["photo", "street"] as const;
 
-export interface AnswerPanelOptions {
-  thumbnails: Thumbnails;
+export interface AnswerPanelOptions extends CardOptions, Dossier {
+  /** The pointer or the focus is on the card of an image; null when it leaves. */
   onHover(imageId: string | null): void;
-  onCompare(imageId: string): void;
 }
 
-export class AnswerPanel {
-  readonly element = createElement("div", { class: "answer-panel" });
-  readonly #options: AnswerPanelOptions;
-  readonly #cards = new Map<string, HTMLElement[]>();
+export interface AnswerPanel {
+  readonly element: HTMLElement;
+  /** The answer in a few words. */
+  readonly title: string;
+  /** Emphasize the cards of an image. */
+  emphasize(imageId: string | null): void;
+  /** Move the focus to the card of an image, also if it is only evidence of a candidate. */
+  focusImage(imageId: string): void;
+}
 
-  constructor(answer: Answer, options: AnswerPanelOptions) {
-    this.#options = options;
-    this.element.append(
-      answer.abstention_reason === null ? showFinding(answer) : showAbstention(answer),
-      showLegend(),
-      ...answer.warnings.map((text) => createElement("p", { class: "warning" }, text)),
-      showClaims(answer.claims),
-      this.#showEvidence(answer),
-      this.#showCandidates(answer),
-      showExplanation(answer),
-    );
-  }
-
-  /** Emphasize the cards of an image; `scroll` brings the first into view. */
-  emphasize(imageId: string | null, { scroll = false } = {}): void {
-    for (const [id, cards] of this.#cards) {
-      for (const card of cards) {
-        card.classList.toggle("emphasized", id === imageId);
-      }
-    }
-    if (scroll && imageId !== null) {
-      this.#cards.get(imageId)?.[0]?.scrollIntoView({ block: "nearest" });
-    }
-  }
-
-  #showEvidence(answer: Answer): HTMLElement {
-    const section = createElement("section", {}, createElement("h2", {}, texts.evidence));
-    for (const kind of kinds) {
-      const cited = answer.citations[kind] ?? [];
-      section.append(
-        createElement("h3", { class: `kind ${kind}` }, texts.evidenceOf[kind]),
-        cited.length === 0
-          ? createElement("p", { class: "muted" }, texts.noEvidence)
-          : createElement("ul", { class: "cards" }, ...cited.map((image) => this.#makeCitation(image))),
-      );
-    }
-    return section;
-  }
-
-  #showCandidates(answer: Answer): HTMLElement {
-    const { candidates, num_candidates } = answer;
-    return createElement(
+export function createAnswerPanel(answer: Answer, options: AnswerPanelOptions): AnswerPanel {
+  const { candidates, citations, num_candidates } = answer;
+  const isFinding = answer.abstention_reason === null;
+  const showEvidence = () =>
+    createElement(
       "section",
-      {},
-      createElement("h2", {}, texts.candidates(candidates.length, num_candidates)),
-      createElement("ol", { class: "cards" }, ...candidates.map((row, index) => this.#makeCandidate(row, index))),
+      kinds.flatMap((kind) => {
+        const cited = citations[kind] ?? [];
+        return [
+          createElement("h3", { class: `kind ${kind}` }, `${texts.kinds[kind]} (${cited.length})`),
+          cited.length > 0
+            ? createElement(
+                "ul.cards",
+                cited.map((image) => makeCitation(image, options)),
+              )
+            : createElement("p.muted", texts.noEvidence[kind]),
+        ];
+      }),
     );
-  }
-
-  #makeCitation(image: Citation): HTMLElement {
-    const distance = image.distance_m;
-    return this.#makeCard(image, image.file_name, [
-      distance === null ? null : texts.distanceToFinding(formatDistance(distance)),
-      image.similarity === null ? null : texts.similarity(image.similarity.toFixed(2)),
-      describeVerification(image.verification),
-    ]);
-  }
-
-  #makeCandidate(candidate: Candidate, index: number): HTMLElement {
-    const place = candidate.nearest_place;
-    const name = place === null ? candidate.file_name : `${place.name}, ${place.country}`;
-    return this.#makeCard(candidate, `${texts.rank(index + 1)} ${name}`, [
-      texts.weight(formatProbability(candidate.weight)),
-      candidate.score === null ? null : texts.similarity(candidate.score.toFixed(2)),
-      texts.supporting(candidate.evidence.length),
-      describeVerification(candidate.verification),
-    ]);
-  }
-
-  #makeCard(image: CitedImage, title: string, facts: (string | null)[]): HTMLElement {
-    const { thumbnails, onHover, onCompare } = this.#options;
-    const id = image.image_id;
-    const credit = [image.attribution, texts.license(image.license ?? texts.unknownLicense)];
-    const card = createElement(
-      "li",
-      {
-        class: `card ${image.source_kind}`,
-        dataset: { image: id },
-        onmouseenter: () => onHover(id),
-        onmouseleave: () => onHover(null),
-        onfocusin: () => onHover(id),
-        onfocusout: () => onHover(null),
-      },
-      thumbnails.createFrame({ id, source_kind: image.source_kind }),
+  const showCandidates = () =>
+    createElement(
+      "section",
+      candidates.length === 0 && createElement("p.muted", texts.noCandidates),
       createElement(
-        "div",
-        { class: "card-text" },
-        createElement("span", { class: "card-title" }, title),
-        createElement("span", {}, facts.filter((fact) => fact !== null).join(" · ")),
-        createElement("span", { class: "muted" }, credit.filter(Boolean).join(" · ")),
-      ),
-      createElement(
-        "button",
-        {
-          type: "button",
-          class: "quiet",
-          "aria-label": texts.compareWith(title),
-          onclick: () => onCompare(id),
-        },
-        texts.compare,
+        "ol.cards",
+        candidates.map((row, index) => makeCandidate(row, index, options)),
       ),
     );
-    this.#cards.set(id, [...(this.#cards.get(id) ?? []), card]);
-    return card;
-  }
-}
-
-function describeVerification(verification: Verification | null): string | null {
-  if (verification === null || verification.inliers === 0) {
-    return null;
-  }
-  const points = texts.inliers(verification.inliers);
-  return verification.verified ? `${points}, ${texts.verified}` : points;
-}
-
-function showFinding(answer: Answer): HTMLElement {
-  const { point, posterior, credible_discs } = answer;
-  const regions = posterior?.credible_regions ?? [];
-  const area = (probability: number) =>
-    regions.find((region) => region.probability === probability)?.area_km2 ?? null;
-  const [half, ninety] = [area(0.5), area(0.9)];
-  return createElement(
-    "section",
-    { class: "finding", "aria-label": texts.finding },
-    createElement("h2", {}, answer.place ?? texts.foundAt(point === null ? "–" : formatPoint(point))),
-    point !== null && answer.place !== null && createElement("p", {}, formatPoint(point)),
-    createElement(
-      "ul",
-      { class: "radii" },
-      ...credible_discs.map(({ radius_m, probability }) =>
-        createElement("li", {}, texts.within(formatDistance(radius_m), formatProbability(probability))),
-      ),
-      ...(posterior?.names ?? []).map(({ name, probability }) =>
-        createElement("li", {}, `${name}: ${formatProbability(probability)}`),
-      ),
-    ),
-    half !== null && ninety !== null &&
-      createElement("p", { class: "muted" }, texts.regionsNote(formatArea(half), formatArea(ninety))),
-    createElement(
-      "p",
-      { class: answer.verified ? "verified" : "muted" },
-      answer.verified ? texts.verifiedAnswer : texts.notVerified,
-    ),
-    !answer.calibrated && createElement("p", { class: "warning" }, texts.notCalibrated),
+  const tabs = createTabs([
+    [texts.evidence, showEvidence],
+    [texts.candidates(candidates.length, num_candidates), showCandidates],
+    [texts.why, () => showExplanation(answer, options)],
+  ]);
+  const hover = ({ target }: Event) =>
+    options.onHover((target as Element).closest<HTMLElement>("[data-image]")?.dataset["image"] ?? null);
+  const element = createElement(
+    "div.answer-panel",
+    {
+      onmouseover: hover,
+      onfocusin: hover,
+      onmouseleave: () => options.onHover(null),
+      onfocusout: () => options.onHover(null),
+    },
+    isFinding ? showFinding(answer) : showAbstention(answer),
+    answer.warnings.map((text) => createElement("p.warning", text)),
+    createDossier(options),
+    showLegend(answer),
+    showClaims(answer.claims),
+    tabs.element,
   );
+  const listCards = (imageId: string) => [...element.querySelectorAll<HTMLElement>(`[data-image="${imageId}"]`)];
+  const focusCard = (imageId: string) => {
+    const card = listCards(imageId).find((row) => row.checkVisibility());
+    card?.scrollIntoView({ block: "nearest" });
+    card?.querySelector("button")?.focus({ preventScroll: true });
+    return card !== undefined;
+  };
+  return {
+    element,
+    title: isFinding ? (namePlace(answer) ?? texts.finding) : texts.abstainedShort,
+    emphasize: (imageId) => {
+      element.querySelectorAll(".emphasized").forEach((card) => card.classList.remove("emphasized"));
+      if (imageId !== null) {
+        listCards(imageId).forEach((card) => card.classList.add("emphasized"));
+      }
+    },
+    focusImage: (imageId) => {
+      if (focusCard(imageId)) {
+        return;
+      }
+      tabs.show(1);
+      const parent = candidates.find(({ evidence }) => evidence.some(({ image_id }) => image_id === imageId));
+      if (!focusCard(imageId) && parent !== undefined) {
+        const details = listCards(parent.image_id).at(-1)?.querySelector("details");
+        details?.addEventListener("toggle", () => focusCard(imageId), { once: true });
+        details?.setAttribute("open", "");
+      }
+    },
+  };
 }
 
-/** A state of its own: no place is shown as if it were found. */
-function showAbstention(answer: Answer): HTMLElement {
-  const reason = answer.abstention_reason ?? "";
+function showLegend({ point, abstention_reason, claims }: Answer): HTMLElement {
+  const isFinding = abstention_reason === null;
+  const hasClaim = claims.some((claim) => claim.point ?? claim.c2pa.point);
+  const isShown: Record<string, boolean> = {
+    finding: point !== null && isFinding,
+    guess: point !== null && !isFinding,
+    regions: point !== null && isFinding,
+    claim: hasClaim,
+  };
   return createElement(
-    "section",
-    { class: "abstention", "aria-label": texts.abstained },
-    createElement("h2", {}, texts.abstained),
-    createElement("p", {}, texts.abstentionReasons[reason] ?? texts.abstentionOther(reason)),
-    answer.candidates.length > 0 && createElement("p", { class: "muted" }, texts.showAnyway),
-  );
-}
-
-function showClaims(claims: readonly Claim[]): HTMLElement {
-  const items = claims.flatMap((claim) => {
-    const lines = [
-      claim.point === null
-        ? texts.claimNone
-        : texts.claimPoint(formatPoint(claim.point), claim.position_source ?? "?"),
-      claim.position_note,
-      claim.captured_at === null ? null : texts.claimTime(claim.captured_at, claim.time_source ?? "?"),
-      claim.distance_m === null
-        ? null
-        : (claim.agrees === false ? texts.claimDisagrees : texts.claimAgrees)(formatDistance(claim.distance_m)),
-    ];
-    return lines.filter((line) => line !== null && line !== "");
-  });
-  return createElement(
-    "section",
-    { class: "claims", "aria-label": texts.claims },
-    createElement("h2", {}, texts.claims),
-    createElement("ul", {}, ...items.map((line) => createElement("li", {}, line))),
-    createElement("p", { class: "muted" }, texts.claimsNote),
-  );
-}
-
-function showLegend(): HTMLElement {
-  const { title, ...entries } = texts.legend;
-  return createElement(
-    "ul",
-    { class: "map-legend", "aria-label": title },
-    ...Object.entries(entries).map(([name, text]) =>
-      createElement("li", {}, createElement("span", { class: `swatch ${name}`, "aria-hidden": "true" }), text),
-    ),
+    "ul.map-legend",
+    { "aria-label": texts.legend },
+    Object.entries(texts.legendTexts)
+      .filter(([name]) => isShown[name] ?? true)
+      .map(([name, text]) => createElement("li", createElement("span", { class: `swatch ${name}` }), text)),
   );
 }

@@ -10,6 +10,7 @@ export interface LatLon {
 export interface Verification {
   inliers: number;
   verified: boolean;
+  false_match_rate: number | null;
   status: string;
 }
 
@@ -20,57 +21,90 @@ export interface NearestPlace {
   distance_m: number;
 }
 
-/** A gallery image that the answer names. */
-export interface CitedImage extends LatLon {
-  image_id: string;
-  file_name: string;
-  source: string;
-  source_kind: SourceKind;
+/** Who must be named with an image. */
+export interface ImageCredit {
+  file_name: string | null;
+  source: string | null;
   license: string | null;
   attribution: string | null;
+}
+
+/** A gallery image that the answer names. */
+export interface CitedImage extends LatLon, ImageCredit {
+  image_id: string;
+  source_kind: SourceKind;
   nearest_place: NearestPlace | null;
 }
 
+/** An image near a candidate. */
 export interface Evidence extends CitedImage {
+  /** Meters from the candidate. */
   distance_m: number;
-  similarity: number | null;
+  similarity: number;
   attention: number | null;
 }
 
 export interface ChannelScore {
   score: number;
-  rank: number;
+  rank: number | null;
 }
+
+export type Channels = Readonly<Record<string, ChannelScore>>;
 
 export interface Candidate extends CitedImage {
   rank: number;
+  captured_at: string | null;
   weight: number;
-  score: number | null;
+  score: number;
   rerank_logit: number | null;
-  evidence_share: number | null;
-  channels: Record<string, ChannelScore>;
+  evidence_share: number;
+  near_duplicate: boolean;
+  channels: Channels;
   verification: Verification | null;
   evidence: Evidence[];
 }
 
 export interface Citation extends CitedImage {
-  role: string;
-  distance_m: number | null;
-  similarity: number | null;
+  role: "candidate" | "evidence";
+  /** Meters from the finding. */
+  distance_m: number;
+  similarity: number;
   verification: Verification | null;
+  copies: ImageCredit[];
 }
 
-export interface Claim {
-  photo: number;
+export interface ClaimPosition {
   point: LatLon | null;
   position_source: string | null;
   position_note: string | null;
   captured_at: string | null;
   time_source: string | null;
+  time_assumed_utc: boolean;
   distance_m: number | null;
   agrees: boolean | null;
 }
 
+/** What the C2PA manifest of a photo states. */
+export interface C2paClaim extends ClaimPosition {
+  state: string;
+  state_reason: string | null;
+  failure_codes: string[];
+  data_hash_matches: boolean | null;
+  generator: string | null;
+  signer: string | null;
+  signer_organization: string | null;
+  signed_at: string | null;
+  declares_generative_ai: boolean;
+}
+
+export interface Claim extends ClaimPosition {
+  /** Number of the photo in the query, from 0. */
+  photo: number;
+  heading_deg: number | null;
+  c2pa: C2paClaim;
+}
+
+/** Points of both images that agree on one geometry, in pixels of the given sizes. */
 export interface ImageMatch {
   image_id: string;
   photo: number;
@@ -88,53 +122,69 @@ export interface CredibleRegion {
   geometry: Polygonal;
 }
 
-export type Polygonal =
-  | { type: "Polygon"; coordinates: [number, number][][] }
-  | { type: "MultiPolygon"; coordinates: [number, number][][][] };
+export type Ring = [number, number][];
+
+export type Polygonal = { type: "Polygon"; coordinates: Ring[] } | { type: "MultiPolygon"; coordinates: Ring[][] };
+
+export interface ExplainedCandidate {
+  image_id: string;
+  rank: number;
+  retrieval_rank: number;
+  channels: Channels;
+  num_evidence: Record<string, number>;
+  weight: number;
+  rerank_logit: number | null;
+  num_inliers: number | null;
+}
+
+export interface DroppedImage {
+  image_id: string;
+  source_kind: SourceKind;
+  drop_reason: string;
+  channels: Channels;
+}
 
 export interface Explanation {
   num_hits: Record<string, number>;
-  candidates: {
-    image_id: string;
-    rank: number;
-    is_shown: boolean;
-    retrieval_rank: number;
-    channels: Record<string, ChannelScore>;
-    num_evidence: Record<string, number>;
-    weight: number;
-    rerank_logit: number | null;
-    num_inliers: number | null;
-    verified: boolean | null;
-  }[];
+  candidates: ExplainedCandidate[];
   num_dropped: number;
-  dropped: { image_id: string; source_kind: SourceKind; drop_reason: string }[];
+  dropped: DroppedImage[];
+}
+
+export interface Posterior {
+  probability_within_km: { radius_km: number; probability: number }[];
+  credible_regions: CredibleRegion[];
+  names: { level: string; name: string; probability: number }[];
+  p_not_in_gallery: number | null;
+  p_outside_candidates: number;
+}
+
+export interface CredibleDisc {
+  probability: number;
+  radius_m: number;
 }
 
 export interface Answer {
   point: LatLon | null;
-  granularity: string;
+  granularity: "exact" | "radius" | "city" | "country";
   place: string | null;
   abstention_reason: string | null;
-  credible_discs: { probability: number; radius_m: number }[];
+  credible_discs: CredibleDisc[];
   calibrated: boolean;
-  calibration_note: string | null;
-  posterior: {
-    probability_within_km: { radius_km: number; probability: number }[];
-    credible_regions: CredibleRegion[];
-    names: { level: string; name: string; probability: number }[];
-    p_not_in_gallery: number | null;
-  } | null;
+  calibration_note: string;
+  posterior: Posterior | null;
   candidates: Candidate[];
   num_candidates: number;
+  no_match_logit: number | null;
   citations: Partial<Record<SourceKind, Citation[]>>;
-  verified: boolean | null;
+  verified: boolean;
   matches: ImageMatch[] | null;
   claims: Claim[];
   warnings: string[];
-  bundle: { name: string; digest: string; note: string | null };
+  bundle: { name: string; digest: string; note: string };
   ranker: string;
   ranker_fallback_reason: string | null;
-  index: { engine: string; build: string };
+  index: { engine: string; build: string | null };
   explanation: Explanation | null;
   timings_ms: Record<string, number>;
 }

@@ -1,247 +1,209 @@
-/** Two photos side by side, under a divider, or with lines between their matched points. */
+/** A dialog that compares two photos. The server gets neither the query photo nor the drawing. */
 
-import { ApiError, isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
-import { createElement, createSvgElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
-import type { ImageMatch } from "./answer_types";
-
-const texts = strings.locate;
-/** Height of both photos in the drawing of matched points, in its own units. */
-const drawingHeight = 300;
-const gap = 12;
+import { createElement, replaceChildren } from "../../dom";
+import * as texts from "../../strings/locate_comparison";
+import { photoNumber } from "../../strings/locate_credit";
+import type { Answer, CitedImage } from "./answer_types";
+import { describeCredit } from "./credit";
+import { type ShownPhoto, drawDivided, drawMatches, drawPair } from "./drawings";
+import { showPanorama } from "./panorama";
 
 /** A photo that can be compared: a query photo in the browser, or an image of the gallery. */
-export interface ComparablePhoto {
-  readonly id: string;
-  readonly name: string;
-  /** `blob:` URL of a query photo; null for a gallery image, which is loaded. */
-  readonly url: string | null;
-  /** Number of a query photo from 0. */
-  readonly photo: number | null;
+interface ComparablePhoto {
+  id: string;
+  name: string;
+  credit: string;
+  /** Query photo and its `blob:` URL; a gallery image has none and is loaded. */
+  file?: File;
+  url?: string;
 }
 
-type Mode = "side" | "curtain" | "matches";
+type Mode = keyof typeof texts.modes;
 
-/** A dialog that compares two photos. The server gets neither the query photo nor the drawing. */
-export class Comparison {
-  readonly #context: AppContext;
-  readonly #dialog: HTMLDialogElement;
-  readonly #left = createElement("select", { onchange: () => void this.#show() });
-  readonly #right = createElement("select", { onchange: () => void this.#show() });
-  readonly #stage = createElement("div", { class: "comparison-stage" });
-  readonly #note = createElement("p", { class: "muted", role: "status" });
-  readonly #modes = new Map<Mode, HTMLInputElement>();
-  #photos: ComparablePhoto[] = [];
-  #matches: readonly ImageMatch[] = [];
-  #urls: string[] = [];
-  #abort = new AbortController();
+export interface Comparison {
+  /** Compare an image of an answer with a photo of its query. */
+  open(photos: readonly { file: File; url: string }[], answer: Answer, imageId: string): void;
+  dispose(): void;
+}
 
-  constructor(context: AppContext) {
-    this.#context = context;
-    const modes = createElement("fieldset", { class: "modes" });
-    for (const mode of ["side", "curtain", "matches"] as const) {
-      const input = createElement("input", {
-        type: "radio",
-        name: "comparison-mode",
-        checked: mode === "side",
-        onchange: () => void this.#show(),
-      });
-      this.#modes.set(mode, input);
-      modes.append(createElement("label", { class: "check" }, input, texts.modes[mode]));
+export function createComparison({ client, showError }: AppContext): Comparison {
+  let photos: ComparablePhoto[] = [];
+  let matches: Answer["matches"] = [];
+  let abort = new AbortController();
+  /** Whether a gallery image is a part of a panorama, by id. */
+  const faces = new Map<string, boolean>();
+  const cleanups: (() => void)[] = [];
+  const stage = createElement("div.comparison-stage");
+  const note = createElement("p.muted.comparison-note", { role: "status" });
+  const [left, right] = [0, 1].map(() => createElement("select", { onchange: () => void show() })) as [
+    HTMLSelectElement,
+    HTMLSelectElement,
+  ];
+  const modes = (Object.keys(texts.modes) as Mode[]).map((value) =>
+    createElement("input", { type: "radio", name: "comparison-mode", value, onchange: () => void show() }),
+  );
+  const modeOf = (value: Mode) => modes.find((input) => input.value === value) as HTMLInputElement;
+  const swap = () => {
+    [left.value, right.value] = [right.value, left.value];
+    void show();
+  };
+  const dialog = createElement(
+    "dialog.comparison",
+    { "aria-label": texts.comparison, onclose: () => empty() },
+    createElement(
+      "div.comparison-head",
+      createElement("h2", texts.comparison),
+      createElement("button", { onclick: () => dialog.close() }, texts.close),
+    ),
+    createElement(
+      "div.comparison-choice",
+      createElement("label", texts.left, left),
+      createElement("button", { onclick: swap }, texts.swap),
+      createElement("label", texts.right, right),
+    ),
+    createElement(
+      "fieldset.modes",
+      { "aria-label": texts.mode },
+      modes.map((input) => createElement("label", input, createElement("span", texts.modes[input.value as Mode]))),
+    ),
+    note,
+    stage,
+  );
+  document.body.append(dialog);
+
+  const empty = () => {
+    abort.abort();
+    abort = new AbortController();
+    cleanups.splice(0).forEach((cleanup) => cleanup());
+    replaceChildren(stage);
+  };
+  const getPhoto = ({ value }: HTMLSelectElement) => photos.find(({ id }) => id === value) as ComparablePhoto;
+  /** Matched points of the chosen query photo and the chosen image, in either order. */
+  const findMatch = () =>
+    matches?.find(({ image_id, photo, query_points }) => {
+      const chosen = [left.value, right.value];
+      return query_points.length > 0 && chosen.includes(image_id) && chosen.includes(String(photo));
+    });
+  /** A mode that does not exist for these photos is not offered; side by side always exists. */
+  const enable = (mode: Mode, exists: boolean) => {
+    const input = modeOf(mode);
+    input.disabled = !exists;
+    if (!exists && input.checked) {
+      modeOf("side").checked = true;
     }
-    const close = createElement(
-      "button",
-      { type: "button", onclick: () => this.#dialog.close() },
-      strings.shell.close,
-    );
-    this.#dialog = createElement(
-      "dialog",
-      { class: "comparison", "aria-label": texts.comparison, onclose: () => this.#empty() },
-      createElement("div", { class: "comparison-head" }, createElement("h2", {}, texts.comparison), close),
-      createElement(
-        "div",
-        { class: "comparison-choice" },
-        createElement("label", {}, texts.left, this.#left),
-        createElement("label", {}, texts.right, this.#right),
-        modes,
-      ),
-      this.#note,
-      this.#stage,
-    );
-    document.body.append(this.#dialog);
-  }
-
-  /** Photos among which the user chooses, and the matched points between them. */
-  setPhotos(photos: ComparablePhoto[], matches: readonly ImageMatch[]): void {
-    this.#photos = photos;
-    this.#matches = matches;
-    for (const select of [this.#left, this.#right]) {
-      replaceChildren(
-        select,
-        ...photos.map(({ id, name }) => createElement("option", { value: id }, name)),
-      );
+  };
+  /** A query photo twice as wide as high, or a gallery image that was cut from a panorama. */
+  const isPanorama = async ({ id, url }: ComparablePhoto, signal: AbortSignal) => {
+    if (url !== undefined) {
+      const { naturalWidth, naturalHeight } = await loadImage(url);
+      return naturalWidth >= 1_024 && naturalWidth === 2 * naturalHeight;
     }
-  }
-
-  open(leftId: string, rightId: string): void {
-    this.#left.value = leftId;
-    this.#right.value = rightId;
-    const hasMatches = this.#findMatch()?.query_points.length ? true : false;
-    const mode = this.#modes.get(hasMatches ? "matches" : "side");
-    if (mode !== undefined) {
-      mode.checked = true;
+    if (!faces.has(id) && client.hasScope("read")) {
+      const image = await client.getJson<{ cubemap_face: string | null }>(`v1/images/${id}`, signal);
+      faces.set(id, image.cubemap_face !== null);
     }
-    this.#dialog.showModal();
-    void this.#show();
-  }
-
-  dispose(): void {
-    this.#empty();
-    this.#dialog.remove();
-  }
-
-  #empty(): void {
-    this.#abort.abort();
-    this.#abort = new AbortController();
-    for (const url of this.#urls.splice(0)) {
-      URL.revokeObjectURL(url);
+    return faces.get(id) ?? false;
+  };
+  const load = async (photo: ComparablePhoto, signal: AbortSignal): Promise<ShownPhoto & { isSmall: boolean }> => {
+    const { id, name, credit, url } = photo;
+    if (url !== undefined) {
+      return { url, name, credit, isSmall: false };
     }
-    replaceChildren(this.#stage);
-  }
-
-  async #show(): Promise<void> {
-    this.#empty();
-    const { signal } = this.#abort;
-    const left = this.#photos.find(({ id }) => id === this.#left.value);
-    const right = this.#photos.find(({ id }) => id === this.#right.value);
-    if (left === undefined || right === undefined) {
-      return;
-    }
-    replaceChildren(this.#note, "");
+    const picture = await client.fetchPicture(id, 2_048, signal);
+    cleanups.push(() => URL.revokeObjectURL(picture.url));
+    return { ...picture, name, credit };
+  };
+  const drawPanorama = async ({ id, file, name, credit }: ComparablePhoto, signal: AbortSignal) => {
+    const container = createElement("div.panorama", { role: "img", "aria-label": texts.panoramaOf(name) });
+    stage.append(createElement("figure", container, createElement("figcaption", credit)));
+    const path = `v1/images/${id}/file?panorama=true&width=4096`;
+    const image = file ?? (await (await client.request("GET", path, { signal })).blob());
+    signal.throwIfAborted();
+    cleanups.push(await showPanorama(container, image));
+  };
+  const show = async () => {
+    empty();
+    const { signal } = abort;
+    const chosen = [getPhoto(left), getPhoto(right)] as const;
+    const match = findMatch();
+    enable("matches", match !== undefined);
+    replaceChildren(note, texts.loading);
     try {
-      const [leftUrl, rightUrl] = await Promise.all([this.#load(left, signal), this.#load(right, signal)]);
-      if (signal.aborted) {
+      const panoramas = await Promise.all(chosen.map((photo) => isPanorama(photo, signal)));
+      signal.throwIfAborted();
+      enable("panorama", panoramas.includes(true));
+      if (modeOf("panorama").checked) {
+        replaceChildren(note, texts.panoramaHint);
+        for (const photo of chosen.filter((_, index) => panoramas[index])) {
+          await drawPanorama(photo, signal);
+        }
         return;
       }
-      const mode = [...this.#modes].find(([, input]) => input.checked)?.[0] ?? "side";
-      const draw = { side: drawPair, curtain: drawCurtain, matches: drawPair }[mode];
-      const match = mode === "matches" ? this.#findMatch() : undefined;
-      if (mode === "matches" && !match?.query_points.length) {
-        replaceChildren(this.#note, texts.noMatches);
-      }
-      const drawing = match?.query_points.length
-        ? drawMatches(match, leftUrl, rightUrl, left.photo === null, right)
-        : draw({ url: leftUrl, name: left.name }, { url: rightUrl, name: right.name });
-      replaceChildren(this.#stage, drawing);
+      const shown = await Promise.all([load(chosen[0], signal), load(chosen[1], signal)]);
+      signal.throwIfAborted();
+      const points = match ? texts.pointsMatched(match.query_points.length) : texts.noMatches;
+      replaceChildren(note, points, shown.some(({ isSmall }) => isSmall) && texts.smallerImage);
+      const isStacked = stage.clientWidth < 620;
+      const drawing =
+        match && modeOf("matches").checked
+          ? drawMatches(match, shown, chosen[1].file !== undefined, isStacked)
+          : (modeOf("divided").checked ? drawDivided : drawPair)(shown);
+      replaceChildren(stage, drawing);
     } catch (error) {
-      if (!isAbort(error)) {
-        this.#context.showError(error);
-      }
+      showError(error);
     }
-  }
-
-  /** The file of an image, or its thumbnail if the key may not see the file. */
-  async #load(photo: ComparablePhoto, signal: AbortSignal): Promise<string> {
-    if (photo.url !== null) {
-      return photo.url;
-    }
-    let url: string;
-    try {
-      url = await this.#context.client.fetchBlobUrl(`v1/images/${photo.id}/file`, signal);
-    } catch (error) {
-      if (!(error instanceof ApiError) || ![403, 404, 409, 410].includes(error.status)) {
-        throw error;
-      }
-      url = await this.#context.client.fetchBlobUrl(`v1/images/${photo.id}/thumbnail`, signal);
-      replaceChildren(this.#note, texts.smallerImage);
-    }
-    this.#urls.push(url);
-    return url;
-  }
-
-  /** Matched points of the chosen query photo and the chosen image, in either order. */
-  #findMatch(): ImageMatch | undefined {
-    const chosen = [this.#left.value, this.#right.value].map((id) =>
-      this.#photos.find((photo) => photo.id === id),
-    );
-    const query = chosen.find((photo) => photo?.photo !== null && photo !== undefined);
-    const image = chosen.find((photo) => photo?.photo === null);
-    return this.#matches.find(
-      (match) => match.image_id === image?.id && match.photo === query?.photo,
-    );
-  }
-}
-
-interface NamedUrl {
-  url: string;
-  name: string;
-}
-
-function drawPair(left: NamedUrl, right: NamedUrl): HTMLElement {
-  const figure = ({ url, name }: NamedUrl) =>
-    createElement(
-      "figure",
-      {},
-      createElement("img", { src: url, alt: name }),
-      createElement("figcaption", {}, name),
-    );
-  return createElement("div", { class: "comparison-pair" }, figure(left), figure(right));
-}
-
-function drawCurtain(left: NamedUrl, right: NamedUrl): HTMLElement {
-  const upper = createElement("img", { src: left.url, alt: left.name, class: "upper" });
-  const divider = createElement("input", {
-    type: "range",
-    min: "0",
-    max: "100",
-    value: "50",
-    "aria-label": texts.curtain,
-    oninput: () => move(),
-  });
-  const move = () => {
-    upper.style.clipPath = `inset(0 ${100 - Number(divider.value)}% 0 0)`;
   };
-  move();
-  return createElement(
-    "div",
-    { class: "comparison-curtain" },
-    createElement("div", { class: "layers" }, createElement("img", { src: right.url, alt: right.name }), upper),
-    divider,
-  );
+  return {
+    open: (queryPhotos, answer, imageId) => {
+      matches = answer.matches;
+      photos = [
+        ...queryPhotos.map(({ file, url }, index) => {
+          const name = photoNumber(index + 1);
+          return { id: String(index), name, credit: `${name} · ${file.name}`, file, url };
+        }),
+        ...listImages(answer),
+      ];
+      for (const select of [left, right]) {
+        replaceChildren(select, ...photos.map(({ id, name }) => createElement("option", { value: id }, name)));
+      }
+      const match = matches?.find(({ image_id, query_points }) => image_id === imageId && query_points.length > 0);
+      [left.value, right.value] = [String(match?.photo ?? 0), imageId];
+      modeOf(match ? "matches" : "side").checked = true;
+      dialog.showModal();
+      void show();
+    },
+    dispose: () => {
+      empty();
+      dialog.remove();
+    },
+  };
 }
 
-/** Both photos with a line between each pair of matched points. */
-function drawMatches(
-  match: ImageMatch,
-  leftUrl: string,
-  rightUrl: string,
-  isQueryRight: boolean,
-  right: ComparablePhoto,
-): SVGElement {
-  const query = { width: match.query_width_px, height: match.query_height_px, points: match.query_points };
-  const image = { width: match.image_width_px, height: match.image_height_px, points: match.image_points };
-  const [first, second] = isQueryRight ? [image, query] : [query, image];
-  const widths = [first, second].map(({ width, height }) => (width * drawingHeight) / height) as [number, number];
-  const offset = widths[0] + gap;
-  const drawing = createSvgElement("svg", {
-    viewBox: `0 0 ${offset + widths[1]} ${drawingHeight}`,
-    class: "comparison-matches",
-    role: "img",
-    "aria-label": texts.matchedPoints(match.query_points.length, right.name),
-  });
-  const photo = (url: string, x: number, width: number) =>
-    createSvgElement("image", { href: url, x, y: 0, width, height: drawingHeight, preserveAspectRatio: "none" });
-  drawing.append(photo(leftUrl, 0, widths[0]), photo(rightUrl, offset, widths[1]));
-  for (const [index, [x1, y1]] of first.points.entries()) {
-    const [x2, y2] = second.points[index] ?? [0, 0];
-    const start = { x: (x1 * widths[0]) / first.width, y: (y1 * drawingHeight) / first.height };
-    const end = { x: offset + (x2 * widths[1]) / second.width, y: (y2 * drawingHeight) / second.height };
-    drawing.append(
-      createSvgElement("line", { x1: start.x, y1: start.y, x2: end.x, y2: end.y, class: `hue-${index % 6}` }),
-      createSvgElement("circle", { cx: start.x, cy: start.y, r: 2.2, class: `hue-${index % 6}` }),
-      createSvgElement("circle", { cx: end.x, cy: end.y, r: 2.2, class: `hue-${index % 6}` }),
-    );
+/** The images that an answer names: each once, the candidates with their rank first. */
+function listImages({ candidates, citations, explanation }: Answer): ComparablePhoto[] {
+  const images = new Map<string, ComparablePhoto>();
+  const add = (image: CitedImage, prefix: string) => {
+    const credit = describeCredit(image);
+    if (!images.has(image.image_id)) {
+      images.set(image.image_id, { id: image.image_id, name: prefix + credit, credit });
+    }
+  };
+  candidates.forEach((image, index) => add(image, `${index + 1}. `));
+  [...Object.values(citations).flat(), ...candidates.flatMap(({ evidence }) => evidence)].forEach((image) =>
+    add(image, "– "),
+  );
+  for (const { image_id: id, rank } of explanation?.candidates ?? []) {
+    if (!images.has(id)) {
+      images.set(id, { id, name: `${rank + 1}.`, credit: "" });
+    }
   }
-  return drawing;
+  return [...images.values()];
+}
+
+/** The decoded image, with size 0 for a format that the browser cannot show. */
+async function loadImage(url: string): Promise<HTMLImageElement> {
+  const image = createElement("img", { src: url });
+  await image.decode().catch(() => undefined);
+  return image;
 }

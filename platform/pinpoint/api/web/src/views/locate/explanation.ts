@@ -1,92 +1,123 @@
-/** Why the answer is as it is: ranks of the search, what the ranker moved, what was dropped. */
+/** Why the answer is as it is: ranks of the search, what the ranker moved and attended to, what was dropped. */
 
 import { createElement } from "../../dom";
 import { formatProbability } from "../../format";
-import { strings } from "../../strings";
-import type { Answer, Candidate, Explanation } from "./answer_types";
+import * as texts from "../../strings/locate_answer";
+import { deleted } from "../../strings/locate_credit";
+import { makeBar, makeDetails } from "./answer_parts";
+import type { Answer, Channels, Explanation } from "./answer_types";
+import type { CardOptions } from "./image_cards";
 
-const texts = strings.locate;
-const maxRows = 12;
+const maxAttended = 8;
 
-export function showExplanation(answer: Answer): HTMLElement {
-  const section = createElement(
-    "details",
-    { class: "explanation" },
-    createElement("summary", {}, texts.why),
-    createElement("p", {}, texts.whyRanker[answer.ranker] ?? answer.ranker),
-    answer.ranker_fallback_reason !== null &&
-      createElement("p", {}, texts.fallback(answer.ranker_fallback_reason)),
+export function showExplanation(answer: Answer, options: CardOptions): HTMLElement {
+  const { explanation, ranker, ranker_fallback_reason, bundle, index, no_match_logit } = answer;
+  const best = answer.matches?.find(({ query_points }) => query_points.length > 0);
+  const muted = (text: string) => createElement("p.muted", text);
+  return createElement(
+    "section.explanation",
+    createElement("p", texts.rankers[ranker] ?? ranker),
+    ranker_fallback_reason && createElement("p", texts.fallback(ranker_fallback_reason)),
+    best
+      ? createElement(
+          "button",
+          { onclick: () => options.onCompare(best.image_id) },
+          texts.showMatches(best.query_points.length),
+        )
+      : createElement("p", texts.noMatchedImage),
+    createElement("h3", texts.ranks),
+    explanation ? showRanks(answer, explanation, options) : muted(texts.notExplained),
+    explanation && muted(texts.rankNote),
+    no_match_logit !== null && muted(texts.noMatch(no_match_logit.toFixed(2))),
+    createElement("h3", texts.attended),
+    showAttention(answer) ?? muted(texts.noAttention),
+    explanation && explanation.num_dropped > 0 && showDropped(explanation, options),
+    createElement("h3", texts.stages),
+    showTimings(answer.timings_ms, options),
+    muted(texts.made(bundle.name, index.build ?? "–")),
+    muted(bundle.note),
+    muted(answer.calibration_note),
   );
-  if (answer.explanation !== null) {
-    section.append(
-      createElement("div", { class: "table-scroll", tabindex: "0", role: "group", "aria-label": texts.why },
-        makeRankTable(answer.explanation, answer.candidates)),
-      ...listDropped(answer.explanation),
-    );
-  }
-  section.append(makeStageTable(answer.timings_ms));
-  section.append(
-    createElement("p", { class: "muted" }, texts.made(answer.bundle.name, answer.index.build)),
-    createElement("p", { class: "muted" }, answer.bundle.note),
-    createElement("p", { class: "muted" }, answer.calibration_note),
-  );
-  return section;
 }
 
-function makeRankTable(explanation: Explanation, candidates: readonly Candidate[]): HTMLElement {
-  const names = new Map(candidates.map(({ image_id, file_name }) => [image_id, file_name]));
-  const columns = Object.values(texts.columns);
-  const rows = explanation.candidates.slice(0, maxRows).map((row) => {
-    const moved = row.retrieval_rank - row.rank;
-    const channels = Object.entries(row.channels).map(([name, { rank }]) => `${name} ${rank + 1}`);
-    return [
-      String(row.rank + 1),
+function showRanks(answer: Answer, { candidates }: Explanation, { onCompare }: CardOptions): HTMLElement {
+  const names = new Map(answer.candidates.map(({ image_id, file_name }) => [image_id, file_name]));
+  const makeCells = (tag: "th" | "td", cells: readonly (string | HTMLElement)[]) =>
+    cells.map((cell) => createElement(tag, cell));
+  const rows = candidates.map((row) => {
+    const { image_id: id, rank, rerank_logit, num_inliers } = row;
+    const moved = row.retrieval_rank - rank;
+    const cells = [
+      String(rank + 1),
       moved === 0 ? "–" : `${moved > 0 ? "▲" : "▼"} ${Math.abs(moved)}`,
-      names.get(row.image_id) ?? row.image_id.slice(0, 8),
-      channels.join(", "),
-      row.rerank_logit === null ? "–" : row.rerank_logit.toFixed(2),
+      createElement("button.quiet.small", { onclick: () => onCompare(id) }, names.get(id) ?? id.slice(0, 8)),
+      describeChannels(row.channels),
+      rerank_logit?.toFixed(2) ?? "–",
       formatProbability(row.weight),
-      row.num_inliers === null ? "–" : String(row.num_inliers),
-      Object.entries(row.num_evidence).map(([kind, count]) => `${count} ${kind}`).join(", "),
+      String(num_inliers ?? "–"),
     ];
+    return createElement("tr", { dataset: { image: id } }, makeCells("td", cells));
   });
   return createElement(
-    "table",
-    {},
-    createElement("thead", {}, makeRow("th", columns)),
-    createElement("tbody", {}, ...rows.map((cells) => makeRow("td", cells))),
+    "div.table-scroll",
+    { tabIndex: 0, role: "group", "aria-label": texts.ranks },
+    createElement(
+      "table",
+      createElement("thead", createElement("tr", makeCells("th", texts.columns))),
+      createElement("tbody", rows),
+    ),
   );
 }
 
-function makeRow(tag: "th" | "td", cells: readonly string[]): HTMLElement {
-  const properties = tag === "th" ? { scope: "col" } : {};
-  return createElement("tr", {}, ...cells.map((text) => createElement(tag, properties, text)));
+/** `image 3 (0.41)`: the rank from 1, none if the channel did not return the image, and the similarity. */
+function describeChannels(channels: Channels): string {
+  return Object.entries(channels)
+    .map(([name, { rank, score }]) => `${name} ${rank === null ? "–" : rank + 1} (${score.toFixed(2)})`)
+    .join(", ");
 }
 
-function listDropped(explanation: Explanation): HTMLElement[] {
-  if (explanation.num_dropped === 0) {
-    return [];
-  }
-  const counts = new Map<string, number>();
-  for (const { drop_reason } of explanation.dropped) {
-    counts.set(drop_reason, (counts.get(drop_reason) ?? 0) + 1);
-  }
-  const items = [...counts].map(([reason, count]) =>
-    createElement("li", {}, `${count} × ${texts.dropReasons[reason] ?? reason}`),
+/** The evidence of the best candidate, by the reranker's attention; null without attention. */
+function showAttention({ candidates }: Answer): HTMLElement | null {
+  const attended = (candidates[0]?.evidence ?? []).flatMap(({ attention, ...image }) =>
+    attention === null ? [] : [{ ...image, attention }],
   );
-  return [
-    createElement("p", {}, texts.droppedCount(explanation.num_dropped)),
-    createElement("ul", {}, ...items),
-  ];
+  const sum = attended.reduce((total, { attention }) => total + attention, 0);
+  return attended.length === 0
+    ? null
+    : createElement(
+        "ul.bars",
+        attended
+          .sort((a, b) => b.attention - a.attention)
+          .slice(0, maxAttended)
+          .map(({ file_name, source_kind, attention }) =>
+            makeBar(`${file_name ?? deleted} · ${texts.kinds[source_kind]}`, attention),
+          ),
+        makeBar(texts.attendedNone, Math.max(0, 1 - sum)),
+      );
 }
 
-function makeStageTable(timings_ms: Readonly<Record<string, number>>): HTMLElement {
-  const rows = Object.entries(timings_ms).map(([stage, time]) => makeRow("td", [stage, time.toFixed(0)]));
+function showDropped({ num_dropped, dropped }: Explanation, { thumbnails }: CardOptions): HTMLElement {
+  const makeList = () =>
+    createElement(
+      "ul.dropped",
+      dropped.map(({ image_id: id, source_kind, drop_reason, channels }) =>
+        createElement(
+          "li",
+          thumbnails.createFrame({ id, source_kind }),
+          createElement("span", texts.dropReasons[drop_reason] ?? drop_reason),
+          createElement("span.muted", describeChannels(channels)),
+        ),
+      ),
+    );
+  return makeDetails("details", texts.dropped(num_dropped, dropped.length), makeList);
+}
+
+function showTimings(timings_ms: Readonly<Record<string, number>>, { stageNames }: CardOptions): HTMLElement {
+  const longest = Math.max(1, ...Object.values(timings_ms));
   return createElement(
-    "table",
-    { class: "stages" },
-    createElement("caption", {}, texts.stages),
-    createElement("thead", {}, makeRow("th", Object.values(texts.stageColumns))),
-    createElement("tbody", {}, ...rows),
+    "ul.bars",
+    Object.entries(timings_ms).map(([stage, time]) =>
+      makeBar(stageNames[stage] ?? stage, time / longest, texts.milliseconds(time)),
+    ),
   );
 }

@@ -2,10 +2,9 @@
 
 import { createElement, replaceChildren } from "../../dom";
 import { formatBytes } from "../../format";
-import { strings } from "../../strings";
-import { RegionEditor } from "./region_editor";
+import * as texts from "../../strings/locate";
+import { type RegionEditor, createRegionEditor } from "./region_editor";
 
-const texts = strings.locate;
 /** As many photos as the API takes in one query. */
 const maxPhotos = 8;
 
@@ -16,147 +15,97 @@ export interface ChosenPhoto {
   readonly region: RegionEditor;
 }
 
-export interface PhotoInputOptions {
-  /** The choice has changed, so that an answer shown is not about it. */
-  onChange(): void;
-  announce(text: string): void;
+export interface PhotoInput {
+  readonly element: HTMLElement;
+  getPhotos(): readonly ChosenPhoto[];
+  /** Take files that are dropped or pasted anywhere on the page. */
+  listen(signal: AbortSignal): void;
+  /** Forget the photos. */
+  dispose(): void;
 }
 
-export class PhotoInput {
-  readonly element: HTMLElement;
-  readonly #options: PhotoInputOptions;
-  readonly #list = createElement("ul", { class: "photo-list" });
-  readonly #message = createElement("p", { class: "photo-message", role: "status" });
-  readonly #input: HTMLInputElement;
-  readonly #abort = new AbortController();
-  #photos: ChosenPhoto[] = [];
+/** `onChange`: the choice has changed, so that an answer shown is not about it. */
+export function createPhotoInput(onChange: () => void): PhotoInput {
+  let photos: ChosenPhoto[] = [];
+  const list = createElement("ul.photo-list");
+  const message = createElement("p.photo-message", { role: "status" });
+  const input = createElement("input.visually-hidden", {
+    type: "file",
+    id: "locate-files",
+    accept: "image/*,.heic,.heif,.avif,.dng",
+    multiple: true,
+    onchange: () => {
+      add(input.files);
+      input.value = "";
+    },
+  });
+  const element = createElement(
+    "div.drop-zone",
+    input,
+    createElement("label.button", { htmlFor: input.id }, texts.choose),
+    createElement("p.muted", texts.intro),
+    message,
+    list,
+  );
 
-  constructor(options: PhotoInputOptions) {
-    this.#options = options;
-    this.#input = createElement("input", {
-      type: "file",
-      id: "locate-files",
-      class: "visually-hidden",
-      accept: "image/*,.heic,.heif,.avif,.dng",
-      multiple: true,
-      onchange: () => {
-        this.add([...(this.#input.files ?? [])]);
-        this.#input.value = "";
-      },
-    });
-    this.element = createElement(
-      "div",
-      { class: "drop-zone" },
-      createElement("p", {}, texts.intro),
-      this.#input,
-      createElement("label", { htmlFor: "locate-files", class: "button primary" }, texts.choose),
-      this.#message,
-      this.#list,
-    );
-    this.#listen();
-  }
-
-  get photos(): readonly ChosenPhoto[] {
-    return this.#photos;
-  }
-
-  /** Add files; those over the limit are left out, and the user is told. */
-  add(files: File[]): void {
-    if (files.length === 0) {
-      return;
-    }
-    const added = files.slice(0, maxPhotos - this.#photos.length);
-    replaceChildren(this.#message, added.length < files.length ? texts.tooMany(maxPhotos) : "");
+  const add = (files: FileList | null | undefined) => {
+    const all = [...(files ?? [])];
+    const added = all.slice(0, maxPhotos - photos.length);
+    replaceChildren(message, added.length < all.length && texts.tooMany(maxPhotos));
     for (const file of added) {
       const url = URL.createObjectURL(file);
-      const region = new RegionEditor(url, file.name, () => this.#options.onChange());
-      this.#photos.push({ file, url, region });
+      photos.push({ file, url, region: createRegionEditor(url, file.name, onChange) });
     }
-    this.#show();
-    this.#options.onChange();
-  }
-
-  dispose(): void {
-    this.#abort.abort();
-    for (const { url } of this.#photos) {
-      URL.revokeObjectURL(url);
-    }
-    this.#photos = [];
-  }
-
-  #remove(photo: ChosenPhoto): void {
+    show();
+  };
+  const remove = (photo: ChosenPhoto) => {
     URL.revokeObjectURL(photo.url);
-    this.#photos = this.#photos.filter((other) => other !== photo);
-    this.#show();
-    this.#options.onChange();
-    this.#input.focus();
-  }
-
-  #show(): void {
-    replaceChildren(
-      this.#list,
-      ...this.#photos.map((photo) =>
+    photos = photos.filter((other) => other !== photo);
+    show();
+    input.focus();
+  };
+  const show = () => {
+    element.classList.toggle("filled", photos.length > 0);
+    replaceChildren(list, ...photos.map(makeRow));
+    onChange();
+  };
+  const makeRow = (photo: ChosenPhoto) => {
+    const { file, region } = photo;
+    return createElement(
+      "li.chosen-photo",
+      createElement(
+        "div.photo-title",
+        createElement("span.file-name", file.name),
+        createElement("span.muted", formatBytes(file.size)),
         createElement(
-          "li",
-          { class: "chosen-photo" },
-          createElement(
-            "div",
-            { class: "photo-title" },
-            createElement("span", { class: "file-name" }, photo.file.name),
-            createElement("span", { class: "muted" }, formatBytes(photo.file.size)),
-            createElement(
-              "button",
-              {
-                type: "button",
-                class: "quiet",
-                "aria-label": texts.remove(photo.file.name),
-                onclick: () => this.#remove(photo),
-              },
-              texts.removeShort,
-            ),
-          ),
-          photo.region.element,
+          "button.quiet",
+          { "aria-label": `${texts.remove} ${file.name}`, onclick: () => remove(photo) },
+          texts.remove,
         ),
       ),
+      region.element,
     );
-  }
-
-  #listen(): void {
-    const { signal } = this.#abort;
-    const hasFiles = (transfer: DataTransfer | null) => transfer?.types.includes("Files") === true;
-    // On the whole page: a photo dropped next to the field must not replace the page.
-    window.addEventListener(
-      "dragover",
-      (event) => {
-        if (hasFiles(event.dataTransfer)) {
+  };
+  return {
+    element,
+    getPhotos: () => photos,
+    listen: (signal) => {
+      const setDragging = (isDragging: boolean) => element.classList.toggle("dragging", isDragging);
+      const take = (event: Event, transfer: DataTransfer | null, isDragging = false) => {
+        setDragging(isDragging);
+        if (transfer?.types.includes("Files")) {
           event.preventDefault();
-          this.element.classList.add("dragging");
+          if (!isDragging) {
+            add(transfer.files);
+          }
         }
-      },
-      { signal },
-    );
-    window.addEventListener("dragleave", () => this.element.classList.remove("dragging"), { signal });
-    window.addEventListener(
-      "drop",
-      (event) => {
-        this.element.classList.remove("dragging");
-        if (hasFiles(event.dataTransfer)) {
-          event.preventDefault();
-          this.add([...(event.dataTransfer?.files ?? [])]);
-        }
-      },
-      { signal },
-    );
-    window.addEventListener(
-      "paste",
-      (event) => {
-        const files = [...(event.clipboardData?.files ?? [])];
-        if (files.length > 0) {
-          event.preventDefault();
-          this.add(files);
-        }
-      },
-      { signal },
-    );
-  }
+      };
+      // On the whole page: a photo dropped next to the field must not replace the page.
+      window.addEventListener("dragover", (event) => take(event, event.dataTransfer, true), { signal });
+      window.addEventListener("dragleave", () => setDragging(false), { signal });
+      window.addEventListener("drop", (event) => take(event, event.dataTransfer), { signal });
+      window.addEventListener("paste", (event) => take(event, event.clipboardData), { signal });
+    },
+    dispose: () => photos.splice(0).forEach(({ url }) => URL.revokeObjectURL(url)),
+  };
 }

@@ -1,161 +1,135 @@
 /** Preview of a photo on which a region can be selected, by pointer or by numbers. */
 
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/locate";
 
-const texts = strings.locate;
+/** Left, top, width, height: pixels of the upright image. */
+export type Region = [number, number, number, number];
 
-/** Pixels of the upright image, from its top left corner. */
-export interface Region {
-  x: number;
-  y: number;
-  width: number;
-  height: number;
-}
-
-type Side = keyof Region;
-
-const sides: readonly [Side, string][] = [
-  ["x", texts.regionLeft],
-  ["y", texts.regionTop],
-  ["width", texts.regionWidth],
-  ["height", texts.regionHeight],
-];
-/** Smaller regions are taken for a click. */
-const minSizePx = 8;
-
-export class RegionEditor {
+export interface RegionEditor {
   readonly element: HTMLElement;
-  readonly #image: HTMLImageElement;
-  readonly #frame = createElement("div", { class: "region-frame", hidden: true });
-  readonly #inputs = new Map<Side, HTMLInputElement>();
-  readonly #onChange: () => void;
-  #region: Region | null = null;
-  #start: { x: number; y: number } | null = null;
-
-  constructor(url: string, name: string, onChange: () => void) {
-    this.#onChange = onChange;
-    this.#image = createElement("img", { src: url, alt: texts.preview(name), draggable: false });
-    const stage = createElement("div", { class: "region-stage" }, this.#image, this.#frame);
-    const fields = createElement("div", { class: "region-fields" });
-    for (const [side, label] of sides) {
-      const input = createElement("input", {
-        type: "number",
-        min: "0",
-        step: "1",
-        onchange: () => this.#readInputs(),
-      });
-      this.#inputs.set(side, input);
-      fields.append(createElement("label", {}, label, input));
-    }
-    const clear = createElement(
-      "button",
-      { type: "button", onclick: () => this.#set(null) },
-      texts.regionClear,
-    );
-    const details = createElement(
-      "details",
-      { class: "region" },
-      createElement("summary", {}, texts.region),
-      createElement("p", { class: "muted" }, texts.regionHint),
-      fields,
-      clear,
-    );
-    this.element = createElement("div", {}, stage, details);
-    this.#image.addEventListener("error", () => {
-      replaceChildren(this.element, createElement("p", { class: "muted" }, texts.noPreview));
-    });
-    this.#listen(stage);
-  }
-
+  /** Whether the browser shows the photo. Without that its size is not known. */
+  hasPreview(): boolean;
   /** Selected region; null for the whole photo. */
-  get region(): Region | null {
-    return this.#region;
-  }
-
-  /** The whole photo as a region: a query with one region needs one for each photo. */
-  get wholeRegion(): Region {
-    return { x: 0, y: 0, width: this.#image.naturalWidth, height: this.#image.naturalHeight };
-  }
-
-  #listen(stage: HTMLElement): void {
-    stage.addEventListener("pointerdown", (event) => {
-      if (event.button === 0 && this.#image.naturalWidth > 0) {
-        this.#start = this.#toPixels(event);
-        stage.setPointerCapture(event.pointerId);
-        event.preventDefault();
-      }
-    });
-    stage.addEventListener("pointermove", (event) => {
-      if (this.#start !== null) {
-        this.#draw(makeRegion(this.#start, this.#toPixels(event)));
-      }
-    });
-    stage.addEventListener("pointerup", (event) => {
-      if (this.#start !== null) {
-        const region = makeRegion(this.#start, this.#toPixels(event));
-        this.#start = null;
-        const isClick = region.width < minSizePx || region.height < minSizePx;
-        this.#set(isClick ? null : region);
-      }
-    });
-    stage.addEventListener("pointercancel", () => {
-      this.#start = null;
-      this.#draw(this.#region);
-    });
-  }
-
-  #toPixels(event: PointerEvent): { x: number; y: number } {
-    const box = this.#image.getBoundingClientRect();
-    const limit = (value: number) => Math.min(1, Math.max(0, value));
-    return {
-      x: Math.round(limit((event.clientX - box.left) / box.width) * this.#image.naturalWidth),
-      y: Math.round(limit((event.clientY - box.top) / box.height) * this.#image.naturalHeight),
-    };
-  }
-
-  #readInputs(): void {
-    const { naturalWidth, naturalHeight } = this.#image;
-    const read = (side: Side, limit: number) => {
-      const value = Math.round(Number(this.#inputs.get(side)?.value || 0));
-      return Math.min(Math.max(0, value), limit);
-    };
-    const x = read("x", naturalWidth);
-    const y = read("y", naturalHeight);
-    const width = Math.min(read("width", naturalWidth) || naturalWidth, naturalWidth - x);
-    const height = Math.min(read("height", naturalHeight) || naturalHeight, naturalHeight - y);
-    this.#set(width > 0 && height > 0 ? { x, y, width, height } : null);
-  }
-
-  #set(region: Region | null): void {
-    const { naturalWidth, naturalHeight } = this.#image;
-    const isWhole = region?.width === naturalWidth && region.height === naturalHeight;
-    this.#region = isWhole ? null : region;
-    for (const [side, input] of this.#inputs) {
-      input.value = this.#region === null ? "" : String(this.#region[side]);
-    }
-    this.#draw(this.#region);
-    this.#onChange();
-  }
-
-  #draw(region: Region | null): void {
-    this.#frame.hidden = region === null;
-    if (region !== null) {
-      const { naturalWidth, naturalHeight } = this.#image;
-      const share = (value: number, size: number) => `${(100 * value) / size}%`;
-      this.#frame.style.left = share(region.x, naturalWidth);
-      this.#frame.style.top = share(region.y, naturalHeight);
-      this.#frame.style.width = share(region.width, naturalWidth);
-      this.#frame.style.height = share(region.height, naturalHeight);
-    }
-  }
+  getRegion(): Region | null;
+  /** Region of the whole photo. */
+  getWhole(): Region;
 }
 
-function makeRegion(a: { x: number; y: number }, b: { x: number; y: number }): Region {
-  return {
-    x: Math.min(a.x, b.x),
-    y: Math.min(a.y, b.y),
-    width: Math.abs(a.x - b.x),
-    height: Math.abs(a.y - b.y),
+/** The API takes no smaller regions. */
+const minSizePx = 32;
+/** A shorter way of the pointer, in pixels of the page, is a click. */
+const minDragPx = 6;
+const frameSides = ["left", "top", "width", "height"];
+
+export function createRegionEditor(url: string, name: string, onChange: () => void): RegionEditor {
+  let hasPreview = true;
+  let region: Region | null = null;
+  let start: PointerEvent | null = null;
+  const image = createElement("img", { src: url, alt: texts.preview(name), draggable: false });
+  const frame = createElement("div.region-frame", { hidden: true });
+  const inputs = texts.regionSides.map(() =>
+    createElement("input", { type: "number", min: "0", onchange: () => readInputs() }),
+  );
+  const clear = createElement("button.small", { disabled: true, onclick: () => set(null) }, texts.regionClear);
+
+  const getWhole = (): Region => [0, 0, image.naturalWidth, image.naturalHeight];
+  const draw = (shown: Region | null) => {
+    frame.hidden = shown === null;
+    const whole = getWhole();
+    shown?.forEach((value, index) =>
+      frame.style.setProperty(frameSides[index] as string, `${(100 * value) / (whole[2 + (index % 2)] as number)}%`),
+    );
   };
+  const set = (next: Region | null) => {
+    const [, , width, height] = getWhole();
+    if (next !== null) {
+      const [x, fitWidth] = fitSide(next[0], next[2], width);
+      const [y, fitHeight] = fitSide(next[1], next[3], height);
+      next = fitWidth === width && fitHeight === height ? null : [x, y, fitWidth, fitHeight];
+    }
+    region = next;
+    inputs.forEach((input, index) => (input.value = String(next?.[index] ?? "")));
+    clear.disabled = next === null;
+    draw(next);
+    onChange();
+  };
+  const readInputs = () => {
+    const whole = getWhole();
+    const [x, y, width, height] = inputs.map(({ value }, index) =>
+      value === "" ? whole[index] : Math.max(0, Math.round(Number(value))),
+    ) as Region;
+    // Without a width or height the region reaches the edge of the photo.
+    set([x, y, Math.min(width, whole[2] - x), Math.min(height, whole[3] - y)]);
+  };
+  const toPixels = ({ clientX, clientY }: PointerEvent): [number, number] => {
+    const { left, top, width, height } = image.getBoundingClientRect();
+    const scale = (share: number, size: number) => Math.round(clamp(share, 0, 1) * size);
+    return [scale((clientX - left) / width, image.naturalWidth), scale((clientY - top) / height, image.naturalHeight)];
+  };
+  const span = (from: PointerEvent, to: PointerEvent): Region => {
+    const [[x1, y1], [x2, y2]] = [toPixels(from), toPixels(to)];
+    return [Math.min(x1, x2), Math.min(y1, y2), Math.abs(x1 - x2), Math.abs(y1 - y2)];
+  };
+
+  const stage = createElement(
+    "div.region-stage",
+    {
+      onpointerdown: (event: PointerEvent) => {
+        if (event.button === 0) {
+          event.preventDefault();
+          stage.setPointerCapture(event.pointerId);
+          start = event;
+        }
+      },
+      onpointermove: (event: PointerEvent) => {
+        if (start !== null) {
+          draw(span(start, event));
+        }
+      },
+      onpointerup: (event: PointerEvent) => {
+        if (start !== null) {
+          const way = Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY);
+          set(way < minDragPx ? null : span(start, event));
+          start = null;
+        }
+      },
+      onpointercancel: () => {
+        start = null;
+        draw(region);
+      },
+    },
+    image,
+    frame,
+  );
+  const element = createElement(
+    "div.photo-preview",
+    stage,
+    createElement(
+      "details.region",
+      createElement("summary", texts.region),
+      createElement("p.muted", texts.regionHint),
+      createElement(
+        "div.region-fields",
+        inputs.map((input, index) => createElement("label", texts.regionSides[index], input)),
+      ),
+      clear,
+    ),
+  );
+  image.onerror = () => {
+    hasPreview = false;
+    replaceChildren(element, createElement("p.muted", texts.noPreview));
+    onChange();
+  };
+  return { element, hasPreview: () => hasPreview, getRegion: () => region, getWhole };
+}
+
+/** A side inside the photo, and as long as the API wants it. */
+function fitSide(start: number, size: number, limit: number): [number, number] {
+  const fit = clamp(size, Math.min(minSizePx, limit), limit);
+  return [clamp(start, 0, limit - fit), fit];
+}
+
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(high, Math.max(low, value));
 }

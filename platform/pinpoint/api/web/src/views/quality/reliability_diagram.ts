@@ -1,10 +1,9 @@
 /** Reliability diagram: stated probability against the share of right answers, as SVG. */
 
 import { createSvgElement } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/quality";
 import { type ReliabilityBin, formatFigure } from "./reports";
 
-const texts = strings.quality;
 const size = 260;
 const margin = 36;
 const span = size - 2 * margin;

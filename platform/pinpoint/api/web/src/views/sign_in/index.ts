@@ -4,12 +4,11 @@ import { ApiError } from "../../api_client";
 import type { AppContext, MountedView } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
 import { describeError } from "../../error_text";
-import { strings } from "../../strings";
+import * as texts from "../../strings/sign_in";
 
 /** Show the form; `reason` says why the user has to sign in again (empty at the start). */
 export function mountSignIn(panel: HTMLElement, context: AppContext, reason: string): MountedView {
-  const texts = strings.signIn;
-  const message = createElement("p", { class: "sign-in-reason", role: "alert" });
+  const message = createElement("p.sign-in-reason", { role: "alert" });
   replaceChildren(message, reason);
   const key = createElement("input", {
     id: "sign-in-key",
@@ -41,11 +40,11 @@ export function mountSignIn(panel: HTMLElement, context: AppContext, reason: str
     }
   };
   panel.append(
-    createElement("h1", {}, texts.title),
+    createElement("h1", texts.title),
     message,
     createElement(
-      "form",
-      { class: "sign-in", onsubmit: submit },
+      "form.sign-in",
+      { onsubmit: submit },
       createElement("p", { id: "sign-in-explanation" }, texts.explanation),
       // Password managers expect the name of an account.
       createElement("input", { type: "text", autocomplete: "username", value: "pinpoint", hidden: true }),

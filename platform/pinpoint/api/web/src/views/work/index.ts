@@ -1,73 +1,64 @@
 /** View `work`: batches and jobs, newest first, and one of them in detail. */
 
-import { isAbort } from "../../api_client";
-import type { AppContext, MountedView, ViewDefinition } from "../../context";
+import type { AppContext, ViewDefinition } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import * as texts from "../../strings/work";
 import type { PageState } from "../../url_state";
 import { type Batch, type Job, type WorkUnit, readBatch, readJob } from "./answers";
-import { UnitPanel, describeUnit } from "./unit_panel";
-import { UploadForm } from "./upload_form";
+import { type UnitPanel, createUnitPanel, describeUnit } from "./unit_panel";
+import { createUploadForm } from "./upload_form";
 
-const texts = strings.work;
 const pageSize = 20;
 
-class WorkView implements MountedView {
-  readonly #context: AppContext;
-  readonly #list = createElement("div", { class: "work-list" });
-  readonly #detail = createElement("div", {});
-  readonly #upload: UploadForm;
-  #abort = new AbortController();
-  #panel: UnitPanel | null = null;
-  #shown = "";
+function createWorkView(panel: HTMLElement, context: AppContext) {
+  const list = createElement("div.work-list");
+  const detail = createElement("div");
+  let abort = new AbortController();
+  let unitPanel: UnitPanel | null = null;
+  let shown = "";
+  const upload = createUploadForm(context, (id) => context.state.set({ filters: { batch: id } }));
+  panel.append(createElement("h1", texts.title), upload.element, list, detail);
+  update(context.state.get());
 
-  constructor(panel: HTMLElement, context: AppContext) {
-    this.#context = context;
-    this.#upload = new UploadForm(context, (id) => context.state.set({ filters: { batch: id } }));
-    panel.append(createElement("h1", {}, texts.title), this.#upload.element, this.#list, this.#detail);
-    this.update(context.state.get());
-  }
-
-  update(state: PageState): void {
+  function update(state: PageState): void {
     const { batch, job } = state.filters;
     const key = batch !== undefined ? `batch:${batch}` : job !== undefined ? `job:${job}` : "list";
-    if (key === this.#shown) {
+    if (key === shown) {
       return;
     }
-    this.#shown = key;
-    this.#clear();
+    shown = key;
+    clear();
     if (key === "list") {
-      void this.#showLists();
+      void showLists();
       return;
     }
     const back = createElement(
-      "button",
-      { type: "button", class: "quiet", onclick: () => this.#context.state.set({ filters: {} }) },
+      "button.quiet",
+      { onclick: () => context.state.set({ filters: {} }) },
       `← ${texts.back}`,
     );
-    this.#panel = batch !== undefined
-      ? new UnitPanel(this.#context, "batch", batch)
-      : new UnitPanel(this.#context, "job", job ?? "");
-    replaceChildren(this.#detail, back, this.#panel.element);
+    unitPanel =
+      batch !== undefined ? createUnitPanel(context, "batch", batch) : createUnitPanel(context, "job", job ?? "");
+    replaceChildren(detail, back, unitPanel.element);
   }
 
-  dispose(): void {
-    this.#clear();
-    this.#upload.dispose();
+  function dispose(): void {
+    clear();
+    upload.dispose();
   }
 
-  #clear(): void {
-    this.#abort.abort();
-    this.#abort = new AbortController();
-    this.#panel?.dispose();
-    this.#panel = null;
-    replaceChildren(this.#list);
-    replaceChildren(this.#detail);
+  function clear(): void {
+    abort.abort();
+    abort = new AbortController();
+    unitPanel?.dispose();
+    unitPanel = null;
+    replaceChildren(list);
+    replaceChildren(detail);
   }
 
-  async #showLists(): Promise<void> {
-    const { client, showError } = this.#context;
-    const { signal } = this.#abort;
+  async function showLists(): Promise<void> {
+    const { client, showError } = context;
+    const { signal } = abort;
     const canSeeJobs = client.hasScope("locate");
     try {
       const [batches, jobs] = await Promise.all([
@@ -75,41 +66,39 @@ class WorkView implements MountedView {
         canSeeJobs ? client.getJson<{ jobs: Job[] }>(`v1/jobs?limit=${pageSize}`, signal) : { jobs: [] },
       ]);
       replaceChildren(
-        this.#list,
-        createElement("h2", {}, texts.batches),
-        this.#makeList(batches.batches.map(readBatch), texts.noBatches),
-        createElement("h2", {}, texts.jobs),
-        this.#makeList(jobs.jobs.map(readJob), canSeeJobs ? texts.noJobs : texts.noJobScope),
+        list,
+        createElement("h2", texts.batches),
+        makeList(batches.batches.map(readBatch), texts.noBatches),
+        createElement("h2", texts.jobs),
+        makeList(jobs.jobs.map(readJob), canSeeJobs ? texts.noJobs : texts.noJobScope),
       );
     } catch (error) {
-      if (!isAbort(error)) {
-        showError(error);
-      }
+      showError(error);
     }
   }
 
-  #makeList(units: readonly WorkUnit[], emptyText: string): HTMLElement {
+  function makeList(units: readonly WorkUnit[], emptyText: string): HTMLElement {
     if (units.length === 0) {
-      return createElement("p", { class: "muted" }, emptyText);
+      return createElement("p.muted", emptyText);
     }
-    return createElement("ul", { class: "units" }, ...units.map((unit) => this.#makeRow(unit)));
+    return createElement("ul.units", ...units.map((unit) => makeRow(unit)));
   }
 
-  #makeRow(unit: WorkUnit): HTMLElement {
-    const open = () => this.#context.state.set({ filters: { [unit.kind]: unit.id } });
+  function makeRow(unit: WorkUnit): HTMLElement {
+    const open = () => context.state.set({ filters: { [unit.kind]: unit.id } });
     return createElement(
       "li",
-      {},
       createElement(
-        "button",
-        { type: "button", class: "unit", onclick: open },
-        createElement("span", { class: "card-title" }, describeUnit(unit)),
-        createElement("span", { class: "muted" }, `${unit.state} · ${texts.progress(unit.ended, unit.total)}`),
+        "button.unit",
+        { onclick: open },
+        createElement("span.card-title", describeUnit(unit)),
+        createElement("span.muted", `${unit.state} · ${texts.progress(unit.ended, unit.total)}`),
       ),
     );
   }
+  return { update, dispose };
 }
 
 export const view: ViewDefinition = {
-  mount: (panel, context) => new WorkView(panel, context),
+  mount: (panel, context) => createWorkView(panel, context),
 };

@@ -1,9 +1,9 @@
 /** One batch or job: live counts, its items with errors in words, and what can be done with it. */
 
-import { isAbort } from "../../api_client";
 import type { AppContext } from "../../context";
 import { createElement, replaceChildren } from "../../dom";
-import { strings } from "../../strings";
+import { saveFile } from "../../save_file";
+import * as texts from "../../strings/work";
 import {
   type Batch,
   type Job,
@@ -15,197 +15,179 @@ import {
   readJobItem,
 } from "./answers";
 
-const texts = strings.work;
 const pageSize = 50;
 const firstPauseMs = 1_000;
 const longestPauseMs = 10_000;
 const stalledAfterS = 60;
 
-export class UnitPanel {
-  readonly element = createElement("section", { class: "work-unit" });
-  readonly #context: AppContext;
-  readonly #path: string;
-  readonly #kind: "batch" | "job";
-  readonly #head = createElement("div", {});
-  readonly #stalled = createElement("p", { class: "warning", role: "status", hidden: true });
-  readonly #actions = createElement("div", { class: "actions" });
-  readonly #filter = createElement("select", { onchange: () => void this.#loadItems(true) });
-  readonly #rows = createElement("tbody", {});
-  readonly #more = createElement(
-    "button",
-    { type: "button", hidden: true, onclick: () => void this.#loadItems(false) },
-    texts.more,
+export type UnitPanel = ReturnType<typeof createUnitPanel>;
+
+export function createUnitPanel(context: AppContext, kind: "batch" | "job", id: string) {
+  const section = createElement("section.work-unit");
+  const head = createElement("div");
+  const stalled = createElement("p.warning", { role: "status", hidden: true });
+  const actions = createElement("div.actions");
+  const filter = createElement("select", { onchange: () => void loadItems(true) });
+  const body = createElement("tbody");
+  const more = createElement("button", { hidden: true, onclick: () => void loadItems(false) }, texts.more);
+  const abort = new AbortController();
+  let timer = 0;
+  let nextPauseMs = firstPauseMs;
+  let cursor: string | null = null;
+  let lastChange = Date.now();
+  let ended = -1;
+  const path = kind === "batch" ? `v1/batches/${id}` : `v1/jobs/${id}`;
+  const columns = Object.values(texts.columns).map((text) => createElement("th", { scope: "col" }, text));
+  section.append(
+    head,
+    stalled,
+    actions,
+    createElement("h3", texts.items),
+    createElement("label", texts.filter, filter),
+    createElement("table.work-items", createElement("thead", createElement("tr", ...columns)), body),
+    more,
   );
-  readonly #abort = new AbortController();
-  #timer = 0;
-  #pauseMs = firstPauseMs;
-  #cursor: string | null = null;
-  #lastChange = Date.now();
-  #ended = -1;
+  document.addEventListener("visibilitychange", () => schedule(0), { signal: abort.signal });
+  void poll();
 
-  constructor(context: AppContext, kind: "batch" | "job", id: string) {
-    this.#context = context;
-    this.#kind = kind;
-    this.#path = kind === "batch" ? `v1/batches/${id}` : `v1/jobs/${id}`;
-    const columns = Object.values(texts.columns).map((text) => createElement("th", { scope: "col" }, text));
-    this.element.append(
-      this.#head,
-      this.#stalled,
-      this.#actions,
-      createElement("h3", {}, texts.items),
-      createElement("label", {}, texts.filter, this.#filter),
-      createElement(
-        "table",
-        { class: "work-items" },
-        createElement("thead", {}, createElement("tr", {}, ...columns)),
-        this.#rows,
-      ),
-      this.#more,
-    );
-    document.addEventListener("visibilitychange", () => this.#schedule(0), { signal: this.#abort.signal });
-    void this.#poll();
+  function dispose(): void {
+    clearTimeout(timer);
+    abort.abort();
   }
 
-  dispose(): void {
-    clearTimeout(this.#timer);
-    this.#abort.abort();
-  }
-
-  async #poll(): Promise<void> {
-    const { client, showError } = this.#context;
-    const { signal } = this.#abort;
+  async function poll(): Promise<void> {
+    const { client, showError } = context;
+    const { signal } = abort;
     try {
       const unit =
-        this.#kind === "batch"
-          ? readBatch(await client.getJson<Batch>(this.#path, signal))
-          : readJob(await client.getJson<Job>(this.#path, signal));
-      this.#show(unit);
+        kind === "batch"
+          ? readBatch(await client.getJson<Batch>(path, signal))
+          : readJob(await client.getJson<Job>(path, signal));
+      show(unit);
     } catch (error) {
-      if (!isAbort(error)) {
-        showError(error);
-      }
+      showError(error);
     }
   }
 
-  #show(unit: WorkUnit): void {
-    const isFirst = this.#ended < 0;
-    const hasMoved = unit.ended !== this.#ended;
-    this.#ended = unit.ended;
-    this.#showHead(unit);
+  function show(unit: WorkUnit): void {
+    const isFirst = ended < 0;
+    const hasMoved = unit.ended !== ended;
+    ended = unit.ended;
+    showHead(unit);
     if (isFirst) {
       const statuses = ["", ...Object.keys(unit.counts)];
       replaceChildren(
-        this.#filter,
+        filter,
         ...statuses.map((value) => createElement("option", { value }, value === "" ? texts.allItems : value)),
       );
     }
     if (hasMoved) {
-      this.#lastChange = Date.now();
-      this.#pauseMs = firstPauseMs;
-      void this.#loadItems(true);
+      lastChange = Date.now();
+      nextPauseMs = firstPauseMs;
+      void loadItems(true);
     }
-    this.#showActions(unit);
-    const stalledS = Math.round((Date.now() - this.#lastChange) / 1_000);
+    showActions(unit);
+    const stalledS = Math.round((Date.now() - lastChange) / 1_000);
     const isStalled = !unit.isOver && unit.ended < unit.total && stalledS >= stalledAfterS;
-    this.#stalled.hidden = !isStalled;
-    replaceChildren(this.#stalled, isStalled ? texts.stalled(stalledS) : "");
+    stalled.hidden = !isStalled;
+    replaceChildren(stalled, isStalled ? texts.stalled(stalledS) : "");
     if (!unit.isOver) {
-      this.#schedule(this.#pauseMs);
-      this.#pauseMs = Math.min(longestPauseMs, this.#pauseMs * 1.5);
+      schedule(nextPauseMs);
+      nextPauseMs = Math.min(longestPauseMs, nextPauseMs * 1.5);
     } else if (!isFirst) {
-      this.#context.announce(texts.ended(describeUnit(unit)));
+      context.announce(texts.ended(describeUnit(unit)));
     }
   }
 
   /** Poll again later; not while the page is hidden. */
-  #schedule(pauseMs: number): void {
-    clearTimeout(this.#timer);
-    if (!document.hidden && !this.#abort.signal.aborted) {
-      this.#timer = window.setTimeout(() => void this.#poll(), pauseMs);
+  function schedule(pauseMs: number): void {
+    clearTimeout(timer);
+    if (!document.hidden && !abort.signal.aborted) {
+      timer = window.setTimeout(() => void poll(), pauseMs);
     }
   }
 
-  #showHead(unit: WorkUnit): void {
+  function showHead(unit: WorkUnit): void {
     const counts = Object.entries(unit.counts).filter(([, count]) => count > 0);
     replaceChildren(
-      this.#head,
-      createElement("h2", {}, describeUnit(unit)),
-      createElement("p", {}, texts.state(unit.state)),
-      createElement("progress", { max: Math.max(1, unit.total), value: unit.ended, "aria-label": texts.progress(unit.ended, unit.total) }),
-      createElement("p", {}, texts.progress(unit.ended, unit.total)),
+      head,
+      createElement("h2", describeUnit(unit)),
+      createElement("p", texts.state(unit.state)),
+      createElement("progress", {
+        max: Math.max(1, unit.total),
+        value: unit.ended,
+        "aria-label": texts.progress(unit.ended, unit.total),
+      }),
+      createElement("p", texts.progress(unit.ended, unit.total)),
       createElement(
-        "ul",
-        { class: "counts", "aria-label": texts.counts },
-        ...counts.map(([name, count]) => createElement("li", {}, `${name}: ${count.toLocaleString("en")}`)),
+        "ul.counts",
+        { "aria-label": texts.counts },
+        ...counts.map(([name, count]) => createElement("li", `${name}: ${count.toLocaleString("en")}`)),
       ),
     );
   }
 
-  #showActions(unit: WorkUnit): void {
+  function showActions(unit: WorkUnit): void {
     const { failed = 0, canceled = 0, completed = 0 } = unit.counts;
     const button = (text: string, action: () => Promise<void>) =>
-      createElement("button", { type: "button", onclick: () => void this.#run(action) }, text);
+      createElement("button", { onclick: () => void run(action) }, text);
     const send = (name: string) => async () => {
-      await this.#context.client.sendJson("POST", `${this.#path}/${name}`);
+      await context.client.sendJson("POST", `${path}/${name}`);
     };
     const isBatch = unit.kind === "batch";
     replaceChildren(
-      this.#actions,
+      actions,
       isBatch && unit.state === "open" && button(texts.close, send("close")),
       isBatch && failed + canceled > 0 && button(texts.retry, send("retry")),
       !unit.isOver && button(texts.cancel, send("cancel")),
-      !isBatch && completed > 0 && button(texts.results, () => this.#download("results")),
-      !isBatch && failed > 0 && button(texts.errors, () => this.#download("errors")),
+      !isBatch && completed > 0 && button(texts.results, () => download("results")),
+      !isBatch && failed > 0 && button(texts.errors, () => download("errors")),
     );
   }
 
-  async #run(action: () => Promise<void>): Promise<void> {
+  async function run(action: () => Promise<void>): Promise<void> {
     try {
       await action();
-      this.#ended = -2;
-      this.#schedule(0);
+      ended = -2;
+      schedule(0);
     } catch (error) {
-      this.#context.showError(error);
+      context.showError(error);
     }
   }
 
-  async #download(name: "results" | "errors"): Promise<void> {
-    const url = await this.#context.client.fetchBlobUrl(`${this.#path}/${name}`, this.#abort.signal);
-    const link = createElement("a", { href: url, download: `${name}.ndjson` });
-    link.click();
-    // The browser has taken the data over when the next task runs.
-    setTimeout(() => URL.revokeObjectURL(url));
+  async function download(name: "results" | "errors"): Promise<void> {
+    const url = await context.client.fetchBlobUrl(`${path}/${name}`, abort.signal);
+    saveFile(url, `${name}.ndjson`);
   }
 
-  async #loadItems(isFresh: boolean): Promise<void> {
+  async function loadItems(isFresh: boolean): Promise<void> {
     const parameters = new URLSearchParams({ limit: String(pageSize) });
-    const isBatch = this.#kind === "batch";
-    if (this.#filter.value !== "") {
-      parameters.set(isBatch ? "status" : "state", this.#filter.value);
+    const isBatch = kind === "batch";
+    if (filter.value !== "") {
+      parameters.set(isBatch ? "status" : "state", filter.value);
     }
-    if (!isFresh && this.#cursor !== null) {
-      parameters.set(isBatch ? "cursor" : "after", this.#cursor);
+    if (!isFresh && cursor !== null) {
+      parameters.set(isBatch ? "cursor" : "after", cursor);
     }
     try {
-      const page = await this.#context.client.getJson<{
+      const page = await context.client.getJson<{
         items: (WorkItem & JobItem)[];
         next: string | number | null;
-      }>(`${this.#path}/items?${parameters}`, this.#abort.signal);
+      }>(`${path}/items?${parameters}`, abort.signal);
       const items = page.items.map((item) => (isBatch ? item : readJobItem(item)));
       const rows = items.map(makeItemRow);
       if (isFresh) {
-        replaceChildren(this.#rows, ...(rows.length > 0 ? rows : [makeEmptyRow()]));
+        replaceChildren(body, ...(rows.length > 0 ? rows : [makeEmptyRow()]));
       } else {
-        this.#rows.append(...rows);
+        body.append(...rows);
       }
-      this.#cursor = page.next === null ? null : String(page.next);
-      this.#more.hidden = page.next === null;
+      cursor = page.next === null ? null : String(page.next);
+      more.hidden = page.next === null;
     } catch (error) {
-      if (!isAbort(error)) {
-        this.#context.showError(error);
-      }
+      context.showError(error);
     }
   }
+  return { dispose, element: section };
 }
 
 export function describeUnit(unit: WorkUnit): string {
@@ -217,13 +199,12 @@ function makeItemRow(item: WorkItem): HTMLElement {
   const reason = [item.error_message ?? item.error_code, item.attempts > 1 ? texts.attempts(item.attempts) : null];
   return createElement(
     "tr",
-    {},
-    createElement("td", { class: "file-name" }, item.file),
-    createElement("td", {}, item.status),
-    createElement("td", {}, reason.filter((text) => text !== null).join("; ")),
+    createElement("td.file-name", item.file),
+    createElement("td", item.status),
+    createElement("td", reason.filter((text) => text !== null).join("; ")),
   );
 }
 
 function makeEmptyRow(): HTMLElement {
-  return createElement("tr", {}, createElement("td", { colSpan: 3 }, texts.noItems));
+  return createElement("tr", createElement("td", { colSpan: 3 }, texts.noItems));
 }

@@ -1,0 +1,3 @@
+/** Texts of thumbnails. */
+
+export const noPreview = "No preview";

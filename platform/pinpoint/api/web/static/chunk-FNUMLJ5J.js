@@ -1,0 +1,1 @@
+var d=e=>`Your photo ${e}`,t="deleted image",n=e=>`License: ${e}`,o="unknown";function c({file_name:e,source:r,license:s,attribution:i}){return e===null?t:[e,r,i,n(s??o)].filter(Boolean).join(" · ")}export{d as a,t as b,c};

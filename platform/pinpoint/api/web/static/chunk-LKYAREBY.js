@@ -1,0 +1,1 @@
+var e="view:";export{e as a};
