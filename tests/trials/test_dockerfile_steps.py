@@ -237,7 +237,7 @@ class PortForwarder:
 @pytest.fixture
 def services(postgres, server_paths, redis_url, tmp_path) -> Iterator[dict[str, str]]:
     """Variables of an empty database and the run's Redis, over TCP."""
-    postgres.clone("template1", "container")
+    postgres.prepare("container")  # with the extensions, which need a superuser
     database = PortForwarder(server_paths.postgres_socket_dir / ".s.PGSQL.5432")
     broker = PortForwarder(server_paths.redis_socket)
     at = f"127.0.0.1:{database.port}/container"
