@@ -173,8 +173,9 @@ class ImageBuilder:
         process = self.start(stage, command, home, workdir=workdir, **variables)
         try:
             output, _ = process.communicate(timeout=timeout_s)
-        finally:
-            process.kill()
+        except subprocess.TimeoutExpired:
+            stop(process)
+            raise
         assert process.returncode == 0, f"{command} in {stage}\n{output[-4000:]}"
         return output
 
@@ -237,7 +238,7 @@ class PortForwarder:
 @pytest.fixture
 def services(postgres, server_paths, redis_url, tmp_path) -> Iterator[dict[str, str]]:
     """Variables of an empty database and the run's Redis, over TCP."""
-    postgres.clone("template1", "container")
+    postgres.prepare("container")  # with the extensions, which need a superuser
     database = PortForwarder(server_paths.postgres_socket_dir / ".s.PGSQL.5432")
     broker = PortForwarder(server_paths.redis_socket)
     at = f"127.0.0.1:{database.port}/container"
@@ -275,6 +276,11 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
             output, _ = process.communicate()
             pytest.fail(f"not reached within {seconds} s:\n{output[-4000:]}")
         time.sleep(0.5)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
 
 
 def read_json(url: str) -> tuple[int, dict]:
@@ -331,8 +337,7 @@ def test_migration_and_api_start_on_a_read_only_root(images, home, services):
         with urllib.request.urlopen(request, timeout=10) as response:
             assert response.status == 200
     finally:
-        api.kill()
-        api.wait()
+        stop(api)
 
 
 def test_worker_answers_its_health_check(images, home, services):
@@ -350,7 +355,7 @@ def test_worker_answers_its_health_check(images, home, services):
 
         wait_for(answers, worker, 180)
         other = images.start("worker-cpu", ["ping-worker", "somebody"], home, **services)
-        assert other.wait(60) != 0
+        other.communicate(timeout=60)
+        assert other.returncode != 0
     finally:
-        worker.kill()
-        worker.wait()
+        stop(worker)
