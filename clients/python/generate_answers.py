@@ -27,7 +27,6 @@ GALLERY_PATHS: Final = (
     "/v1/images",
     "/v1/neighbors",
     "/v1/queries",
-    "/v1/reports",
     "/v1/sources",
     "/health/",
 )
@@ -36,6 +35,7 @@ MODULES: Final = {
     "candidates": ("application/json", ("CandidateOut", "PosteriorOut")),
     "queries": ("application/json", ("/v1/locate", "/v1/similar", "/v1/search")),
     "jobs": ("application/json", ("/v1/jobs",)),
+    "reports": ("application/json", ("/v1/reports",)),
     "administration": ("application/json", ("/v1/",)),
     "features": ("application/geo+json", ("/v1/",)),
 }

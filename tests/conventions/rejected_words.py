@@ -197,7 +197,11 @@ def list_product_hits() -> list[WordHit]:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix == ".py" and "__pycache__" not in path.parts:
                 hits += find_in_python(path)
-            elif path.is_file() and path.suffix in {".md", ".sh"}:
+            elif (
+                path.is_file()
+                and path.suffix in {".md", ".sh"}
+                and "node_modules" not in path.parts
+            ):
                 hits += find_in_document(path)
     return hits
 

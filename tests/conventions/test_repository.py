@@ -21,7 +21,7 @@ import pytest
 from pinpoint import errors, records
 
 ROOT = Path(__file__).resolve().parents[2]
-SKIPPED = {"build", "dist", "demo-out", "site", "__pycache__"}
+SKIPPED = {"build", "dist", "node_modules", "demo-out", "site", "__pycache__"}
 MAX_FILE_LINES, MIN_FILE_LINES = 400, 80
 VAGUE_NAMES = {"models", "utils", "util", "helpers", "helper", "common", "misc", "base"}
 TABLES = {

@@ -51,7 +51,7 @@ class NewQualityReport:
     queries: int
     metrics: tuple[ReportMetric, ...]
     reliability: tuple[ReliabilityBin, ...]
-    """Of the probability that the answer is within 25 km."""
+    """Bins of the stated probability that the answer is within 25 km."""
     notes: tuple[str, ...]
     errors: tuple[QueryError, ...] = ()
     """A sample of the queries with an answer; their positions are those of photos."""

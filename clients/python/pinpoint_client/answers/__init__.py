@@ -77,13 +77,7 @@ if TYPE_CHECKING:
     from pinpoint_client.answers.gallery import PointNeighbor as PointNeighbor
     from pinpoint_client.answers.gallery import PointNeighbors as PointNeighbors
     from pinpoint_client.answers.gallery import Prefix as Prefix
-    from pinpoint_client.answers.gallery import QualityReport as QualityReport
-    from pinpoint_client.answers.gallery import QualityReports as QualityReports
-    from pinpoint_client.answers.gallery import QueryError as QueryError
     from pinpoint_client.answers.gallery import Ready as Ready
-    from pinpoint_client.answers.gallery import ReliabilityBin as ReliabilityBin
-    from pinpoint_client.answers.gallery import ReportMetric as ReportMetric
-    from pinpoint_client.answers.gallery import ReportSummary as ReportSummary
     from pinpoint_client.answers.gallery import Retried as Retried
     from pinpoint_client.answers.gallery import Source as Source
     from pinpoint_client.answers.gallery import Sources as Sources
@@ -118,6 +112,12 @@ if TYPE_CHECKING:
     from pinpoint_client.answers.queries import Search as Search
     from pinpoint_client.answers.queries import Similar as Similar
     from pinpoint_client.answers.queries import VerificationThreshold as VerificationThreshold
+    from pinpoint_client.answers.reports import QualityReport as QualityReport
+    from pinpoint_client.answers.reports import QualityReports as QualityReports
+    from pinpoint_client.answers.reports import QueryError as QueryError
+    from pinpoint_client.answers.reports import ReliabilityBin as ReliabilityBin
+    from pinpoint_client.answers.reports import ReportMetric as ReportMetric
+    from pinpoint_client.answers.reports import ReportSummary as ReportSummary
 
 _MODULES: Final = {
     "AnswerFeature": "features",
@@ -206,14 +206,14 @@ _MODULES: Final = {
     "ProtectedArea": "administration",
     "ProtectedAreaProperties": "administration",
     "ProtectedAreas": "administration",
-    "QualityReport": "gallery",
-    "QualityReports": "gallery",
-    "QueryError": "gallery",
+    "QualityReport": "reports",
+    "QualityReports": "reports",
+    "QueryError": "reports",
     "RankedCoordinate": "queries",
     "Ready": "gallery",
-    "ReliabilityBin": "gallery",
-    "ReportMetric": "gallery",
-    "ReportSummary": "gallery",
+    "ReliabilityBin": "reports",
+    "ReportMetric": "reports",
+    "ReportSummary": "reports",
     "Retried": "gallery",
     "Search": "queries",
     "SimilarFeatures": "features",

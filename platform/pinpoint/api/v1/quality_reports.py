@@ -70,7 +70,7 @@ def get_report(
 ) -> QualityReportOut:
     """Get all figures of a report, its reliability, and the errors of its queries by position."""
     report = services.quality_reports.report(caller.organization_id, report_id)
-    # Queries of a gallery are its images, so their positions may lie in protected areas.
+    # Queries of a gallery are its images, so their positions may be in protected areas.
     is_restricted = find_restriction(caller, services) is not None
     with services.database.write(caller.organization_id) as catalog:
         catalog.log_access(

@@ -130,11 +130,11 @@ def _sample_errors(arm: Arm) -> tuple[QueryError, ...]:
     answered = np.flatnonzero(~np.isnan(arm.answers[:, 0]))
     step = max(1, -(-len(answered) // MAX_ERRORS))
     rows = answered[::step]
-    truth = arm.ground_truth[rows]
-    errors_km = haversine_m(truth, arm.answers[rows]) / 1_000
+    positions = arm.ground_truth[rows]
+    errors_km = haversine_m(positions, arm.answers[rows]) / 1_000
     return tuple(
         QueryError(
             lat=round(float(lat), 4), lon=round(float(lon), 4), error_km=round(float(error), 3)
         )
-        for (lat, lon), error in zip(truth, errors_km, strict=True)
+        for (lat, lon), error in zip(positions, errors_km, strict=True)
     )
