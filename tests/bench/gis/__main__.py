@@ -33,7 +33,7 @@ def main() -> None:
     with stack() as running:
         running.stop_background()
         rows = make_rows(arguments.rows)
-        organization_id = _find_organization(running)
+        organization_id = find_organization(running)
         load_rows(running.paths.owner_url(), organization_id, rows, console.log)
         figures = _measure(running, organization_id, rows, parts, arguments.output, console.log)
     write_figures(arguments.output, figures)
@@ -90,7 +90,7 @@ def _open_client(running: Stack) -> httpx.Client:
     )
 
 
-def _find_organization(running: Stack) -> UUID:
+def find_organization(running: Stack) -> UUID:
     with psycopg.connect(running.paths.owner_url().replace("+psycopg", "")) as connection:
         ((organization_id,),) = connection.execute(
             "SELECT id FROM pinpoint.organizations WHERE name = 'default'"

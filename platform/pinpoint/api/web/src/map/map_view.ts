@@ -79,6 +79,8 @@ export class MapView {
     map.touchZoomRotate.disableRotation();
     map.on("style.load", () => this.#setProjection(state.get().projection));
     map.once("style.load", () => this.#becomeReady(map));
+    // For measurements: the map has drawn everything that it has.
+    map.on("idle", () => performance.mark("map-idle"));
     map.on("moveend", () => this.#storePosition(map));
     map.on("error", (event) => {
       const source = (event as { sourceId?: string }).sourceId ?? "";
