@@ -49,7 +49,8 @@ def wait_for_idle(page: Any, started_ms: float) -> float:
           const tiles = performance.getEntriesByType("resource")
             .filter((entry) => /\\/tiles\\/|\\.mvt|coverage/.test(entry.name));
           const last = Math.max(started, ...tiles.map((entry) => entry.responseEnd));
-          const idle = performance.getEntriesByName("map-idle").find((mark) => mark.startTime >= last);
+          const marks = performance.getEntriesByName("map-idle");
+          const idle = marks.find((mark) => mark.startTime >= last);
           return tiles.length > 0 && idle !== undefined ? idle.startTime - started : null;
         }
     """
@@ -99,11 +100,16 @@ def make_large_answer(answer: dict[str, Any]) -> dict[str, Any]:
         candidates.append(
             {
                 **candidate,
-                **{"rank": rank + 1, "lat": lat, "lon": lon, "image_id": str(uuid4())},
+                "rank": rank + 1,
+                "lat": lat,
+                "lon": lon,
+                "image_id": str(uuid4()),
                 "evidence": [
                     {
                         **evidence,
-                        **{"image_id": str(uuid4()), "lat": lat + 1e-4 * n, "lon": lon + 1e-4},
+                        "image_id": str(uuid4()),
+                        "lat": lat + 1e-4 * n,
+                        "lon": lon + 1e-4,
                     }
                     for n in range(num_evidence)
                 ],
