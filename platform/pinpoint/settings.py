@@ -49,7 +49,11 @@ class ServiceSettings(BaseSettings):
         ),
     ] = None
     qdrant_url: Annotated[
-        str | None, Field(description="URL (http(s)://…) of a Qdrant server.")
+        str | None,
+        Field(
+            description="URL (http(s)://…) of a Qdrant server, or of several nodes of a cluster, "
+            "separated by commas: if one accepts no connection, the next one is used."
+        ),
     ] = None
     qdrant_api_key: Annotated[str | None, Field(description="API key of the Qdrant server.")] = None
     qdrant_alias: Annotated[
@@ -60,6 +64,31 @@ class ServiceSettings(BaseSettings):
             "share a server need different aliases.",
         ),
     ] = "pinpoint"
+    qdrant_shards: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Number of shards of a new collection. It does not change later, so choose "
+            "it for the nodes to come; `pinpoint index rebuild` makes a collection with another "
+            "number. Default: that of the server, one for each node.",
+        ),
+    ] = None
+    qdrant_replicas: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Number of copies of each shard (replication factor). With one copy, the "
+            "loss of a node stops all answers. Default: that of the server, one.",
+        ),
+    ] = None
+    qdrant_write_replicas: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Copies that must confirm a write (write consistency factor). Default: "
+            "that of the server, one.",
+        ),
+    ] = None
     broker_url: Annotated[
         str | None, Field(description="URL of the Celery broker, redis:// or amqp://.")
     ] = None

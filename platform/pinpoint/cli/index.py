@@ -44,6 +44,8 @@ def info(context: typer.Context, as_json: JsonOption = False) -> None:
         ("indexed vectors", index_info.indexed_vectors),
         ("loading", index_info.loading),
         ("installation", index_info.installation),
+        ("shards", index_info.shards),
+        ("replicas", index_info.replicas),
     ]
     output.print_table(None, ("index", "value"), rows)
 

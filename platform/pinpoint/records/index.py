@@ -135,6 +135,10 @@ class IndexInfo:
     loading: str | None = None
     installation: str | None = None
     """Id of the installation that it belongs to."""
+    shards: int | None = None
+    """Number of shards; None for the embedded index."""
+    replicas: int | None = None
+    """Number of copies of each shard; None for the embedded index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def open_index(
     if settings.qdrant_url:
         # Imported here: the client takes a second to import, and the embedded index does not need
         # it.
-        from pinpoint.store.vectors.qdrant import QdrantIndex
+        from pinpoint.store.vectors.qdrant import QdrantIndex, Replication
         from pinpoint.store.vectors.qdrant_alias import is_server_failure
 
         return QdrantIndex(
@@ -44,6 +44,11 @@ def open_index(
             timeout_s=math.ceil(_TIMEOUT_S if budget_s is None else budget_s),
             installation=installation.id,
             breaker=None if budget_s is None else CircuitBreaker(refuse_index, is_server_failure),
+            replication=Replication(
+                shards=settings.qdrant_shards,
+                replicas=settings.qdrant_replicas,
+                write_replicas=settings.qdrant_write_replicas,
+            ),
         )
     return RemoteIndex(
         socket,

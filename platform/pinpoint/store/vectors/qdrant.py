@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -41,11 +42,20 @@ _log = logs.get_logger(__name__)
 _COLLECTION_NAME_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replication:
+    """Shards and copies of a collection on a cluster; None is the server's default."""
+
+    shards: int | None = None
+    replicas: int | None = None
+    write_replicas: int | None = None
+
+
 class QdrantIndex:
     """The index on a Qdrant server.
 
     Args:
-        url: `http(s)://…` of the server, or `:memory:`.
+        url: As in `QdrantAlias`.
         api_key: The server's key.
         alias: Name of the alias; several installations may share a server under different aliases.
         timeout_s: Maximum wait for one request, in seconds.
@@ -53,6 +63,7 @@ class QdrantIndex:
         installation: Returns the id of this installation; collections of another one are rejected.
         client: A client shared with other indexes; None creates one.
         breaker: As in `QdrantAlias`.
+        replication: Shards and copies of new collections.
     """
 
     def __init__(  # noqa: PLR0913 - see long_functions.toml
@@ -66,8 +77,10 @@ class QdrantIndex:
         installation: Callable[[], str] | None = None,
         client: QdrantClient | None = None,
         breaker: CircuitBreaker | None = None,
+        replication: Replication = Replication(),
     ) -> None:
         self._chooser = chooser
+        self._replication = replication
         self._alias = QdrantAlias(
             url,
             api_key,
@@ -87,6 +100,7 @@ class QdrantIndex:
     def _read_info(self, name: str) -> IndexInfo:
         with self._alias.open_client() as client:
             collection = client.get_collection(name)
+        params = collection.config.params
         return IndexInfo(
             engine="qdrant",
             ready=True,
@@ -95,6 +109,8 @@ class QdrantIndex:
             points=self._count_in(name, None),
             indexed_vectors=collection.indexed_vectors_count or 0,
             installation=self._alias.owner_of(name),
+            shards=params.shard_number,
+            replicas=params.replication_factor,
         )
 
     def ensure(self, spec: IndexSpec) -> None:
@@ -121,6 +137,9 @@ class QdrantIndex:
             client.create_collection(
                 name,
                 **collection_config(spec.dims),
+                shard_number=self._replication.shards,
+                replication_factor=self._replication.replicas,
+                write_consistency_factor=self._replication.write_replicas,
                 metadata={} if spec.installation is None else {INSTALLATION: spec.installation},
             )
             if not self._alias.local:

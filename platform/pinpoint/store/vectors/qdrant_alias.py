@@ -17,6 +17,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from pinpoint.circuit_breaker import CircuitBreaker
 from pinpoint.errors import BadRequestError, ConfigurationError, IndexUnavailableError
 from pinpoint.store.vectors.payload import check_installation
+from pinpoint.store.vectors.qdrant_failover import FailoverTransport
 
 INSTALLATION: Final = "installation"
 """Key in a collection's metadata: id of the installation that it belongs to."""
@@ -30,7 +31,7 @@ class QdrantAlias:
     """Alias of one installation on a server.
 
     Args:
-        url: `http(s)://…` of the server, or `:memory:`.
+        url: `http(s)://…` of the server, or of several nodes separated by commas, or `:memory:`.
         api_key: The server's key.
         name: Name of the alias.
         timeout_s: Maximum wait for one request, in seconds.
@@ -60,10 +61,9 @@ class QdrantAlias:
         # The in-memory engine is plain numpy without locks.
         self._lock: Any = threading.RLock() if self.local else contextlib.nullcontext()
         self._client = client or (
-            QdrantClient(location=url)
-            if self.local
-            else QdrantClient(url=url, api_key=api_key, timeout=timeout_s)
+            QdrantClient(location=url) if self.local else _connect(url, api_key, timeout_s)
         )
+        self._live: str | None = None
 
     @contextlib.contextmanager
     def open_client(self) -> Iterator[QdrantClient]:
@@ -94,7 +94,8 @@ class QdrantAlias:
         with self.open_client() as client:
             aliases = client.get_aliases().aliases
         names = [alias.collection_name for alias in aliases if alias.alias_name == self.name]
-        return names[0] if names else None
+        self._live = names[0] if names else None
+        return self._live
 
     def live_collection(self) -> str:
         """Name of the live collection.
@@ -112,10 +113,11 @@ class QdrantAlias:
     def with_live_collection(self, action: Callable[[str], T]) -> T:
         """Run an action in the live collection, which stays the same during the action.
 
-        The action is repeated if the alias was switched and the collection removed in the meantime.
+        The alias is read once, and again only after a failure: a rebuild removes the collection
+        that it replaces. The action is repeated if the alias was switched in the meantime.
         """
         while True:
-            name = self.live_collection()
+            name = self._live or self.live_collection()
             try:
                 self.check_owner(name)
                 return action(name)
@@ -173,6 +175,15 @@ class QdrantAlias:
     def close(self) -> None:
         """Close the client."""
         self._client.close()
+
+
+def _connect(urls: str, api_key: str | None, timeout_s: int) -> QdrantClient:
+    """Open a client; it sends no request yet, so that a start does not wait for the server."""
+    first, *others = nodes = [url.strip() for url in urls.split(",")]
+    options: dict[str, Any] = {"transport": FailoverTransport(nodes)} if others else {}
+    return QdrantClient(
+        url=first, api_key=api_key, timeout=timeout_s, check_compatibility=False, **options
+    )
 
 
 def is_server_failure(error: BaseException) -> bool:
