@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deployment_files import DEPLOY, ROOT, list_stages
@@ -272,15 +273,20 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
     until = time.monotonic() + seconds
     while not condition():
         if process.poll() is not None or time.monotonic() > until:
-            process.kill()
-            output, _ = process.communicate()
-            pytest.fail(f"not reached within {seconds} s:\n{output[-4000:]}")
+            pytest.fail(f"not reached within {seconds} s:\n{stop(process)[-4000:]}")
         time.sleep(0.5)
 
 
-def stop(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
+def stop(process: subprocess.Popen[str]) -> str:
+    """End a command and return its output.
+
+    Its children are ended as well: the change of the user clears what `--kill-child` has set.
+    """
+    if process.poll() is None:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+    return process.communicate()[0]
 
 
 def read_json(url: str) -> tuple[int, dict]:
