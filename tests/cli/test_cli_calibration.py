@@ -82,7 +82,7 @@ def test_locate_prints_probabilities_and_marks_uncalibrated_answers(capsys):
         "credible_discs": [{"probability": 0.9, "radius_m": 31_000.0}], "citations": {},
         "candidates": [],
         "timings_ms": {}, "bundle": {"name": "b", "note": "n"}, "ranker": "vote",
-        "ranker_fallback_reason": None, "warnings": [],
+        "ranker_fallback_reason": None, "warnings": [], "claims": [],
         "index": {"build": "1"},
         "verification_threshold": None,
         "kept_query": None,

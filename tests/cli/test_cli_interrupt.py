@@ -39,6 +39,14 @@ def start(api, tmp_path):
         process.communicate()
 
 
+@pytest.fixture(autouse=True)
+def _interrupts():
+    """Processes in the background of a script ignore SIGINT, and so would their children."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 def photo_folder(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
