@@ -121,6 +121,10 @@ class QdrantAlias:
             try:
                 self.check_owner(name)
                 return action(name)
+            except ConfigurationError:
+                # An operator may let this installation take over; then the alias has changed.
+                self._live = None
+                raise
             except (
                 IndexUnavailableError,
                 ValueError,
@@ -164,11 +168,14 @@ class QdrantAlias:
             steps.insert(0, m.DeleteAliasOperation(delete_alias=delete))
         with self.open_client() as client:
             client.update_collection_aliases(steps)
+        self._live = name
 
     def remove(self, name: str) -> None:
         """Delete a collection."""
         self._dims_by_name.pop(name, None)
         self._owners.pop(name, None)
+        if self._live == name:
+            self._live = None
         with self.open_client() as client:
             client.delete_collection(name)
 
