@@ -14,7 +14,7 @@ demo:  ## start a separate stack, ingest a small gallery and locate unseen photo
 	@deploy/install.sh
 	@.venv/bin/pinpoint demo
 
-test: setup  ## all tests, about 17 minutes on two cores; nothing is left running
+test: setup  ## all tests, about 16 minutes on two cores; nothing is left running
 	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 3 --dist loadfile -m "not ci"
 
 test-fast: setup  ## tests without servers, about 90 s on two cores

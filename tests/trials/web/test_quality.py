@@ -50,9 +50,11 @@ def report_id(stack):
         ),
     )
     owner = Transactions(owner_engine(StackPaths(stack.home).owner_url()))
-    organization_id = ApiKeyStore(owner).caller_for(None).organization_id
-    yield str(QualityReportStore(owner).add(organization_id, report))
-    owner.close()
+    try:
+        organization_id = ApiKeyStore(owner).caller_for("default").organization_id
+        yield str(QualityReportStore(owner).add(organization_id, report))
+    finally:
+        owner.close()
 
 
 def test_report_has_figures_reliability_and_an_error_map(
