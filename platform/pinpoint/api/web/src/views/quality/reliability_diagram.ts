@@ -5,7 +5,7 @@ import * as texts from "../../strings/quality";
 import { type ReliabilityBin, formatFigure } from "./reports";
 
 const size = 260;
-const margin = 36;
+const margin = 44;
 const span = size - 2 * margin;
 
 /** Draw the bins; each dot has its figures as title, and the diagram has them as text. */
