@@ -114,7 +114,7 @@ def test_both_wheels_bring_up_a_stack_ingest_and_locate(wheels, tmp_path, home):
     pinpoint = (python.parent / "pinpoint", "--home", home)
     try:
         run(*pinpoint, "up")
-        run(*pinpoint, "ingest", photos, "--source", "walk", "--source-kind", "photo")
+        run(*pinpoint, "ingest", photos, "--source", "walk", "--source-kind", "photo", "--wait")
         located = run(*pinpoint, "locate", next(photos.iterdir()), "--json")
         code = "from pinpoint_client import connect; print(connect().locate({!r}).point.lat)"
         printed = run(
