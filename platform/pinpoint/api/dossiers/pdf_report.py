@@ -230,7 +230,7 @@ def _add_candidates(pdf: ReportPdf, answer: AnswerOut) -> None:
         rows.append([str(rank), *row[:4], f"{weight:.3f}", row[4], cited])
     columns = (
         (">rank", 0.9), ("file or image", 5.8), ("source", 2.2), ("kind", 1.1),
-        ("score (rank) by channel", 3.4), (">weight", 1.2), ("inliers", 1.8), ("status", 1.0),
+        ("score (rank) by channel", 3.1), (">weight", 1.2), ("inliers", 1.8), ("status", 1.3),
     )  # fmt: skip
     pdf.add_table(columns, rows)
 
